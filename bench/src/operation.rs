@@ -1,0 +1,185 @@
+//! The operations that are measured: what is called, and what belongs to the time.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::bundle;
+use crate::runtime::Runtime;
+
+/// Something a runtime does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    /// `--version`: what starting the program costs.
+    Version,
+    /// `run` of the bundle of this name, which ends at once.
+    Run(&'static str),
+    /// `create`, `start`, and, once the program has ended, `delete`.
+    Lifecycle,
+    /// `exec` of `true` in a running container.
+    Exec,
+    /// `state` of a running container.
+    State,
+    /// `kill` with signal 0, which only looks whether it could.
+    Kill,
+    /// This many `run` at once, until the last has ended.
+    Parallel(u32),
+}
+
+/// Where the bundles are.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) dir: PathBuf,
+    pub(crate) state: PathBuf,
+}
+
+impl Operation {
+    /// Whether the operation is on a container that runs already; [`Running`] is one.
+    pub(crate) fn needs_running(self) -> bool {
+        matches!(self, Self::Exec | Self::State | Self::Kill)
+    }
+
+    /// Whether the floor, which only does the work of one bundle, can take part.
+    pub(crate) fn has_floor(self) -> bool {
+        matches!(self, Self::Run(bundle::TRUE) | Self::Parallel(_))
+    }
+
+    /// Does it once. The names are put behind the scenario's: parts of an operation are told on their own too.
+    pub(crate) fn measure(
+        self,
+        place: &Place,
+        runtime: &Runtime,
+        running: &str,
+    ) -> Result<Vec<(&'static str, Duration)>> {
+        let whole = |time: Result<Duration>| time.map(|time| vec![("", time)]);
+        match self {
+            Self::Version => whole(timed(&mut runtime.command(&["--version"]))),
+            Self::Run(bundle) => whole(run(place, runtime, bundle)),
+            Self::Lifecycle => lifecycle(place, runtime),
+            Self::Exec => whole(timed(&mut runtime.command(&["exec", running, "/bin/true"]))),
+            Self::State => whole(timed(&mut runtime.command(&["state", running]))),
+            Self::Kill => whole(timed(&mut runtime.command(&["kill", running, "0"]))),
+            Self::Parallel(count) => whole(parallel(place, runtime, count)),
+        }
+    }
+}
+
+/// A container that runs until dropped.
+#[derive(Debug)]
+pub(crate) struct Running<'a> {
+    runtime: &'a Runtime,
+    pub(crate) id: String,
+}
+
+impl<'a> Running<'a> {
+    pub(crate) fn start(place: &Place, runtime: &'a Runtime) -> Result<Self> {
+        let running = Self { runtime, id: fresh_id() };
+        let bundle = place.bundle(bundle::SLEEP);
+        timed(&mut runtime.command(&["run", "--detach", "--bundle", &bundle, &running.id]))?;
+        Ok(running)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.runtime.remove(&self.id);
+    }
+}
+
+impl Place {
+    /// The path of the bundle of this name.
+    pub(crate) fn bundle(&self, name: &str) -> String {
+        self.dir.join(name).to_string_lossy().into_owned()
+    }
+}
+
+/// A name no container of this process had yet.
+pub(crate) fn fresh_id() -> String {
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    format!("bench-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The call that runs a bundle from beginning to end.
+pub(crate) fn run_command(place: &Place, runtime: &Runtime, bundle: &str, id: &str) -> Command {
+    if !runtime.is_floor() {
+        return runtime.command(&["run", "--bundle", &place.bundle(bundle), id]);
+    }
+    let mut command = Command::new(&runtime.path);
+    command.arg(place.dir.join("rootfs")).arg(Path::new("/sys/fs/cgroup").join(id)).arg("/bin/true");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn run(place: &Place, runtime: &Runtime, bundle: &str) -> Result<Duration> {
+    let id = fresh_id();
+    timed(&mut run_command(place, runtime, bundle, &id)).inspect_err(|_| runtime.remove(&id))
+}
+
+fn lifecycle(place: &Place, runtime: &Runtime) -> Result<Vec<(&'static str, Duration)>> {
+    let id = fresh_id();
+    let pid_file = place.state.join("pid");
+    let steps = || {
+        let (bundle, pid_path) = (place.bundle(bundle::TRUE), pid_file.to_string_lossy());
+        let create =
+            timed(&mut runtime.command(&["create", "--bundle", &bundle, "--pid-file", &pid_path, &id]))?;
+        let start = timed(&mut runtime.command(&["start", &id]))?;
+        wait_for_end(&fs::read_to_string(&pid_file)?)?; // how long the program takes is not the runtime's affair
+        let delete = timed(&mut runtime.command(&["delete", &id]))?;
+        Ok(vec![
+            ("", create + start + delete),
+            (": create", create),
+            (": start", start),
+            (": delete", delete),
+        ])
+    };
+    steps().inspect_err(|_: &anyhow::Error| runtime.remove(&id))
+}
+
+/// Waits until a process has ended, reaped or not.
+fn wait_for_end(pid: &str) -> Result<()> {
+    let stat = format!("/proc/{}/stat", pid.trim());
+    for _ in 0..50_000 {
+        match fs::read_to_string(&stat) {
+            Ok(line) if !line.contains(") Z") && !line.contains(") X") => {}
+            _ => return Ok(()),
+        }
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    bail!("the container's program does not end");
+}
+
+fn parallel(place: &Place, runtime: &Runtime, count: u32) -> Result<Duration> {
+    let ids: Vec<String> = (0..count).map(|_| fresh_id()).collect();
+    let mut commands: Vec<Command> =
+        ids.iter().map(|id| run_command(place, runtime, bundle::TRUE, id)).collect();
+    let start = Instant::now();
+    let children: Vec<_> = commands.iter_mut().map(Command::spawn).collect();
+    let ends: Vec<_> =
+        children.into_iter().map(|child| child.and_then(|mut child: Child| child.wait())).collect();
+    let time = start.elapsed();
+    let failed = ends.iter().filter(|end| !end.as_ref().is_ok_and(|status| status.success())).count();
+    if failed > 0 {
+        ids.iter().for_each(|id| runtime.remove(id));
+        bail!("{failed} of {count} failed");
+    }
+    Ok(time)
+}
+
+/// From before the process is made until its end is known. Only the process and the wait are in between.
+fn timed(command: &mut Command) -> Result<Duration> {
+    let start = Instant::now();
+    let status = command.spawn().and_then(|mut child| child.wait());
+    let time = start.elapsed();
+    let status = status.with_context(|| format!("cannot run {:?}", command.get_program()))?;
+    if !status.success() {
+        // Once more to hear what it says; its time does not count.
+        let said = command.stderr(Stdio::piped()).output()?;
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        ensure!(status.success(), "{status}: {}", said.lines().last().unwrap_or("(no message)"));
+    }
+    Ok(time)
+}

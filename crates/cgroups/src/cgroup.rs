@@ -1,0 +1,360 @@
+//! A container's cgroup: one directory in each hierarchy of the host, held open from creation to removal.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use crate::devices::{self, Rule};
+use crate::error::{Error, Result};
+use crate::files::{open_below, read_small, write_value};
+use crate::layout::{Hierarchy, Layout, MOUNT_POINT};
+use crate::path::CgroupPath;
+use crate::remove;
+use crate::resources::{IfMissing, Write};
+
+/// The v2 controllers a container gets when the host has them.
+const CONTROLLERS: [&str; 7] = ["cpu", "cpuset", "hugetlb", "io", "memory", "misc", "pids"];
+
+/// A container's directories, one for each hierarchy.
+#[derive(Debug)]
+pub struct Cgroup {
+    path: CgroupPath,
+    members: Vec<Member>,
+}
+
+/// The directory in one hierarchy.
+#[derive(Debug)]
+struct Member {
+    hierarchy: Hierarchy,
+    root: OwnedFd,
+    directory: OwnedFd,
+    /// How many levels of the path were made by [`Cgroup::create`], counted from the end.
+    created: usize,
+}
+
+impl Member {
+    fn file(&self, path: &CgroupPath, name: &str) -> String {
+        format!("{}{path}/{name}", mount_point(&self.hierarchy))
+    }
+}
+
+fn mount_point(hierarchy: &Hierarchy) -> String {
+    match hierarchy.directory.as_str() {
+        "" => MOUNT_POINT.to_owned(),
+        directory => format!("{MOUNT_POINT}/{directory}"),
+    }
+}
+
+fn open_root(hierarchy: &Hierarchy) -> Result<OwnedFd> {
+    let path = mount_point(hierarchy);
+    let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+    openat(CWD, &path, flags, Mode::empty()).map_err(|errno| Error::kernel(format!("open `{path}`"), errno))
+}
+
+impl Cgroup {
+    /// Makes the directories that are missing and opens them all. What was made is removed again on failure.
+    ///
+    /// # Errors
+    /// Names the directory that could not be made or opened, or the controller file that could not be written.
+    pub fn create(layout: &Layout, path: &CgroupPath) -> Result<Self> {
+        if path.is_root() {
+            return Err(Error::plain("linux.cgroupsPath: the root cgroup cannot be a container's"));
+        }
+        let mut cgroup = Self { path: path.clone(), members: Vec::with_capacity(layout.hierarchies.len()) };
+        for hierarchy in &layout.hierarchies {
+            if let Err(error) = cgroup.join_hierarchy(hierarchy, layout.is_unified()) {
+                // The first error is the one worth telling; a directory that will not go is the lesser evil.
+                drop(cgroup.undo());
+                return Err(error);
+            }
+        }
+        Ok(cgroup)
+    }
+
+    fn join_hierarchy(&mut self, hierarchy: &Hierarchy, with_controllers: bool) -> Result<()> {
+        let root = open_root(hierarchy)?;
+        let (created, directory) = make_directories(&root, hierarchy, &self.path)?;
+        let member = Member { hierarchy: hierarchy.clone(), root, directory, created };
+        self.members.push(member);
+        match self.members.last() {
+            Some(member) if with_controllers => enable_controllers(member, &self.path),
+            Some(member) if hierarchy.controllers.iter().any(|name| name == "cpuset") => {
+                inherit_cpuset(member, &self.path)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the directories that exist; a hierarchy without one is left out.
+    ///
+    /// # Errors
+    /// When a directory is there and cannot be opened.
+    pub fn open(layout: &Layout, path: &CgroupPath) -> Result<Self> {
+        let mut members = Vec::with_capacity(layout.hierarchies.len());
+        for hierarchy in layout.hierarchies.iter().filter(|_| !path.is_root()) {
+            let root = open_root(hierarchy)?;
+            match open_below(root.as_fd(), path.below_root()) {
+                Ok(directory) => {
+                    members.push(Member { hierarchy: hierarchy.clone(), root, directory, created: 0 });
+                }
+                Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    let name = format!("open `{}{path}`", mount_point(hierarchy));
+                    return Err(Error::kernel(name, errno));
+                }
+            }
+        }
+        Ok(Self { path: path.clone(), members })
+    }
+
+    /// The path below the root of every hierarchy.
+    #[must_use]
+    pub fn path(&self) -> &CgroupPath {
+        &self.path
+    }
+
+    /// The directory in the v2 tree, into which a process can be cloned.
+    #[must_use]
+    pub fn unified_directory(&self) -> Option<BorrowedFd<'_>> {
+        self.unified().map(|member| member.directory.as_fd())
+    }
+
+    /// The directories of the v1 hierarchies with their names below the mount point, and that of the v2 tree on a
+    /// hybrid host: what a container sees as `/sys/fs/cgroup` there.
+    pub fn directories(&self) -> impl Iterator<Item = (&str, BorrowedFd<'_>)> {
+        self.members.iter().map(|member| (member.hierarchy.directory.as_str(), member.directory.as_fd()))
+    }
+
+    fn unified(&self) -> Option<&Member> {
+        self.members.iter().find(|member| member.hierarchy.unified)
+    }
+
+    fn member_for(&self, controller: &str) -> Option<&Member> {
+        let only_unified = self.members.len() == 1 && self.members[0].hierarchy.unified;
+        self.members
+            .iter()
+            .find(|m| only_unified || m.hierarchy.controllers.iter().any(|name| name == controller))
+    }
+
+    /// Writes the limits, in order.
+    ///
+    /// # Errors
+    /// Names the file and the value that were refused, or the controller this host does not have.
+    pub fn apply(&self, writes: &[Write]) -> Result<()> {
+        for write in writes {
+            self.apply_one(write)?;
+        }
+        Ok(())
+    }
+
+    fn apply_one(&self, write: &Write) -> Result<()> {
+        let optional = write.if_missing == IfMissing::Ignore;
+        let Some(member) = self.member_for(write.controller) else {
+            return if optional { Ok(()) } else { Err(self.unavailable(write.controller)) };
+        };
+        match write_value(member.directory.as_fd(), &write.file, write.value.as_bytes()) {
+            Ok(()) => Ok(()),
+            Err(Errno::NOENT) if optional => Ok(()),
+            Err(Errno::NOENT) => Err(self.unavailable(write.file.split('.').next().unwrap_or_default())),
+            Err(errno) => {
+                let file = member.file(&self.path, &write.file);
+                Err(Error::kernel(format!("write `{}` to `{file}`", write.value), errno))
+            }
+        }
+    }
+
+    fn unavailable(&self, controller: &str) -> Error {
+        Error::plain(format!("controller `{controller}` is not available under {MOUNT_POINT}{}", self.path))
+    }
+
+    /// Restricts which devices the processes of the cgroup may use; an empty list restricts nothing.
+    ///
+    /// # Errors
+    /// Names what could not be loaded, attached or written.
+    pub fn restrict_devices(&self, rules: &[Rule]) -> Result<()> {
+        if rules.is_empty() {
+            return Ok(());
+        }
+        if let Some(member) = self.member_for("devices").filter(|member| !member.hierarchy.unified) {
+            for (file, line) in devices::legacy_writes(rules) {
+                write_value(member.directory.as_fd(), file, line.as_bytes()).map_err(|errno| {
+                    Error::kernel(format!("write `{line}` to `{}`", member.file(&self.path, file)), errno)
+                })?;
+            }
+            return Ok(());
+        }
+        let Some(member) = self.unified() else { return Err(self.unavailable("devices")) };
+        let program = sys::bpf::load_cgroup_device(&devices::program(rules))
+            .map_err(|errno| Error::kernel("load the device program", errno))?;
+        sys::bpf::attach_cgroup_device(member.directory.as_fd(), program.as_fd()).map_err(|errno| {
+            let cgroup = member.file(&self.path, "");
+            Error::kernel(format!("attach the device program to `{cgroup}`"), errno)
+        })
+    }
+
+    /// Puts a process into the cgroup, in every hierarchy but the v2 tree when it was cloned into that already.
+    ///
+    /// # Errors
+    /// Names the file that refused the process.
+    pub fn add_process(&self, pid: Pid, already_in_unified: bool) -> Result<()> {
+        let value = pid.as_raw_nonzero().to_string();
+        for member in &self.members {
+            if already_in_unified && member.hierarchy.unified {
+                continue;
+            }
+            write_value(member.directory.as_fd(), "cgroup.procs", value.as_bytes()).map_err(|errno| {
+                let file = member.file(&self.path, "cgroup.procs");
+                Error::kernel(format!("write `{value}` to `{file}`"), errno)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether cloning into the v2 directory is all it takes to place a process.
+    #[must_use]
+    pub fn is_unified_only(&self) -> bool {
+        self.members.iter().all(|member| member.hierarchy.unified)
+    }
+
+    /// Whether the processes are frozen (`crun pause`).
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        let frozen = |member: &Member| {
+            if member.hierarchy.controllers.iter().any(|name| name == "freezer") {
+                read_small(member.directory.as_fd(), "freezer.state")
+                    .is_ok_and(|state| state.trim() == "FROZEN")
+            } else if member.hierarchy.unified {
+                read_small(member.directory.as_fd(), "cgroup.events")
+                    .is_ok_and(|events| events.lines().any(|line| line == "frozen 1"))
+            } else {
+                false
+            }
+        };
+        self.members.iter().any(frozen)
+    }
+
+    /// Sends `signal` to every process of the cgroup and of those below it.
+    ///
+    /// # Errors
+    /// When the processes cannot be listed or killed.
+    pub fn signal_all(&self, signal: i32) -> Result<()> {
+        remove::signal_all(self.reference_directory(), signal).map_err(|errno| {
+            Error::kernel(format!("kill the processes in the cgroup `{}`", self.path), errno)
+        })
+    }
+
+    /// The directory in which the kernel knows all the container's processes: v2 if there is one, because only
+    /// there they can be killed in one step, otherwise any other.
+    fn reference_directory(&self) -> Option<BorrowedFd<'_>> {
+        self.unified().or(self.members.first()).map(|member| member.directory.as_fd())
+    }
+
+    /// Kills what is left in the cgroup and removes it from every hierarchy.
+    ///
+    /// # Errors
+    /// Names the first directory that could not be removed; the others are removed all the same.
+    pub fn destroy(&self) -> Result<()> {
+        self.remove_from(|_| 1)
+    }
+
+    /// Removes what [`Cgroup::create`] made, including the parents it had to make.
+    ///
+    /// # Errors
+    /// Names the first directory that could not be removed; the others are removed all the same.
+    pub fn undo(&self) -> Result<()> {
+        self.remove_from(|member| member.created)
+    }
+
+    fn remove_from(&self, levels: impl Fn(&Member) -> usize) -> Result<()> {
+        let mut first_error = Ok(());
+        for member in &self.members {
+            let removed = remove::levels(member.root.as_fd(), self.path.below_root(), levels(member));
+            if let Err(errno) = removed
+                && first_error.is_ok()
+            {
+                let directory = format!("{}{}", mount_point(&member.hierarchy), self.path);
+                first_error = Err(Error::kernel(format!("remove the cgroup `{directory}`"), errno));
+            }
+        }
+        first_error
+    }
+}
+
+/// Makes each level of `path` that is missing; returns how many of the last ones are new, and the last one opened.
+fn make_directories(root: &OwnedFd, hierarchy: &Hierarchy, path: &CgroupPath) -> Result<(usize, OwnedFd)> {
+    let mut created = 0;
+    for level in path.levels() {
+        match mkdirat(root, level, Mode::from_raw_mode(0o755)) {
+            Ok(()) => created += 1,
+            Err(Errno::EXIST) => created = 0,
+            Err(errno) => {
+                let _ = remove::levels(root.as_fd(), parent_of(level), created);
+                let directory = format!("{}/{level}", mount_point(hierarchy));
+                return Err(Error::kernel(format!("create the cgroup `{directory}`"), errno));
+            }
+        }
+    }
+    open_below(root.as_fd(), path.below_root())
+        .map(|directory| (created, directory))
+        .map_err(|errno| Error::kernel(format!("open `{}{path}`", mount_point(hierarchy)), errno))
+}
+
+/// The path without its last component.
+pub(crate) fn parent_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+/// Makes the controllers of the root available in the container's cgroup, unless they are already.
+fn enable_controllers(member: &Member, path: &CgroupPath) -> Result<()> {
+    let read = |directory: BorrowedFd<'_>, name: &str| {
+        read_small(directory, name)
+            .map_err(|errno| Error::kernel(format!("read `{}`", member.file(path, name)), errno))
+    };
+    let here = read(member.directory.as_fd(), "cgroup.controllers")?;
+    let has = |list: &str, name: &str| list.split_whitespace().any(|word| word == name);
+    if CONTROLLERS.iter().all(|name| has(&here, name)) {
+        return Ok(());
+    }
+    let at_root = read(member.root.as_fd(), "cgroup.controllers")?;
+    let missing: Vec<&str> =
+        CONTROLLERS.into_iter().filter(|name| has(&at_root, name) && !has(&here, name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for level in std::iter::once("").chain(path.levels().filter(|level| *level != path.below_root())) {
+        let directory = open_below(member.root.as_fd(), level)
+            .map_err(|errno| Error::kernel(format!("open `{MOUNT_POINT}/{level}`"), errno))?;
+        for name in &missing {
+            // One at a time: a controller that cannot be had here (a threaded parent, realtime processes) must
+            // not take the others with it. A limit that then lacks its file is reported by that name.
+            let enable = format!("+{name}");
+            let _ = write_value(directory.as_fd(), "cgroup.subtree_control", enable.as_bytes());
+        }
+    }
+    Ok(())
+}
+
+/// v1: a new cpuset is empty and takes no process until it has CPUs and memory nodes, so each level copies its
+/// parent's (cgroup-v1/cpusets.rst).
+fn inherit_cpuset(member: &Member, path: &CgroupPath) -> Result<()> {
+    let fail = |level: &str, errno| {
+        Error::kernel(format!("initialise the cpuset `{}/{level}`", mount_point(&member.hierarchy)), errno)
+    };
+    for level in path.levels() {
+        let directory = open_below(member.root.as_fd(), level).map_err(|errno| fail(level, errno))?;
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            let own = read_small(directory.as_fd(), file).map_err(|errno| fail(level, errno))?;
+            if !own.trim().is_empty() {
+                continue;
+            }
+            let parent =
+                open_below(member.root.as_fd(), parent_of(level)).map_err(|errno| fail(level, errno))?;
+            let value = read_small(parent.as_fd(), file).map_err(|errno| fail(level, errno))?;
+            write_value(directory.as_fd(), file, value.trim().as_bytes())
+                .map_err(|errno| fail(level, errno))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! The device program against the plain rule book, on an interpreter of the few instructions it uses.
+
+use super::*;
+
+fn rule(allow: bool, kind: DeviceKind, major: Option<i64>, minor: Option<i64>, access: &str) -> DeviceRule {
+    DeviceRule { allow, kind, major, minor, access: Some(access.to_owned()) }
+}
+
+/// Runs `code` for one request.
+fn run(code: &[Instruction], kind: i32, major: u32, minor: u32, access: u8) -> bool {
+    let context = [u32::from(access) << 16 | kind.cast_unsigned(), major, minor];
+    let mut registers = [0_u32; 11];
+    let mut at = 0_usize;
+    loop {
+        let Instruction { code: operation, registers: packed, offset, immediate } = code[at];
+        let (target, source) = (usize::from(packed & 15), usize::from(packed >> 4));
+        let value = immediate.cast_unsigned();
+        at += 1;
+        let jump = match operation {
+            0x61 => {
+                registers[target] = context[usize::try_from(offset).unwrap() / 4];
+                false
+            }
+            0xbc => {
+                registers[target] = registers[source];
+                false
+            }
+            0x54 => {
+                registers[target] &= value;
+                false
+            }
+            0x74 => {
+                registers[target] >>= value;
+                false
+            }
+            0xb7 => {
+                registers[target] = value;
+                false
+            }
+            0x56 => registers[target] != value,
+            0x46 => registers[target] & value != 0,
+            0x05 => true,
+            0x95 => return registers[0] != 0,
+            other => panic!("unknown instruction {other:#x}"),
+        };
+        if jump {
+            at += usize::try_from(offset).unwrap();
+        }
+    }
+}
+
+/// A small generator, so that the test needs nothing and repeats itself exactly.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+
+    fn number(&mut self) -> Option<i64> {
+        match self.below(4) {
+            0 => None,
+            other => Some(i64::try_from(other).unwrap()),
+        }
+    }
+
+    fn rule(&mut self) -> DeviceRule {
+        let kind =
+            [DeviceKind::All, DeviceKind::Block, DeviceKind::Char][usize::try_from(self.below(3)).unwrap()];
+        let access = ["r", "w", "m", "rw", "rm", "wm", "rwm"][usize::try_from(self.below(7)).unwrap()];
+        rule(self.below(2) == 0, kind, self.number(), self.number(), access)
+    }
+}
+
+#[test]
+fn the_program_decides_as_the_rule_book_for_random_rules_and_every_request() {
+    let mut random = Random(1);
+    for _ in 0..400 {
+        let configured: Vec<_> = (0..=random.below(8)).map(|_| random.rule()).collect();
+        let rules = rules(&configured).unwrap();
+        let code = program(&rules);
+        for (kind, number) in [(DeviceKind::Block, TYPE_BLOCK), (DeviceKind::Char, TYPE_CHAR)] {
+            for (major, minor, access) in
+                (0..5).flat_map(|a| (0..5).flat_map(move |b| (1..8).map(move |c| (a, b, c))))
+            {
+                assert_eq!(
+                    run(&code, number, major, minor, access),
+                    decide(&rules, kind, major, minor, access),
+                    "{configured:?} for {kind:?} {major}:{minor} access {access}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn with_everything_denied_the_default_devices_remain() {
+    let rules = rules(&[rule(false, DeviceKind::All, None, None, "rwm")]).unwrap();
+    let allowed = |major, minor, access| decide(&rules, DeviceKind::Char, major, minor, access);
+    assert!(allowed(1, 3, READ | WRITE | MKNOD));
+    assert!(allowed(136, 17, READ | WRITE));
+    assert!(allowed(1, 11, MKNOD) && !allowed(1, 11, READ));
+}
+
+#[test]
+fn no_rules_leave_all_devices_usable() {
+    assert_eq!(rules(&[]).unwrap(), []);
+}
+
+#[test]
+fn a_wrong_access_letter_is_named() {
+    let error = rules(&[rule(true, DeviceKind::Char, None, None, "rx")]).unwrap_err();
+    assert!(error.message.starts_with("linux.resources.devices[0].access"));
+}
+
+#[test]
+fn the_v1_lines_are_those_of_the_kernel_documentation() {
+    let rules = rules(&[
+        rule(false, DeviceKind::All, None, None, "rwm"),
+        rule(true, DeviceKind::Block, Some(8), None, "r"),
+    ])
+    .unwrap();
+    let writes = legacy_writes(&rules);
+    assert_eq!(writes[0], ("devices.deny", "a".to_owned()));
+    assert_eq!(writes[1], ("devices.allow", "b 8:* r".to_owned()));
+}

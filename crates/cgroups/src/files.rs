@@ -1,0 +1,43 @@
+//! Small reads and writes in a cgroup directory, by descriptor.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::{Errno, read, write};
+
+/// Opens `path`, relative to and below `root`: no symbolic link and no other file system is followed.
+pub(crate) fn open_below(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+    if path.is_empty() {
+        return rustix::io::dup(root);
+    }
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    openat2(root, path, flags, Mode::empty(), resolve)
+}
+
+/// Reads a file of at most one page, as nearly all cgroup files are.
+pub(crate) fn read_small(directory: BorrowedFd<'_>, name: &str) -> Result<String, Errno> {
+    let file = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
+    let mut text = Vec::new();
+    let mut buffer = [0_u8; 4096];
+    loop {
+        match read(&file, &mut buffer) {
+            Ok(0) => return String::from_utf8(text).map_err(|_| Errno::ILSEQ),
+            Ok(count) => text.extend_from_slice(&buffer[..count]),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Writes `value` in one call, as cgroup files need it.
+pub(crate) fn write_value(directory: BorrowedFd<'_>, name: &str, value: &[u8]) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = openat(directory, name, flags, Mode::empty())?;
+    loop {
+        match write(&file, value) {
+            Err(Errno::INTR) => {}
+            other => return other.map(drop),
+        }
+    }
+}

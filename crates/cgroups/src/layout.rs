@@ -1,0 +1,137 @@
+//! How this host lays out its cgroups: one unified tree (v2), one tree for each controller (v1), or both.
+
+use rustix::fs::{CWD, FsWord, statfs};
+
+use crate::error::{Error, Result};
+
+/// Where cgroups are mounted on every distribution there is.
+pub const MOUNT_POINT: &str = "/sys/fs/cgroup";
+
+const CGROUP2_MAGIC: FsWord = 0x6367_7270;
+const TMPFS_MAGIC: FsWord = 0x0102_1994;
+
+/// One tree of cgroups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Its directory below [`MOUNT_POINT`]: `memory`, `cpu,cpuacct`, `systemd`, `unified`; empty for a pure v2 host.
+    pub directory: String,
+    /// Whether it is the v2 tree.
+    pub unified: bool,
+    /// The v1 controllers attached to it; empty for the v2 tree and for named hierarchies.
+    pub controllers: Vec<String>,
+}
+
+/// All the trees a container takes part in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The trees, the v2 one (if there is one) first.
+    pub hierarchies: Vec<Hierarchy>,
+}
+
+impl Layout {
+    /// A host with nothing but the v2 tree.
+    #[must_use]
+    pub fn unified() -> Self {
+        Self { hierarchies: vec![Hierarchy { directory: String::new(), unified: true, controllers: vec![] }] }
+    }
+
+    /// Whether limits go to the v2 tree.
+    #[must_use]
+    pub fn is_unified(&self) -> bool {
+        matches!(self.hierarchies.as_slice(), [only] if only.unified)
+    }
+
+    /// Whether there is a v2 tree, alone or beside v1 hierarchies.
+    #[must_use]
+    pub fn has_unified(&self) -> bool {
+        self.hierarchies.iter().any(|hierarchy| hierarchy.unified)
+    }
+
+    /// Looks at what is mounted on [`MOUNT_POINT`]: on a v2 host one call, otherwise also the kernel's list of the
+    /// hierarchies (`/proc/self/cgroup`, one line each).
+    ///
+    /// # Errors
+    /// When nothing known is mounted there.
+    pub fn detect() -> Result<Self> {
+        let kind = statfs(MOUNT_POINT)
+            .map_err(|errno| Error::kernel(format!("statfs `{MOUNT_POINT}`"), errno))?
+            .f_type;
+        match kind {
+            CGROUP2_MAGIC => Ok(Self::unified()),
+            TMPFS_MAGIC => {
+                let list = std::fs::read_to_string("/proc/self/cgroup").map_err(|error| {
+                    let errno = rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
+                    Error::kernel("open `/proc/self/cgroup`", errno)
+                })?;
+                Ok(Self::from_list(&list, is_mounted))
+            }
+            _ => Err(Error::plain(format!("invalid file system type on `{MOUNT_POINT}`"))),
+        }
+    }
+
+    /// Reads the lines `ID:CONTROLLERS:PATH` of `/proc/self/cgroup` (`cgroups(7)`); hierarchies that are not
+    /// `mounted` are left out, because nothing can be done in them.
+    fn from_list(list: &str, mounted: impl Fn(&str) -> bool) -> Self {
+        let mut hierarchies = Vec::with_capacity(16);
+        for line in list.lines() {
+            let mut fields = line.splitn(3, ':');
+            let (Some(_), Some(names), Some(_)) = (fields.next(), fields.next(), fields.next()) else {
+                continue;
+            };
+            let unified = names.is_empty();
+            let directory = if unified { "unified" } else { names.trim_start_matches("name=") };
+            if !mounted(directory) {
+                continue;
+            }
+            let controllers = if unified || names.starts_with("name=") {
+                Vec::new()
+            } else {
+                names.split(',').map(str::to_owned).collect()
+            };
+            let hierarchy = Hierarchy { directory: directory.to_owned(), unified, controllers };
+            if unified { hierarchies.insert(0, hierarchy) } else { hierarchies.push(hierarchy) }
+        }
+        Self { hierarchies }
+    }
+}
+
+/// Whether a hierarchy has its usual directory.
+fn is_mounted(directory: &str) -> bool {
+    let path = format!("{MOUNT_POINT}/{directory}");
+    rustix::fs::accessat(CWD, path, rustix::fs::Access::EXISTS, rustix::fs::AtFlags::empty()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEGACY: &str = "12:cpu,cpuacct:/user\n2:memory:/user\n1:name=systemd:/\n";
+
+    #[test]
+    fn a_v1_host_has_a_tree_for_each_line() {
+        let layout = Layout::from_list(LEGACY, |_| true);
+        let directories: Vec<_> = layout.hierarchies.iter().map(|h| h.directory.as_str()).collect();
+        assert_eq!(directories, ["cpu,cpuacct", "memory", "systemd"]);
+        assert_eq!(layout.hierarchies[0].controllers, ["cpu", "cpuacct"]);
+        assert!(layout.hierarchies[2].controllers.is_empty());
+        assert!(!layout.is_unified() && !layout.has_unified());
+    }
+
+    #[test]
+    fn a_hybrid_host_has_the_v2_tree_first() {
+        let layout = Layout::from_list(&format!("{LEGACY}0::/\n"), |_| true);
+        assert_eq!(layout.hierarchies[0].directory, "unified");
+        assert!(layout.has_unified() && !layout.is_unified());
+    }
+
+    #[test]
+    fn a_hierarchy_that_is_not_mounted_is_left_out() {
+        let layout = Layout::from_list(LEGACY, |directory| directory != "memory");
+        assert_eq!(layout.hierarchies.len(), 2);
+    }
+
+    #[test]
+    fn a_v2_host_is_unified() {
+        assert!(Layout::unified().is_unified());
+    }
+}

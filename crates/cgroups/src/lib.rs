@@ -1,0 +1,22 @@
+//! Cgroups: where a container's processes are counted, limited, frozen and killed.
+//!
+//! The crate answers three questions, each in a module of its own: how does this host lay its cgroups out
+//! ([`layout`]), what has to be written where for a set of limits ([`resources`], [`devices`]: pure functions from
+//! the OCI configuration to a list of writes or a program), and how is it done ([`cgroup`]: create, join, list,
+//! kill, remove, always below a directory descriptor of the hierarchy).
+#![forbid(unsafe_code)]
+
+pub mod cgroup;
+pub mod devices;
+mod error;
+mod files;
+pub mod layout;
+pub mod path;
+mod remove;
+pub mod resources;
+
+pub use cgroup::Cgroup;
+pub use error::{Error, Result};
+pub use layout::Layout;
+pub use path::CgroupPath;
+pub use resources::Resources;

@@ -1,0 +1,129 @@
+//! The commands: each turns its options into a call of the library and prints the answer.
+
+mod create;
+mod exec;
+mod inspect;
+mod signal;
+mod spec;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use libcrun::{CgroupManager, Code, ContainerId, Error, Result, StateRoot};
+
+use crate::args::Invocation;
+use crate::help;
+use crate::log::Log;
+
+/// What every command gets.
+pub(crate) struct Context<'a> {
+    pub(crate) invocation: &'a Invocation,
+    pub(crate) log: &'a Log,
+}
+
+/// The version that is printed and reported.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit it was built from, when the build says so (`cargo xtask build` does).
+pub(crate) const COMMIT: &str = match option_env!("CRUN_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
+/// Runs the command; returns the exit status.
+pub(crate) fn run(invocation: &Invocation, log: &Log) -> Result<i32> {
+    let context = Context { invocation, log };
+    let global = &invocation.global;
+    let Some(command) = invocation.command else {
+        return print(&if global.has("version") { version(&context) } else { help::program() });
+    };
+    if invocation.options.has("help") {
+        return print(&help::command(command));
+    }
+    if invocation.options.has("usage") {
+        return print(&format!("{}\n", help::usage(command)));
+    }
+    match command.name {
+        "create" => create::create(&context),
+        "delete" => signal::delete(&context),
+        "exec" => exec::exec(&context),
+        "features" => inspect::features(),
+        "kill" => signal::kill(&context),
+        "list" => inspect::list(&context),
+        "run" => create::run(&context),
+        "spec" => spec::spec(&context),
+        "start" => libcrun::start(&context.root(), &context.id()?).map(|()| 0),
+        "state" => inspect::state(&context),
+        name => Err(Error::new(Code::Unsupported, format!("unknown command {name}"))),
+    }
+}
+
+impl Context<'_> {
+    /// Where the state of the containers is.
+    pub(crate) fn root(&self) -> StateRoot {
+        let given = self.invocation.global.value("root").map(PathBuf::from);
+        StateRoot::new(given.unwrap_or_else(StateRoot::default_path))
+    }
+
+    /// The container the command is about.
+    pub(crate) fn id(&self) -> Result<ContainerId> {
+        ContainerId::new(self.positional(0).unwrap_or_default())
+    }
+
+    pub(crate) fn positional(&self, index: usize) -> Option<&str> {
+        self.invocation.positionals.get(index).map(String::as_str)
+    }
+
+    pub(crate) fn has(&self, option: &str) -> bool {
+        self.invocation.options.has(option)
+    }
+
+    pub(crate) fn value(&self, option: &str) -> Option<&str> {
+        self.invocation.options.value(option)
+    }
+
+    /// The value of `--preserve-fds` and the descriptors systemd passes (`sd_listen_fds(3)`).
+    pub(crate) fn preserved_descriptors(&self) -> Result<u32> {
+        let number = |name: &str, text: &str| {
+            text.parse::<u32>()
+                .map_err(|_| Error::new(Code::InvalidConfig, format!("{name}: `{text}` is not a number")))
+        };
+        let given = self.value("preserve-fds").map_or(Ok(0), |text| number("--preserve-fds", text))?;
+        let listen = match std::env::var("LISTEN_FDS") {
+            Ok(text) if !text.is_empty() => number("LISTEN_FDS", &text)?,
+            _ => 0,
+        };
+        Ok(given.saturating_add(listen))
+    }
+
+    pub(crate) fn cgroup_manager(&self) -> Result<CgroupManager> {
+        let global = &self.invocation.global;
+        let name =
+            if global.has("systemd-cgroup") { Some("systemd") } else { global.value("cgroup-manager") };
+        match name {
+            None | Some("cgroupfs") => Ok(CgroupManager::Cgroupfs),
+            Some("disabled") => Ok(CgroupManager::Disabled),
+            Some("systemd") => Err(Error::new(
+                Code::Unsupported,
+                "the cgroup manager `systemd` is not supported by this version",
+            )),
+            Some(_) => Err(Error::new(Code::InvalidConfig, "unknown cgroup manager specified")),
+        }
+    }
+}
+
+/// Prints an answer. That the reader has gone away is a failure like any other.
+pub(crate) fn print(text: &str) -> Result<i32> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(0),
+        Err(error) => Err(Error::new(Code::System, format!("write to the standard output: {error}"))),
+    }
+}
+
+fn version(context: &Context<'_>) -> String {
+    let root = context.root();
+    format!(
+        "crun version {VERSION}\ncommit: {COMMIT}\nrundir: {}\nspec: 1.0.0\n+CAP +EBPF\n",
+        root.path().display()
+    )
+}

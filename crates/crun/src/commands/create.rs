@@ -1,0 +1,57 @@
+//! `create` and `run`.
+
+use std::path::{Path, PathBuf};
+
+use libcrun::{Code, CreateOptions, Error, Result, RunMode, self_protection};
+
+use super::Context;
+
+pub(super) fn create(context: &Context<'_>) -> Result<i32> {
+    let options = options(context)?;
+    libcrun::create(&context.root(), &context.id()?, &options).map(|()| 0)
+}
+
+pub(super) fn run(context: &Context<'_>) -> Result<i32> {
+    let options = options(context)?;
+    let mode = if context.has("detach") {
+        RunMode::Detached
+    } else {
+        RunMode::Foreground { keep: context.has("keep") }
+    };
+    libcrun::run(&context.root(), &context.id()?, &options, mode)
+}
+
+fn options(context: &Context<'_>) -> Result<CreateOptions> {
+    ensure_protectable(context)?;
+    let bundle = PathBuf::from(context.value("bundle").unwrap_or("."));
+    // Relative to the caller's directory, not to the bundle.
+    let config =
+        context.value("config").map(|path| std::path::absolute(path).unwrap_or_else(|_| path.into()));
+    if context.value("console-socket").is_some() {
+        return Err(unsupported("--console-socket"));
+    }
+    Ok(CreateOptions {
+        config,
+        pid_file: context.value("pid-file").map(|path| Path::new(path).to_path_buf()),
+        preserve_fds: context.preserved_descriptors()?,
+        new_keyring: !context.has("no-new-keyring"),
+        pivot: !context.has("no-pivot"),
+        cgroup_manager: context.cgroup_manager()?,
+        ..CreateOptions::new(bundle)
+    })
+}
+
+pub(super) fn unsupported(option: &str) -> Error {
+    Error::new(Code::Unsupported, format!("{option}: not supported by this version"))
+}
+
+/// On a kernel where the executable of a running process cannot be exchanged, executes the runtime once more through a
+/// read-only mount (see [`self_protection`]).
+pub(super) fn ensure_protectable(context: &Context<'_>) -> Result<()> {
+    if self_protection::can_exchange() || self_protection::is_unneeded() {
+        return Ok(());
+    }
+    use std::os::unix::ffi::OsStrExt;
+    let args = context.invocation.raw.iter().map(|arg| arg.as_bytes());
+    self_protection::reexecute(args).map(drop)
+}

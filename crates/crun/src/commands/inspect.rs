@@ -1,0 +1,39 @@
+//! `state`, `list` and `features`: what there is to be known.
+
+use libcrun::{Code, Error, Result};
+
+use super::{COMMIT, Context, VERSION, print};
+use crate::log::Level;
+use crate::output;
+
+pub(super) fn state(context: &Context<'_>) -> Result<i32> {
+    let (root, id) = (context.root(), context.id()?);
+    let snapshot = libcrun::snapshot(&root, &id)?;
+    let annotations = libcrun::annotations(&root, &id)?;
+    print(&output::state(&snapshot, &annotations))
+}
+
+pub(super) fn list(context: &Context<'_>) -> Result<i32> {
+    let root = context.root();
+    if context.has("quiet") {
+        let ids = root.containers()?;
+        return print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
+    }
+    let mut containers = Vec::new();
+    for container in libcrun::list(&root)? {
+        match container {
+            Ok(snapshot) => containers.push(snapshot),
+            // One that is just being made or removed is no reason not to list the others.
+            Err(error) => context.log.write(Level::Warning, &error.to_string()),
+        }
+    }
+    match context.value("format") {
+        None | Some("table") => print(&output::list_table(&containers)),
+        Some("json") => print(&output::list_json(&containers)),
+        Some(_) => Err(Error::new(Code::InvalidConfig, "invalid format type specified")),
+    }
+}
+
+pub(super) fn features() -> Result<i32> {
+    print(&output::json(&libcrun::features(VERSION, COMMIT)))
+}

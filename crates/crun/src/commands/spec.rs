@@ -1,0 +1,38 @@
+//! `spec`: a configuration to start from.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use libcrun::{Code, Error, Host, Result, spec::template};
+use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
+
+use super::Context;
+
+pub(super) fn spec(context: &Context<'_>) -> Result<i32> {
+    let path = path(context);
+    let rootless = context.has("rootless").then(|| (geteuid().as_raw(), getegid().as_raw()));
+    let unified = Host::new().cgroups().is_ok_and(|layout| layout.is_unified());
+    let failed = |error: std::io::Error| {
+        let message = format!("write `{}`", path.display());
+        match error.raw_os_error() {
+            Some(raw) => Error::os(Code::System, message, Errno::from_raw_os_error(raw)),
+            None => Error::new(Code::System, message),
+        }
+    };
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            return Err(Error::new(Code::InvalidConfig, format!("`{name}` already exists")));
+        }
+        other => other.map_err(failed)?,
+    };
+    file.write_all(template(rootless, unified).as_bytes()).map_err(failed)?;
+    Ok(0)
+}
+
+fn path(context: &Context<'_>) -> PathBuf {
+    let name = Path::new(context.value("file").unwrap_or("config.json"));
+    context.value("bundle").map_or_else(|| name.to_path_buf(), |bundle| Path::new(bundle).join(name))
+}

@@ -1,0 +1,152 @@
+//! Where messages go: always to the standard error, and to the file of `--log` in the format of `--log-format`.
+//!
+//! On success nothing is written at level `error`; on failure exactly one line, because podman parses the whole file as
+//! one JSON object and containerd takes the last one.
+
+use std::fs::{File, OpenOptions};
+use std::io::{IsTerminal, Write};
+use std::time::SystemTime;
+
+use libcrun::{Code, Error};
+use serde::Serialize;
+
+use crate::args::Invocation;
+
+/// How serious a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    Error,
+    Warning,
+    Debug,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Debug => "debug",
+        }
+    }
+
+    fn colour(self) -> &'static str {
+        match self {
+            Self::Error => "\x1b[1;31m",
+            Self::Warning => "\x1b[1;33m",
+            Self::Debug => "\x1b[1;34m",
+        }
+    }
+}
+
+/// The destination beside the standard error.
+#[derive(Debug)]
+pub(crate) struct Log {
+    file: Option<File>,
+    json: bool,
+    level: Level,
+}
+
+/// One line of a JSON log; readers rely on these keys.
+#[derive(Serialize)]
+struct Line<'a> {
+    msg: &'a str,
+    level: &'static str,
+    time: String,
+}
+
+impl Log {
+    /// Opens what the global options ask for.
+    pub(crate) fn new(invocation: &Invocation) -> Result<Self, Error> {
+        let global = &invocation.global;
+        let wrong = |message: &str| Error::new(Code::InvalidConfig, message);
+        let json = match global.value("log-format") {
+            None | Some("text") => false,
+            Some("json") => true,
+            Some(_) => return Err(wrong("unknown log format specified")),
+        };
+        let level = match global.value("log-level") {
+            _ if global.has("debug") => Level::Debug,
+            None | Some("error") => Level::Error,
+            Some("warning") => Level::Warning,
+            Some("debug") => Level::Debug,
+            Some(_) => return Err(wrong("unknown log level specified")),
+        };
+        let file = global.value("log").map(open).transpose()?;
+        Ok(Self { file, json, level })
+    }
+
+    /// Writes a message that is no failure, if the level asks for it.
+    pub(crate) fn write(&self, level: Level, message: &str) {
+        if level <= self.level {
+            to_stderr(level, message);
+            self.to_file(level, message);
+        }
+    }
+
+    fn to_file(&self, level: Level, message: &str) {
+        let Some(mut file) = self.file.as_ref() else { return };
+        let line = if self.json {
+            let line = Line { msg: message, level: level.name(), time: now() };
+            serde_json::to_string(&line).unwrap_or_default()
+        } else {
+            format!("{}: {message}", now())
+        };
+        // A log that cannot be written must not keep a container from being looked after.
+        let _ = file.write_all(format!("{line}\n").as_bytes());
+    }
+}
+
+fn open(destination: &str) -> Result<File, Error> {
+    let path = match destination.split_once(':') {
+        Some(("file", path)) => path,
+        Some((kind @ ("syslog" | "journald"), _)) => {
+            let message = format!("--log: `{kind}` is not supported by this version");
+            return Err(Error::new(Code::Unsupported, message));
+        }
+        Some((kind, _)) if !kind.contains('/') => {
+            return Err(Error::new(Code::InvalidConfig, "unknown log type"));
+        }
+        _ => destination,
+    };
+    OpenOptions::new().append(true).create(true).open(path).map_err(|error| {
+        let message = format!("open log file `{path}`");
+        match error.raw_os_error() {
+            Some(raw) => Error::os(Code::System, message, rustix::io::Errno::from_raw_os_error(raw)),
+            None => Error::new(Code::System, message),
+        }
+    })
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_micros(SystemTime::now()).to_string()
+}
+
+fn to_stderr(level: Level, message: &str) {
+    let mut stderr = std::io::stderr();
+    let line = if stderr.is_terminal() {
+        format!("{}{}: {message}\x1b[0m\n", level.colour(), now())
+    } else {
+        format!("{message}\n")
+    };
+    let _ = stderr.write_all(line.as_bytes());
+}
+
+/// Says why the command failed.
+pub(crate) fn say_error(log: Option<&Log>, error: &Error) {
+    let message = error.to_string();
+    to_stderr(Level::Error, &message);
+    if let Some(log) = log {
+        log.to_file(Level::Error, &message);
+    }
+}
+
+/// Says what is wrong with the command.
+pub(crate) fn say(message: &str) {
+    to_stderr(Level::Error, message);
+}
+
+/// Says what is wrong with an option, as argp does.
+pub(crate) fn say_usage(message: &str) {
+    let text = format!("crun: {message}\nTry `crun --help' or `crun --usage' for more information.\n");
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

@@ -1,0 +1,99 @@
+//! The shapes in which containers are printed; engines parse them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use libcrun::Snapshot;
+use serde::Serialize;
+
+/// `state` (runtime-spec runtime.md#state, with what the C crun adds).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct State<'a> {
+    oci_version: &'static str,
+    id: &'a str,
+    pid: i32,
+    status: &'static str,
+    bundle: &'a str,
+    rootfs: &'a str,
+    created: &'a str,
+    #[serde(rename = "systemd-scope")]
+    systemd_scope: &'a str,
+    owner: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: &'a BTreeMap<String, String>,
+}
+
+/// One container as `state` prints it.
+pub(crate) fn state(snapshot: &Snapshot, annotations: &BTreeMap<String, String>) -> String {
+    let status = &snapshot.status;
+    json(&State {
+        oci_version: "1.0.0",
+        id: snapshot.id.as_str(),
+        pid: snapshot.pid(),
+        status: snapshot.phase.as_str(),
+        bundle: &status.bundle,
+        rootfs: &status.rootfs,
+        created: &status.created,
+        systemd_scope: status.scope.as_deref().unwrap_or_default(),
+        owner: status.owner.as_deref().unwrap_or_default(),
+        annotations,
+    })
+}
+
+/// One entry of `list -f json`.
+#[derive(Serialize)]
+struct Entry<'a> {
+    id: &'a str,
+    pid: i32,
+    status: &'static str,
+    bundle: &'a str,
+    created: &'a str,
+    owner: &'a str,
+}
+
+/// All containers as JSON.
+pub(crate) fn list_json(containers: &[Snapshot]) -> String {
+    let entries: Vec<_> = containers
+        .iter()
+        .map(|snapshot| Entry {
+            id: snapshot.id.as_str(),
+            pid: snapshot.pid(),
+            status: snapshot.phase.as_str(),
+            bundle: &snapshot.status.bundle,
+            created: &snapshot.status.created,
+            owner: snapshot.status.owner.as_deref().unwrap_or_default(),
+        })
+        .collect();
+    json(&entries)
+}
+
+/// All containers as a table.
+pub(crate) fn list_table(containers: &[Snapshot]) -> String {
+    let longest = containers.iter().map(|snapshot| snapshot.id.as_str().len()).max().unwrap_or(0);
+    let width = longest.max(4);
+    let mut text = String::new();
+    let mut row = |cells: [&str; 6]| {
+        let [name, pid, status, bundle, created, owner] = cells;
+        let _ = writeln!(text, "{name:<width$} {pid:<9} {status:<8} {bundle:<39} {created:<30} {owner}");
+    };
+    row(["NAME", "PID", "STATUS", "BUNDLE PATH", "CREATED", "OWNER"]);
+    for snapshot in containers {
+        row([
+            snapshot.id.as_str(),
+            &snapshot.pid().to_string(),
+            snapshot.phase.as_str(),
+            &snapshot.status.bundle,
+            &snapshot.status.created,
+            snapshot.status.owner.as_deref().unwrap_or_default(),
+        ]);
+    }
+    text
+}
+
+/// Pretty JSON with a newline at its end. The types printed here hold nothing that JSON cannot express.
+pub(crate) fn json<T: Serialize>(value: &T) -> String {
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text.push('\n');
+    text
+}

@@ -1,0 +1,215 @@
+//! Every option and every command, once: the parser, the help texts and the tests read these tables.
+
+/// One option.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Opt {
+    /// The long name, without the dashes.
+    pub(crate) long: &'static str,
+    /// The one-letter name.
+    pub(crate) short: Option<char>,
+    /// What its value is called; `None` for a switch.
+    pub(crate) value: Option<&'static str>,
+    pub(crate) help: &'static str,
+}
+
+const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Opt {
+    Opt { long, short, value: None, help }
+}
+
+const fn option(long: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Opt {
+    Opt { long, short, value: Some(value), help }
+}
+
+/// One command.
+#[derive(Debug)]
+pub(crate) struct Command {
+    pub(crate) name: &'static str,
+    pub(crate) summary: &'static str,
+    /// What stands behind the options in the usage line.
+    pub(crate) arguments: &'static str,
+    pub(crate) options: &'static [Opt],
+    /// The least and the most positional arguments.
+    pub(crate) positionals: (usize, usize),
+    /// Whether what follows the first positional argument belongs to somebody else and is left alone.
+    pub(crate) passes_rest: bool,
+}
+
+/// Options every command has; they need no place in the tables of the commands.
+pub(crate) const COMMON: [Opt; 2] =
+    [switch("help", Some('?'), "give this help list"), switch("usage", None, "give a short usage message")];
+
+/// Options that stand before the command.
+pub(crate) const GLOBAL: &[Opt] = &[
+    option("cgroup-manager", None, "MANAGER", "cgroup manager: 'cgroupfs' (default) or 'disabled'"),
+    switch("debug", None, "produce verbose output, similar to --log-level=debug"),
+    option("log", None, "FILE", "log destination: '[file:]PATH' (defaults to stderr)"),
+    option("log-format", None, "FORMAT", "log format: 'text' (default) or 'json'"),
+    option("log-level", None, "LEVEL", "log level to use: 'error' (default), 'warning' or 'debug'"),
+    option("root", None, "DIR", "directory for the state of the containers"),
+    option("rootless", None, "VALUE", "accepted for compatibility, ignored"),
+    switch("systemd-cgroup", None, "use systemd cgroups"),
+    switch("version", Some('v'), "print the version"),
+];
+
+const BUNDLE: Opt = option("bundle", Some('b'), "DIR", "the bundle's directory (default: the current one)");
+const CONFIG: Opt =
+    option("config", Some('f'), "FILE", "the configuration (default: config.json of the bundle)");
+const CONSOLE_SOCKET: Opt = option("console-socket", None, "SOCKET", "socket that gets the terminal");
+const NO_NEW_KEYRING: Opt = switch("no-new-keyring", None, "keep the session keyring of the caller");
+const NO_PIVOT: Opt = switch("no-pivot", None, "use chroot instead of pivot_root");
+const NO_SUBREAPER: Opt = switch("no-subreaper", None, "accepted for compatibility, ignored");
+const PID_FILE: Opt = option("pid-file", None, "FILE", "file that gets the pid of the process");
+const PRESERVE_FDS: Opt = option("preserve-fds", None, "N", "pass N additional descriptors on");
+const REGEX: Opt = switch("regex", Some('r'), "take CONTAINER for a regular expression");
+const DETACH: Opt = switch("detach", Some('d'), "do not wait for the process");
+
+/// The commands, in alphabetical order.
+pub(crate) const COMMANDS: &[Command] = &[
+    Command {
+        name: "create",
+        summary: "create a container",
+        arguments: "CONTAINER",
+        options: &[
+            BUNDLE,
+            CONFIG,
+            CONSOLE_SOCKET,
+            NO_NEW_KEYRING,
+            NO_PIVOT,
+            NO_SUBREAPER,
+            PID_FILE,
+            PRESERVE_FDS,
+        ],
+        positionals: (1, 1),
+        passes_rest: false,
+    },
+    Command {
+        name: "delete",
+        summary: "remove definition for a container",
+        arguments: "CONTAINER",
+        options: &[switch("force", Some('f'), "delete the container even if it is still running"), REGEX],
+        positionals: (1, 1),
+        passes_rest: false,
+    },
+    Command {
+        name: "exec",
+        summary: "exec a command in a running container",
+        arguments: "CONTAINER cmd",
+        options: &[
+            option("cap", Some('c'), "CAP", "add a capability (may be repeated)"),
+            CONSOLE_SOCKET,
+            option("cwd", None, "CWD", "current working directory"),
+            DETACH,
+            option("env", Some('e'), "ENV", "add an environment variable (may be repeated)"),
+            switch("no-new-privs", None, "set the no new privileges value for the process"),
+            PID_FILE,
+            PRESERVE_FDS,
+            option("process", Some('p'), "FILE", "path to the process.json"),
+            option("user", Some('u'), "USERSPEC", "specify the user in the form UID[:GID]"),
+        ],
+        positionals: (1, usize::MAX),
+        passes_rest: true,
+    },
+    Command {
+        name: "features",
+        summary: "show the enabled features",
+        arguments: "",
+        options: &[],
+        positionals: (0, 0),
+        passes_rest: false,
+    },
+    Command {
+        name: "kill",
+        summary: "send a signal to the container init process",
+        arguments: "CONTAINER [SIGNAL]",
+        options: &[switch("all", Some('a'), "kill all the processes"), REGEX],
+        positionals: (1, 2),
+        passes_rest: false,
+    },
+    Command {
+        name: "list",
+        summary: "list known containers",
+        arguments: "",
+        options: &[
+            option("format", Some('f'), "FORMAT", "select the output format: 'table' or 'json'"),
+            switch("quiet", Some('q'), "show only IDs"),
+        ],
+        positionals: (0, 0),
+        passes_rest: false,
+    },
+    Command {
+        name: "run",
+        summary: "run a container",
+        arguments: "CONTAINER",
+        options: &[
+            BUNDLE,
+            CONFIG,
+            CONSOLE_SOCKET,
+            DETACH,
+            switch("keep", None, "do not delete the container after it has ended"),
+            NO_NEW_KEYRING,
+            NO_PIVOT,
+            NO_SUBREAPER,
+            PID_FILE,
+            PRESERVE_FDS,
+        ],
+        positionals: (1, 1),
+        passes_rest: false,
+    },
+    Command {
+        name: "spec",
+        summary: "generate a configuration file",
+        arguments: "",
+        options: &[
+            BUNDLE,
+            option("file", Some('f'), "FILE", "where to write it (default: config.json of the bundle)"),
+            switch("rootless", None, "generate a configuration for an unprivileged user"),
+        ],
+        positionals: (0, 0),
+        passes_rest: false,
+    },
+    Command {
+        name: "start",
+        summary: "start a container",
+        arguments: "CONTAINER",
+        options: &[],
+        positionals: (1, 1),
+        passes_rest: false,
+    },
+    Command {
+        name: "state",
+        summary: "output the state of a container",
+        arguments: "CONTAINER",
+        options: &[],
+        positionals: (1, 1),
+        passes_rest: false,
+    },
+];
+
+/// The command called `name`.
+pub(crate) fn command(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_stand_in_alphabetical_order() {
+        assert!(COMMANDS.is_sorted_by_key(|command| command.name));
+    }
+
+    #[test]
+    fn no_option_of_a_command_stands_twice() {
+        for command in COMMANDS {
+            let mut names: Vec<_> = command.options.iter().map(|option| option.long).collect();
+            let mut shorts: Vec<_> = command.options.iter().filter_map(|option| option.short).collect();
+            let (long_count, short_count) = (names.len(), shorts.len());
+            names.sort_unstable();
+            names.dedup();
+            shorts.sort_unstable();
+            shorts.dedup();
+            assert_eq!((names.len(), shorts.len()), (long_count, short_count), "{}", command.name);
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The conversation between the runtime and the process it makes: both sides of it, in one place.
+//!
+//! ```text
+//! runtime                                init
+//!    │  (clone)                           │
+//!    ├── Placed ────────────────────────► │  only where it has to wait for its cgroup or its id maps
+//!    │ ◄───────────── Ready or Failed ────┤  set up, program found, rights given up
+//!    ├── Go ────────────────────────────► │  `run` and `exec`; `create` lets it wait on exec.fifo instead
+//!    │ ◄──── Failed, or end of file ──────┤  the exec failed, or it happened and closed the channel
+//! ```
+//!
+//! End of file on either side means that the other is gone: init ends itself then, so that a runtime that was killed
+//! leaves no half-made container behind; the runtime looks at how init ended. A failure travels as what was being
+//! done, to which entry of the plan, and the kernel's reason; words are made of it by the runtime
+//! ([`crate::report`]).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+
+/// What the runtime says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ToInit {
+    /// The process is in its cgroup and its ids are mapped.
+    Placed,
+    /// Everything around the process is done: execute the program.
+    Go,
+}
+
+/// What init says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FromInit {
+    /// Nothing is left to do but to execute the program.
+    Ready,
+    /// Something could not be done; init has ended.
+    Failed(Failure),
+}
+
+/// What could not be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) step: Step,
+    /// Which entry of the list the step works on.
+    pub(crate) index: u16,
+    pub(crate) errno: Errno,
+}
+
+/// The steps of init, as far as they can fail. The order is that of [`Step::ALL`], which the wire format uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Step {
+    Runtime,
+    JoinNamespace,
+    CgroupNamespace,
+    MappedRoot,
+    Loopback,
+    HostPropagation,
+    AttachRoot,
+    MountTarget,
+    MountTargetLink,
+    MountCreate,
+    MountOption,
+    MountAttach,
+    MountAttributes,
+    DevDirectory,
+    Device,
+    DeviceLink,
+    WorkingDirectoryCreate,
+    MaskedPath,
+    ReadOnlyPath,
+    ReadOnlyRoot,
+    Pivot,
+    Hostname,
+    Domainname,
+    SelfProtection,
+    Rlimit,
+    Bounding,
+    Groups,
+    UserIds,
+    Capabilities,
+    NoNewPrivileges,
+    WorkingDirectory,
+    WorkingDirectoryOutside,
+    FindExecutable,
+    NotExecutable,
+    NotRegular,
+    Exec,
+}
+
+impl Step {
+    const ALL: [Self; 36] = [
+        Self::Runtime,
+        Self::JoinNamespace,
+        Self::CgroupNamespace,
+        Self::MappedRoot,
+        Self::Loopback,
+        Self::HostPropagation,
+        Self::AttachRoot,
+        Self::MountTarget,
+        Self::MountTargetLink,
+        Self::MountCreate,
+        Self::MountOption,
+        Self::MountAttach,
+        Self::MountAttributes,
+        Self::DevDirectory,
+        Self::Device,
+        Self::DeviceLink,
+        Self::WorkingDirectoryCreate,
+        Self::MaskedPath,
+        Self::ReadOnlyPath,
+        Self::ReadOnlyRoot,
+        Self::Pivot,
+        Self::Hostname,
+        Self::Domainname,
+        Self::SelfProtection,
+        Self::Rlimit,
+        Self::Bounding,
+        Self::Groups,
+        Self::UserIds,
+        Self::Capabilities,
+        Self::NoNewPrivileges,
+        Self::WorkingDirectory,
+        Self::WorkingDirectoryOutside,
+        Self::FindExecutable,
+        Self::NotExecutable,
+        Self::NotRegular,
+        Self::Exec,
+    ];
+}
+
+/// Names the step of a call that fails.
+pub(crate) trait At<T> {
+    /// For a step that works on one thing only.
+    fn at(self, step: Step) -> Result<T, Failure>;
+    /// For entry `index` of the list that the step works through.
+    fn at_entry(self, step: Step, index: usize) -> Result<T, Failure>;
+}
+
+impl<T> At<T> for Result<T, Errno> {
+    fn at(self, step: Step) -> Result<T, Failure> {
+        self.at_entry(step, 0)
+    }
+
+    fn at_entry(self, step: Step, index: usize) -> Result<T, Failure> {
+        self.map_err(|errno| Failure { step, index: u16::try_from(index).unwrap_or(u16::MAX), errno })
+    }
+}
+
+/// Length of a message from init: kind, step, index, errno.
+const REPORT: usize = 8;
+
+/// Both ends, close-on-exec: the runtime's and init's.
+pub(crate) fn pair() -> Result<(RuntimeEnd, InitEnd), Errno> {
+    let (runtime, init) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    Ok((RuntimeEnd(runtime), InitEnd(init)))
+}
+
+/// The runtime's end.
+#[derive(Debug)]
+pub(crate) struct RuntimeEnd(OwnedFd);
+
+impl RuntimeEnd {
+    /// Says something to init. That init is gone is not an error here: its last words are still to be read.
+    pub(crate) fn tell(&self, message: ToInit) {
+        let _ = send(&self.0, &[message as u8], SendFlags::NOSIGNAL);
+    }
+
+    /// Waits for init's next message; `None` when it has closed its end.
+    pub(crate) fn hear(&self) -> Result<Option<FromInit>, Errno> {
+        let mut buffer = [0_u8; REPORT];
+        let length = receive(self.0.as_fd(), &mut buffer)?;
+        let [kind, step, index @ .., e0, e1, e2, e3] = buffer;
+        Ok(match (length, kind) {
+            (0, _) => None,
+            (REPORT, 1) => Some(FromInit::Failed(Failure {
+                step: Step::ALL.get(usize::from(step)).copied().unwrap_or(Step::Runtime),
+                index: u16::from_ne_bytes(index),
+                errno: Errno::from_raw_os_error(i32::from_ne_bytes([e0, e1, e2, e3])),
+            })),
+            _ => Some(FromInit::Ready),
+        })
+    }
+}
+
+/// Init's end.
+#[derive(Debug)]
+pub(crate) struct InitEnd(OwnedFd);
+
+impl InitEnd {
+    /// Says something to the runtime.
+    pub(crate) fn tell(&self, message: FromInit) -> Result<(), Errno> {
+        let mut buffer = [0_u8; REPORT];
+        if let FromInit::Failed(failure) = message {
+            buffer[0] = 1;
+            buffer[1] = failure.step as u8;
+            buffer[2..4].copy_from_slice(&failure.index.to_ne_bytes());
+            buffer[4..].copy_from_slice(&failure.errno.raw_os_error().to_ne_bytes());
+        }
+        send(&self.0, &buffer, SendFlags::NOSIGNAL).map(drop)
+    }
+
+    /// Waits until the runtime says `expected`.
+    ///
+    /// # Errors
+    /// `EPIPE` when the runtime is gone.
+    pub(crate) fn expect(&self, expected: ToInit) -> Result<(), Errno> {
+        let mut buffer = [0_u8; 1];
+        match receive(self.0.as_fd(), &mut buffer)? {
+            1 if buffer[0] == expected as u8 => Ok(()),
+            1 => Err(Errno::PROTO),
+            _ => Err(Errno::PIPE),
+        }
+    }
+}
+
+fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    loop {
+        match recv(socket, &mut *buffer, RecvFlags::empty()) {
+            Err(Errno::INTR) => {}
+            // The other side ended with something unread: gone all the same.
+            Err(Errno::CONNRESET) => return Ok(0),
+            other => return other.map(|(length, _)| length),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_arrives_as_it_was_sent() {
+        let (runtime, init) = pair().unwrap();
+        for (index, step) in Step::ALL.into_iter().enumerate() {
+            assert_eq!(step as usize, index, "{step:?} is out of order in Step::ALL");
+            let failure = Failure { step, index: 777, errno: Errno::NOSPC };
+            init.tell(FromInit::Failed(failure)).unwrap();
+            assert_eq!(runtime.hear().unwrap(), Some(FromInit::Failed(failure)));
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_other_side_is_noticed() {
+        let (runtime, init) = pair().unwrap();
+        drop(init);
+        assert_eq!(runtime.hear().unwrap(), None);
+        let (runtime, init) = pair().unwrap();
+        drop(runtime);
+        assert_eq!(init.expect(ToInit::Go), Err(Errno::PIPE));
+        assert_eq!(init.tell(FromInit::Ready), Err(Errno::PIPE));
+    }
+
+    #[test]
+    fn messages_arrive_in_order() {
+        let (runtime, init) = pair().unwrap();
+        runtime.tell(ToInit::Placed);
+        runtime.tell(ToInit::Go);
+        assert_eq!((init.expect(ToInit::Placed), init.expect(ToInit::Go)), (Ok(()), Ok(())));
+        init.tell(FromInit::Ready).unwrap();
+        assert_eq!(runtime.hear().unwrap(), Some(FromInit::Ready));
+    }
+}

@@ -1,0 +1,198 @@
+//! A container that exists: its status, checked against the process it speaks of.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+
+use cgroups::{Cgroup, CgroupPath, Layout};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::error::{Code, Context, Error, Result, words};
+use crate::id::ContainerId;
+use crate::spec;
+use crate::state::{StateDirectory, StateRoot, Status, is_same_process};
+
+/// Where a container is in its life (runtime-spec runtime.md#state).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Set up, waiting for its start.
+    Created,
+    /// Its process runs.
+    Running,
+    /// Its processes are frozen.
+    Paused,
+    /// Its process has ended.
+    Stopped,
+}
+
+impl Phase {
+    /// The specification's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// What can be said about a container at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its name.
+    pub id: ContainerId,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// What was recorded when it was created.
+    pub status: Status,
+}
+
+impl Snapshot {
+    /// The pid of its process, 0 when that has ended.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        if self.phase == Phase::Stopped { 0 } else { self.status.pid }
+    }
+}
+
+/// A container's state directory with what is written in it.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) id: ContainerId,
+    pub(crate) directory: StateDirectory,
+    pub(crate) status: Status,
+}
+
+impl Container {
+    /// Reads the status of a container.
+    pub(crate) fn open(root: &StateRoot, id: &ContainerId) -> Result<Self> {
+        let directory = root.open(id)?;
+        let status = directory.read_status()?;
+        Ok(Self { id: id.clone(), directory, status })
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(self.status.pid)
+    }
+
+    /// Whether its process is still there.
+    pub(crate) fn is_alive(&self) -> Result<bool> {
+        let Some(pid) = self.pid() else { return Ok(false) };
+        is_same_process(pid, self.status.process_start_time)
+            .context(Code::State, || format!("look at process {pid}"))
+    }
+
+    /// A descriptor of its process.
+    ///
+    /// The start time is compared after the process has been opened, so that it belongs to the one that is open.
+    pub(crate) fn open_process(&self) -> Result<OwnedFd> {
+        let pid = self.pid().ok_or_else(words::process_not_running)?;
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            // EINVAL: there is a thread of that number, but no process.
+            Err(Errno::SRCH | Errno::INVAL) => return Err(words::process_not_running()),
+            other => other.context(Code::Signal, || format!("open process {pid}"))?,
+        };
+        if self.is_alive()? { Ok(pidfd) } else { Err(words::process_not_running()) }
+    }
+
+    /// Where it is in its life.
+    pub(crate) fn phase(&self) -> Result<Phase> {
+        if !self.is_alive()? {
+            return Ok(Phase::Stopped);
+        }
+        if self.directory.has_fifo() {
+            return Ok(Phase::Created);
+        }
+        let frozen = self.freezer().is_ok_and(|cgroup| cgroup.is_some_and(|cgroup| cgroup.is_frozen()));
+        Ok(if frozen { Phase::Paused } else { Phase::Running })
+    }
+
+    /// Its cgroup in the hierarchies that freeze.
+    fn freezer(&self) -> Result<Option<Cgroup>> {
+        let mut layout = Layout::detect()?;
+        layout.hierarchies.retain(|hierarchy| {
+            hierarchy.unified || hierarchy.controllers.iter().any(|name| name == "freezer")
+        });
+        self.cgroup_in(&layout)
+    }
+
+    /// Its cgroup in all hierarchies, if it has one.
+    pub(crate) fn cgroup(&self) -> Result<Option<Cgroup>> {
+        self.cgroup_in(&Layout::detect()?)
+    }
+
+    fn cgroup_in(&self, layout: &Layout) -> Result<Option<Cgroup>> {
+        if self.status.cgroup_path.is_empty() {
+            return Ok(None);
+        }
+        let path = CgroupPath::new(Some(&self.status.cgroup_path), self.id.as_str());
+        if path.is_root() {
+            return Ok(None);
+        }
+        Ok(Some(Cgroup::open(layout, &path)?))
+    }
+
+    pub(crate) fn snapshot(self) -> Result<Snapshot> {
+        let phase = self.phase()?;
+        Ok(Snapshot { id: self.id, phase, status: self.status })
+    }
+
+    /// Whether the configuration gives it a pid namespace of its own, new or joined.
+    pub(crate) fn has_own_pid_namespace(&self) -> Result<bool> {
+        let config = self.directory.read_config()?;
+        let spec = spec::parse(&config, &self.directory.file("config.json"))?;
+        let namespaces = spec.linux.and_then(|linux| linux.namespaces).unwrap_or_default();
+        Ok(namespaces.iter().any(|entry| &*entry.kind == "pid" && entry.path.is_none()))
+    }
+}
+
+/// What can be said about a container now.
+///
+/// # Errors
+/// When there is none of that name, or its state cannot be read.
+pub fn snapshot(root: &StateRoot, id: &ContainerId) -> Result<Snapshot> {
+    Container::open(root, id)?.snapshot()
+}
+
+/// The annotations of a container's configuration.
+///
+/// # Errors
+/// When there is no such container, or its configuration cannot be read.
+pub fn annotations(root: &StateRoot, id: &ContainerId) -> Result<BTreeMap<String, String>> {
+    let directory = root.open(id)?;
+    let config = directory.read_config()?;
+    let spec = spec::parse(&config, &directory.file("config.json"))?;
+    let annotations = spec.annotations.unwrap_or_default();
+    Ok(annotations.into_iter().map(|(key, value)| (key.to_string(), value.to_string())).collect())
+}
+
+/// All containers with what can be said about them; those whose state cannot be read, with the reason.
+///
+/// # Errors
+/// When the state directory itself cannot be read.
+pub fn list(root: &StateRoot) -> Result<Vec<core::result::Result<Snapshot, Error>>> {
+    Ok(root.containers()?.iter().map(|id| snapshot(root, id)).collect())
+}
+
+/// The containers whose names match a regular expression.
+///
+/// # Errors
+/// When the expression is malformed or the state directory cannot be read.
+pub fn matching(root: &StateRoot, pattern: &str) -> Result<Vec<ContainerId>> {
+    let expression = regex_lite::Regex::new(pattern).map_err(|error| {
+        Error::new(Code::InvalidId, format!("invalid regular expression `{pattern}`: {error}"))
+    })?;
+    let mut ids = root.containers()?;
+    ids.retain(|id| expression.is_match(id.as_str()));
+    Ok(ids)
+}
+
+/// Sends a signal to an open process.
+pub(crate) fn send(pidfd: &OwnedFd, signal: i32) -> Result<()> {
+    sys::signal::send(pidfd.as_fd(), signal).map_err(|errno| match errno {
+        Errno::SRCH => words::process_not_running(),
+        errno => Error::os(Code::Signal, format!("send signal {signal}"), errno),
+    })
+}

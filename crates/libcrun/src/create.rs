@@ -1,0 +1,321 @@
+//! Creating and running a container: the whole pipeline, and the guard that takes everything back when it fails.
+
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use cgroups::Cgroup;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, renameat, unlinkat};
+use rustix::process::{Pid, Signal};
+use sys::signal::{SignalSet, set_mask};
+
+use crate::channel::{FromInit, ToInit};
+use crate::error::{Code, Context, Result};
+use crate::foreground;
+use crate::host::Host;
+use crate::id::ContainerId;
+use crate::plan::{CgroupManager, CgroupPlan, Plan, Request};
+use crate::prepare::Prepared;
+use crate::report;
+use crate::self_protection;
+use crate::spawn::{self, Spawned};
+use crate::spec;
+use crate::state::{StateDirectory, StateRoot, Status, start_time};
+
+/// How to create a container.
+#[derive(Debug, Clone)]
+pub struct CreateOptions {
+    /// The bundle directory.
+    pub bundle: PathBuf,
+    /// The configuration; `config.json` of the bundle unless another is given.
+    pub config: Option<PathBuf>,
+    /// A file that gets the pid of the container's process.
+    pub pid_file: Option<PathBuf>,
+    /// How many descriptors from 3 on the process keeps.
+    pub preserve_fds: u32,
+    /// Whether the process gets a session keyring of its own.
+    pub new_keyring: bool,
+    /// Whether the root is entered with `pivot_root(2)` (or else `chroot(2)`).
+    pub pivot: bool,
+    /// Who manages the cgroup.
+    pub cgroup_manager: CgroupManager,
+    /// Whether the running executable is kept from the container (CVE-2019-5736). An embedder whose executable is not
+    /// root's to lose may do without.
+    pub self_protection: bool,
+}
+
+impl CreateOptions {
+    /// The usual way to create the container of `bundle`.
+    #[must_use]
+    pub fn new(bundle: PathBuf) -> Self {
+        Self {
+            bundle,
+            config: None,
+            pid_file: None,
+            preserve_fds: 0,
+            new_keyring: true,
+            pivot: true,
+            cgroup_manager: CgroupManager::default(),
+            self_protection: true,
+        }
+    }
+}
+
+/// What becomes of a container that [`run`] has started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunMode {
+    /// The caller waits until it ends; then it is removed unless it is to be kept.
+    Foreground {
+        /// Whether its state stays until it is deleted.
+        keep: bool,
+    },
+    /// It is left to itself.
+    Detached,
+}
+
+/// What a start has made so far. Dropped before [`Starting::keep`], it takes everything back, last things first.
+struct Starting {
+    directory: StateDirectory,
+    cgroup: Option<Cgroup>,
+    spawned: Option<Spawned>,
+    kept: bool,
+}
+
+impl Starting {
+    fn keep(&mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        // The error that led here is the one to be told; nothing of what fails now could be helped.
+        if let Some(Spawned { child, .. }) = &self.spawned {
+            let _ = sys::signal::send(child.pidfd.as_fd(), Signal::KILL.as_raw());
+            let _ = foreground::reap(child);
+        }
+        if let Some(cgroup) = &self.cgroup {
+            drop(cgroup.undo());
+        }
+        drop(self.directory.remove());
+    }
+}
+
+/// Creates a container and leaves its process waiting for [`crate::start`].
+///
+/// # Errors
+/// Any; nothing is left of the container then.
+pub fn create(root: &StateRoot, id: &ContainerId, options: &CreateOptions) -> Result<()> {
+    let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
+    let created = begin(root, id, options, Kind::Create).map(|mut started| started.keep());
+    set_mask(before).context(Code::System, || "restore the signal mask")?;
+    created
+}
+
+/// Runs a container. Returns the status of its process: its exit status, 128 plus the signal that ended it, or 0 when
+/// it was detached.
+///
+/// # Errors
+/// Any; nothing is left of the container then.
+pub fn run(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode: RunMode) -> Result<i32> {
+    let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
+    let status = run_blocked(root, id, options, mode);
+    set_mask(before).context(Code::System, || "restore the signal mask")?;
+    status
+}
+
+fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode: RunMode) -> Result<i32> {
+    let detached = mode == RunMode::Detached;
+    let mut started = begin(root, id, options, Kind::Run { detached })?;
+    started.keep();
+    let RunMode::Foreground { keep } = mode else { return Ok(0) };
+    let status = match &started.spawned {
+        Some(spawned) => foreground::wait(&spawned.child)?,
+        None => 0,
+    };
+    if keep {
+        return Ok(status);
+    }
+    let removed = started.cgroup.as_ref().map_or(Ok(()), Cgroup::destroy);
+    started.directory.remove()?;
+    removed?;
+    Ok(status)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Create,
+    Run { detached: bool },
+}
+
+impl Kind {
+    fn is_detached(self) -> bool {
+        !matches!(self, Self::Run { detached: false })
+    }
+}
+
+/// The pipeline: spec → host → plan → prepare → spawn → init, and the state in between.
+fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind) -> Result<Starting> {
+    let bundle = std::fs::canonicalize(&options.bundle)
+        .context(Code::InvalidConfig, || format!("chdir `{}` failed", options.bundle.display()))?;
+    let config_path = match &options.config {
+        Some(path) => path.clone(),
+        None => bundle.join("config.json"),
+    };
+    let config = std::fs::read(&config_path)
+        .context(Code::InvalidConfig, || format!("open `{}`", config_path.display()))?;
+    let spec = spec::parse(&config, &config_path.to_string_lossy())?;
+    let request = Request {
+        id,
+        bundle: &bundle,
+        cgroup_manager: options.cgroup_manager,
+        preserve_fds: options.preserve_fds,
+        new_keyring: options.new_keyring,
+        pivot: options.pivot,
+    };
+    let plan = Plan::new(&spec, &request, &Host::new())?;
+
+    let directory = root.create(id)?;
+    let mut starting = Starting { directory, cgroup: None, spawned: None, kept: false };
+    starting.directory.write_config(&config)?;
+    if let Some(cgroup) = &plan.cgroup {
+        starting.cgroup = Some(create_cgroup(cgroup)?);
+    }
+    let executable_view =
+        if options.self_protection { self_protection::protect(&plan.namespaces)? } else { None };
+    let cgroup = starting.cgroup.as_ref();
+    let prepared = Prepared::new(&plan, cgroup, || root.empty_directory(), executable_view)?;
+    let fifo = if kind == Kind::Create { Some(starting.directory.create_fifo()?) } else { None };
+    if kind == (Kind::Run { detached: false }) {
+        foreground::adopt_orphans(&plan.namespaces)?;
+    }
+    let spawned = spawn::spawn(&prepared, cgroup, fifo.as_ref().map(AsFd::as_fd))?;
+    let pid = spawned.child.pid;
+    starting.spawned = Some(spawned);
+    attend(&starting, &plan, &bundle, kind)?;
+    if let Some(path) = &options.pid_file {
+        write_pid_file(path, pid)?;
+    }
+    Ok(starting)
+}
+
+fn create_cgroup(plan: &CgroupPlan) -> Result<Cgroup> {
+    let cgroup = Cgroup::create(&plan.layout, &plan.path)?;
+    if let Err(error) = cgroup.apply(&plan.writes) {
+        drop(cgroup.undo());
+        return Err(error.into());
+    }
+    Ok(cgroup)
+}
+
+/// From the clone to the exec (or to the FIFO): does the parent's part while the child does its own, and makes sure
+/// that the child gets there.
+fn attend(starting: &Starting, plan: &Plan, bundle: &Path, kind: Kind) -> Result<()> {
+    let Some(spawned) = &starting.spawned else { return Ok(()) };
+    if let Err(error) = attend_outside(starting, plan, spawned, bundle, kind) {
+        // Where the child has failed already, what it has to say is the cause, and that it is gone only the effect.
+        let _ = sys::signal::send(spawned.child.pidfd.as_fd(), Signal::KILL.as_raw());
+        return match hear_until_started(plan, spawned, kind) {
+            Err(cause) if cause.code() != Code::System => Err(cause),
+            _ => Err(error),
+        };
+    }
+    if kind != Kind::Create {
+        spawned.channel.tell(ToInit::Go);
+    }
+    hear_until_started(plan, spawned, kind)
+}
+
+/// The parent's part: everything about the process that is done from outside.
+fn attend_outside(
+    starting: &Starting,
+    plan: &Plan,
+    spawned: &Spawned,
+    bundle: &Path,
+    kind: Kind,
+) -> Result<()> {
+    spawned.place(plan, starting.cgroup.as_ref())?;
+    starting.directory.write_status(&status(plan, spawned.child.pid, bundle, kind)?)?;
+    if let (Some(cgroup), Some(planned)) = (&starting.cgroup, &plan.cgroup) {
+        cgroup.restrict_devices(&planned.device_rules)?;
+    }
+    Ok(())
+}
+
+fn hear_until_started(plan: &Plan, spawned: &Spawned, kind: Kind) -> Result<()> {
+    let mut ready = false;
+    loop {
+        match spawned.channel.hear().context(Code::System, || "hear from the container's process")? {
+            Some(FromInit::Failed(failure)) => return Err(report::container_failure(plan, failure)),
+            Some(FromInit::Ready) if kind == Kind::Create => return Ok(()),
+            Some(FromInit::Ready) => ready = true,
+            // The exec closes the channel.
+            None if ready => return Ok(()),
+            None => return Err(foreground::died_early(&spawned.child)),
+        }
+    }
+}
+
+fn status(plan: &Plan, pid: Pid, bundle: &Path, kind: Kind) -> Result<Status> {
+    let process_start_time = start_time(pid)
+        .context(Code::State, || format!("read the start time of process {pid}"))?
+        .unwrap_or_default();
+    Ok(Status {
+        pid: pid.as_raw_nonzero().get(),
+        process_start_time,
+        cgroup_path: plan.cgroup.as_ref().map(|cgroup| cgroup.path.to_string()).unwrap_or_default(),
+        scope: Some(String::new()),
+        rootfs: plan.rootfs.given_path.clone(),
+        systemd_cgroup: false,
+        bundle: bundle.to_string_lossy().into_owned(),
+        created: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
+        owner: owner(),
+        detached: kind.is_detached(),
+        external_descriptors: Some(external_descriptors()),
+    })
+}
+
+/// The name of the user the runtime works for.
+fn owner() -> Option<String> {
+    let uid = rustix::process::geteuid().as_raw();
+    if uid == 0 {
+        return Some("root".to_owned());
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    name.or_else(|| Some(uid.to_string()))
+}
+
+/// What the standard descriptors are, for a later checkpoint.
+fn external_descriptors() -> String {
+    let links = ["/proc/self/fd/0", "/proc/self/fd/1", "/proc/self/fd/2"].map(|path| {
+        let link = readlinkat(CWD, path, Vec::new()).unwrap_or_default();
+        link.to_string_lossy().into_owned()
+    });
+    serde_json::to_string(&links).unwrap_or_default()
+}
+
+/// Writes the pid file in one step, so that nobody reads half a number.
+pub(crate) fn write_pid_file(path: &Path, pid: Pid) -> Result<()> {
+    let failed = || format!("write the pid file `{}`", path.display());
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(OsStr::new(".tmp"));
+    let temporary = Path::new(&temporary);
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = openat(CWD, temporary, flags, Mode::from_raw_mode(0o644)).context(Code::System, failed)?;
+    let text = pid.as_raw_nonzero().to_string();
+    let written = rustix::io::write(&file, text.as_bytes());
+    let renamed = written.and_then(|_| renameat(CWD, temporary, CWD, path));
+    if renamed.is_err() {
+        let _ = unlinkat(CWD, temporary, AtFlags::empty());
+    }
+    renamed.context(Code::System, failed)
+}

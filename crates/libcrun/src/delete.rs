@@ -1,0 +1,102 @@
+//! Deleting a container and everything it has left.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use cgroups::{Cgroup, Layout};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::Signal;
+
+use crate::container::{Container, Phase, send};
+use crate::error::{Code, Error, Result, words};
+use crate::id::ContainerId;
+use crate::plan;
+use crate::spec;
+use crate::state::{StateDirectory, StateRoot};
+
+/// How long a killed process may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What deleting left to be told: things that went wrong without keeping the container from being deleted.
+pub type Warnings = Vec<Error>;
+
+/// Deletes a container that is created or stopped; with `force` also a running one, after killing it. Forced, an
+/// unknown container is no error.
+///
+/// # Errors
+/// When the container does not exist, is running, or something of it cannot be removed.
+pub fn delete(root: &StateRoot, id: &ContainerId, force: bool) -> Result<Warnings> {
+    let directory = match root.open(id) {
+        Err(error) if force && error.code() == Code::ContainerNotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let status = match directory.read_status() {
+        Ok(status) => status,
+        // Its creator was killed before it could write the status, or its remover after removing it. Whatever is
+        // there can be found by the configuration, and if that is not there either, nothing was made.
+        Err(error) if error.errno() == Some(Errno::NOENT) => return delete_remains(&directory, id),
+        Err(error) if force => {
+            let mut warnings = delete_remains(&directory, id)?;
+            warnings.insert(0, error);
+            return Ok(warnings);
+        }
+        Err(error) => return Err(error),
+    };
+    let container = Container { id: id.clone(), directory, status };
+    if !force && !matches!(container.phase()?, Phase::Created | Phase::Stopped) {
+        return Err(words::not_deletable(id.as_str()));
+    }
+    end_process(&container)?;
+    let mut warnings = Vec::new();
+    match container.cgroup() {
+        Ok(Some(cgroup)) => warnings.extend(cgroup.destroy().err().map(Error::from)),
+        Ok(None) => {}
+        Err(error) => warnings.push(error),
+    }
+    container.directory.remove()?;
+    Ok(warnings)
+}
+
+/// Kills the container's process, and without a pid namespace of its own all others too, and waits for its end.
+fn end_process(container: &Container) -> Result<()> {
+    let Ok(process) = container.open_process() else { return Ok(()) };
+    match send(&process, Signal::KILL.as_raw()) {
+        Err(error) if error.errno() != Some(Errno::SRCH) => return Err(error),
+        _ => {}
+    }
+    if !container.has_own_pid_namespace().unwrap_or(false)
+        && let Some(cgroup) = container.cgroup()?
+    {
+        cgroup.signal_all(Signal::KILL.as_raw())?;
+    }
+    let patience = Timespec { tv_sec: i64::try_from(PATIENCE.as_secs()).unwrap_or(10), tv_nsec: 0 };
+    loop {
+        let mut polled = [PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)];
+        match poll(&mut polled, Some(&patience)) {
+            Ok(0) => {
+                let message = format!("the process of the container `{}` does not end", container.id);
+                return Err(Error::os(Code::Signal, message, Errno::TIMEDOUT));
+            }
+            Err(Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(errno) => return Err(Error::os(Code::Signal, "wait for the process to end", errno)),
+        }
+    }
+}
+
+/// Removes what a runtime that was killed has left of a container without a status.
+fn delete_remains(directory: &StateDirectory, id: &ContainerId) -> Result<Warnings> {
+    let mut warnings = Vec::new();
+    if let Ok(config) = directory.read_config()
+        && let Ok(spec) = spec::parse(&config, &directory.file("config.json"))
+    {
+        let path = plan::cgroup_path(&spec, id);
+        let removed = Layout::detect()
+            .and_then(|layout| Cgroup::open(&layout, &path))
+            .and_then(|cgroup| cgroup.destroy());
+        warnings.extend(removed.err().map(Error::from));
+    }
+    directory.remove()?;
+    Ok(warnings)
+}

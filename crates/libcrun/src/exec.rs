@@ -1,0 +1,288 @@
+//! Running another process in a container.
+//!
+//! The same pipeline as for a container, with namespaces that are joined and nothing to be mounted: the process plan,
+//! one clone into the container's cgroup, and the same last steps of init.
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use cgroups::Cgroup;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior};
+use sys::clone::{Child, Namespaces};
+use sys::signal::{SignalSet, set_mask};
+
+use crate::channel::{self, At, Failure, FromInit, InitEnd, RuntimeEnd, Step, ToInit};
+use crate::container::{Container, Phase};
+use crate::create::write_pid_file;
+use crate::error::{Code, Context, Result, words};
+use crate::foreground;
+use crate::home;
+use crate::id::ContainerId;
+use crate::init::{Placement, credentials, launch};
+use crate::plan::{ProcessPlan, namespace_type, process_plan};
+use crate::prepare::PreparedProcess;
+use crate::report;
+use crate::self_protection;
+use crate::spawn::{clone_into, write_proc};
+use crate::spec::{self, Spec, Text, User};
+use crate::state::StateRoot;
+
+/// What to run, where it differs from the container's own process.
+#[derive(Debug, Clone, Default)]
+pub struct ExecOptions {
+    /// The program and its arguments.
+    pub args: Vec<String>,
+    /// Variables that are added to the container's or replace those of the same name, `NAME=value`.
+    pub env: Vec<String>,
+    /// The directory to start in.
+    pub cwd: Option<String>,
+    /// User and group.
+    pub user: Option<(u32, u32)>,
+    /// Capabilities that are added to all sets but the inheritable one.
+    pub capabilities: Vec<String>,
+    /// Whether `execve(2)` may give no more privileges, whatever the container's own process is allowed.
+    pub no_new_privileges: bool,
+    /// A file with a process object, instead of all of the above.
+    pub process: Option<PathBuf>,
+    /// A file that gets the pid of the process.
+    pub pid_file: Option<PathBuf>,
+    /// How many descriptors from 3 on the process keeps.
+    pub preserve_fds: u32,
+    /// Whether not to wait for the process.
+    pub detach: bool,
+}
+
+/// Runs a process in a running container. Returns its status as [`crate::run`] does, or 0 when it was detached.
+///
+/// # Errors
+/// When the container does not run, or the process cannot be started.
+pub fn exec(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result<i32> {
+    let container = Container::open(root, id)?;
+    match container.phase()? {
+        Phase::Stopped => return Err(words::exec_not_running(id.as_str())),
+        Phase::Paused => return Err(words::exec_paused(id.as_str())),
+        Phase::Created | Phase::Running => {}
+    }
+    let config = container.directory.read_config()?;
+    let spec = spec::parse(&config, &container.directory.file("config.json"))?;
+    let plan = plan(&spec, options)?;
+    let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
+    let status = run(&container, &spec, &plan, options);
+    set_mask(before).context(Code::System, || "restore the signal mask")?;
+    status
+}
+
+/// The process: an object of its own, or the container's with changes.
+fn plan(spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
+    let own = spec.process.as_ref();
+    let Some(path) = &options.process else {
+        let mut process = container_process(own);
+        apply_options(&mut process, own, options);
+        return finish(&process, own, options);
+    };
+    let text = std::fs::read(path).context(Code::InvalidConfig, || format!("open `{}`", path.display()))?;
+    let mut process = spec::parse_process(&text, &path.to_string_lossy())?;
+    spec::refuse_unsupported_process(&process)?;
+    if process.env.is_none() {
+        process.env = own.and_then(|own| own.env.clone());
+    }
+    if process.user.is_none() {
+        process.user = own.and_then(|own| own.user.clone());
+    }
+    finish(&process, own, options)
+}
+
+/// The container's own process without its program.
+fn container_process<'a>(own: Option<&spec::Process<'a>>) -> spec::Process<'a> {
+    let Some(own) = own else { return spec::Process::default() };
+    spec::Process {
+        user: own.user.clone(),
+        env: own.env.clone(),
+        cwd: own.cwd.clone(),
+        no_new_privileges: own.no_new_privileges,
+        ..spec::Process::default()
+    }
+}
+
+fn apply_options<'a>(
+    process: &mut spec::Process<'a>,
+    own: Option<&spec::Process<'a>>,
+    options: &'a ExecOptions,
+) {
+    process.args = Some(options.args.iter().map(|arg| Text::from(arg.as_str())).collect());
+    let env = process.env.get_or_insert_default();
+    for variable in &options.env {
+        let name = variable.split('=').next().unwrap_or_default();
+        env.retain(|known| known.split('=').next() != Some(name));
+        env.push(Text::from(variable.as_str()));
+    }
+    if let Some(cwd) = &options.cwd {
+        process.cwd = Some(Text::from(cwd.as_str()));
+    }
+    if let Some((uid, gid)) = options.user {
+        let umask = own.and_then(|own| own.user.as_ref()).and_then(|user| user.umask);
+        process.user = Some(User { uid, gid, umask, additional_gids: None });
+    }
+    if options.no_new_privileges {
+        process.no_new_privileges = Some(true);
+    }
+}
+
+fn finish(
+    process: &spec::Process<'_>,
+    own: Option<&spec::Process<'_>>,
+    options: &ExecOptions,
+) -> Result<ProcessPlan> {
+    let mut plan = process_plan(process, options.preserve_fds)?;
+    if process.capabilities.is_none() {
+        let own = own.and_then(|own| own.capabilities.as_ref());
+        plan.capabilities = crate::capabilities::Sets::from_spec(own)?;
+    }
+    for name in &options.capabilities {
+        let bit = 1 << crate::capabilities::number(name)?;
+        let sets = &mut plan.capabilities;
+        for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted, &mut sets.ambient] {
+            *set |= bit;
+        }
+    }
+    Ok(plan)
+}
+
+/// What the joining process needs, acquired before it exists.
+struct Joining<'p> {
+    pidfd: OwnedFd,
+    namespaces: Namespaces,
+    /// The container's root directory, for a container that shares the mount namespace.
+    root: Option<OwnedFd>,
+    process: PreparedProcess<'p>,
+}
+
+fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &ExecOptions) -> Result<i32> {
+    // Other processes of the container see this one from the clone on.
+    self_protection::protect_now()?;
+    let pidfd = container.open_process().map_err(|_| words::exec_not_running(container.id.as_str()))?;
+    let pid = container.status.pid;
+    let root_path = format!("/proc/{pid}/root");
+    let root = openat(CWD, &root_path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .context(Code::Namespace, || format!("open `{root_path}`"))?;
+    let env = home::environment(plan, root.as_fd()).context(Code::InvalidConfig, || "process.env")?;
+    let namespaces = namespaces(spec);
+    let joining = Joining {
+        pidfd,
+        root: (!namespaces.contains(Namespaces::MOUNT)).then_some(root),
+        namespaces,
+        process: PreparedProcess { plan, env, executable_view: None },
+    };
+    let cgroup = container.cgroup()?;
+    let (runtime, init) = channel::pair().context(Code::System, || "create the socket pair")?;
+    let (child, placement, in_unified) = clone_process(&joining, cgroup.as_ref(), &init)?;
+    drop::<InitEnd>(init);
+    let started = attend(&runtime, &child, plan, cgroup.as_ref(), in_unified, placement)
+        .and_then(|()| options.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, child.pid)));
+    if let Err(error) = started {
+        let _ = sys::signal::send(child.pidfd.as_fd(), Signal::KILL.as_raw());
+        let _ = foreground::reap(&child);
+        return Err(error);
+    }
+    if options.detach { Ok(0) } else { foreground::wait(&child) }
+}
+
+/// The namespaces that the container does not share with the runtime.
+fn namespaces(spec: &Spec<'_>) -> Namespaces {
+    let entries = spec.linux.as_ref().and_then(|linux| linux.namespaces.as_deref()).unwrap_or_default();
+    entries.iter().filter_map(|entry| namespace_type(&entry.kind)).collect()
+}
+
+fn clone_process(
+    joining: &Joining<'_>,
+    cgroup: Option<&Cgroup>,
+    init: &InitEnd,
+) -> Result<(Child, Placement, bool)> {
+    let name = || "join the pid namespace of the container";
+    let own = joining.namespaces.contains(Namespaces::PID).then(|| {
+        openat(CWD, c"/proc/self/ns/pid", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .context(Code::Namespace, || "open `/proc/self/ns/pid`")
+    });
+    let own = own.transpose()?;
+    if own.is_some() {
+        sys::namespace::join(joining.pidfd.as_fd(), Namespaces::PID).context(Code::Namespace, name)?;
+    }
+    let preferred = match cgroup {
+        Some(cgroup) if !cgroup.is_unified_only() => Placement::BeforeMounts,
+        _ => Placement::Done,
+    };
+    let cloned = clone_into(Namespaces::empty(), cgroup, preferred, |placement| {
+        let Err(failure) = live(joining, init, placement);
+        launch::report_failure(init, failure)
+    });
+    if let Some(own) = own {
+        sys::namespace::join(own.as_fd(), Namespaces::PID).context(Code::Namespace, name)?;
+    }
+    cloned
+}
+
+/// The joining process, from the clone to the exec.
+fn live(
+    joining: &Joining<'_>,
+    channel: &InitEnd,
+    placement: Placement,
+) -> core::result::Result<Infallible, Failure> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
+    if placement != Placement::Done {
+        channel.expect(ToInit::Placed).at(Step::Runtime)?;
+    }
+    let process = &joining.process;
+    let in_user_namespace = joining.namespaces.contains(Namespaces::USER);
+    // The pid namespace is that of the clone already; joining it again would only concern children.
+    let others = joining.namespaces - Namespaces::PID;
+    if !others.is_empty() {
+        sys::namespace::join(joining.pidfd.as_fd(), others).at(Step::JoinNamespace)?;
+    }
+    if in_user_namespace {
+        credentials::become_mapped_root()?;
+    }
+    if let Some(root) = &joining.root {
+        change_root(root.as_fd()).at(Step::JoinNamespace)?;
+    }
+    credentials::assume(process.plan, !in_user_namespace)?;
+    let program = launch::find_executable(process.plan)?;
+    channel.tell(FromInit::Ready).at(Step::Runtime)?;
+    channel.expect(ToInit::Go).at(Step::Runtime)?;
+    launch::execute(process, program)
+}
+
+fn change_root(root: BorrowedFd<'_>) -> core::result::Result<(), rustix::io::Errno> {
+    rustix::process::fchdir(root)?;
+    rustix::process::chroot(c".")
+}
+
+fn attend(
+    channel: &RuntimeEnd,
+    child: &Child,
+    plan: &ProcessPlan,
+    cgroup: Option<&Cgroup>,
+    in_unified: bool,
+    placement: Placement,
+) -> Result<()> {
+    if let Some(cgroup) = cgroup {
+        cgroup.add_process(child.pid, in_unified)?;
+    }
+    if let Some(adjustment) = plan.oom_score_adj {
+        write_proc(child.pid, "oom_score_adj", &adjustment.to_string())?;
+    }
+    if placement != Placement::Done {
+        channel.tell(ToInit::Placed);
+    }
+    channel.tell(ToInit::Go);
+    let mut ready = false;
+    loop {
+        match channel.hear().context(Code::System, || "hear from the process")? {
+            Some(FromInit::Failed(failure)) => return Err(report::process_failure(plan, failure)),
+            Some(FromInit::Ready) => ready = true,
+            None if ready => return Ok(()),
+            None => return Err(foreground::died_early(child)),
+        }
+    }
+}

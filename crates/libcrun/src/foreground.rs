@@ -1,0 +1,86 @@
+//! A process in the foreground: its signals forwarded, its end waited for.
+
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions, WaitOptions, getpid, set_child_subreaper, waitid};
+use sys::clone::{Child, Namespaces};
+use sys::signal::{SignalFd, SignalSet};
+
+use crate::error::{Code, Context, Error, Result};
+use crate::plan::NamespacePlan;
+
+const SIGCHLD: i32 = 17;
+
+/// Without a pid namespace of its own, what the container leaves behind would go to the host's init; as a subreaper
+/// the runtime gets it, to end it with the container.
+pub(crate) fn adopt_orphans(namespaces: &NamespacePlan) -> Result<()> {
+    if namespaces.contains(Namespaces::PID) {
+        return Ok(());
+    }
+    set_child_subreaper(Some(getpid())).context(Code::System, || "become a subreaper")
+}
+
+/// Waits for the end of `child`, forwarding to it every signal that arrives. All signals are blocked in the caller.
+/// Returns the exit status, or 128 plus the number of the signal that ended it.
+pub(crate) fn wait(child: &Child) -> Result<i32> {
+    let signals = SignalFd::new(SignalSet::ALL).context(Code::System, || "open a signal descriptor")?;
+    loop {
+        // Looked at before each signal: one SIGCHLD may stand for several ended children.
+        if let Some(status) = ended(child)? {
+            return Ok(status);
+        }
+        let signal = signals.wait().context(Code::System, || "wait for a signal")?;
+        if signal != SIGCHLD {
+            // A process that is already gone will be found so in the next round.
+            let _ = sys::signal::send(child.pidfd.as_fd(), signal);
+        }
+    }
+}
+
+/// The child's status if it has ended; also reaps what it left behind to this process.
+fn ended(child: &Child) -> Result<Option<i32>> {
+    loop {
+        match wait_any() {
+            Ok(Some((pid, status))) if pid == child.pid => return Ok(Some(status)),
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) => return Ok(None),
+            Err(errno) => return Err(Error::os(Code::System, "wait for the container's process", errno)),
+        }
+    }
+}
+
+/// Reaps one child that has ended.
+fn wait_any() -> core::result::Result<Option<(rustix::process::Pid, i32)>, Errno> {
+    let Some((pid, status)) = rustix::process::wait(WaitOptions::NOHANG)? else { return Ok(None) };
+    let code = match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => 128 + signal,
+        (None, None) => return Ok(None),
+    };
+    Ok(Some((pid, code)))
+}
+
+/// Waits for the end of a child that has been killed.
+pub(crate) fn reap(child: &Child) -> core::result::Result<(), Errno> {
+    loop {
+        match waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED) {
+            Err(Errno::INTR) => {}
+            other => return other.map(drop),
+        }
+    }
+}
+
+/// The error for a child that ended without a word.
+pub(crate) fn died_early(child: &Child) -> Error {
+    let status = waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+    let how = match status {
+        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => format!("exited with status {code}"),
+            (None, Some(signal)) => format!("was killed by signal {signal}"),
+            (None, None) => "ended".to_owned(),
+        },
+        _ => "ended".to_owned(),
+    };
+    Error::new(Code::System, format!("the container's process {how} before it was set up"))
+}

@@ -1,0 +1,47 @@
+//! What the pipeline needs to know about this machine: each question asked at most once, and only when it matters.
+//!
+//! In tests a [`Host`] is made of answers ([`Host::with`]), so that decisions can be tested without the machine.
+
+use std::cell::OnceCell;
+
+use cgroups::Layout;
+
+use crate::error::Result;
+
+/// Answers about this machine and this process.
+#[derive(Debug, Default)]
+pub struct Host {
+    effective_uid: OnceCell<u32>,
+    cgroups: OnceCell<Layout>,
+}
+
+impl Host {
+    /// A host that looks for itself.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A host with the given answers.
+    #[must_use]
+    pub fn with(effective_uid: u32, cgroups: Layout) -> Self {
+        Self { effective_uid: OnceCell::from(effective_uid), cgroups: OnceCell::from(cgroups) }
+    }
+
+    /// The effective user id of this process.
+    pub fn effective_uid(&self) -> u32 {
+        *self.effective_uid.get_or_init(|| rustix::process::geteuid().as_raw())
+    }
+
+    /// How cgroups are laid out.
+    ///
+    /// # Errors
+    /// When no cgroup filesystem is mounted where it has to be.
+    pub fn cgroups(&self) -> Result<&Layout> {
+        if let Some(layout) = self.cgroups.get() {
+            return Ok(layout);
+        }
+        let layout = Layout::detect()?;
+        Ok(self.cgroups.get_or_init(|| layout))
+    }
+}

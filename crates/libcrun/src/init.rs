@@ -1,0 +1,148 @@
+//! The container's first process, from the clone to the exec: the plan, executed.
+//!
+//! Fifth stage of the pipeline, and the only one that runs inside. It does not parse, look up, log or allocate: it
+//! walks the plan with the descriptors that [`crate::prepare`] acquired, reports the first failure and ends. Read from
+//! top to bottom, [`Init::live`] is the story of how a container is born.
+
+pub(crate) mod credentials;
+mod devices;
+mod enter;
+pub(crate) mod inner;
+pub(crate) mod launch;
+mod masks;
+mod mounts;
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use sys::clone::Namespaces;
+use sys::mount::MountChange;
+
+use crate::channel::{At, Failure, FromInit, InitEnd, Step, ToInit};
+use crate::prepare::Prepared;
+
+/// When init has to wait until the runtime has put it into its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// It was cloned into its cgroup and has no ids to be mapped.
+    Done,
+    /// Before anything else: its ids are still to be mapped, or its cgroup mount depends on where it is.
+    BeforeMounts,
+    /// Only before its cgroup namespace is made: moving it through the v1 hierarchies takes the kernel long enough to
+    /// do the mounts meanwhile.
+    BeforeCgroupNamespace,
+}
+
+/// Init's inheritance.
+#[derive(Debug)]
+pub(crate) struct Init<'a> {
+    pub(crate) prepared: &'a Prepared<'a>,
+    pub(crate) channel: &'a InitEnd,
+    pub(crate) placement: Placement,
+    /// `create` leaves it waiting here; `run` lets it go on as soon as everything around it is done.
+    pub(crate) exec_fifo: Option<BorrowedFd<'a>>,
+    /// Room for the mounts that become read-only at the end; reserved by the parent, because init does not allocate.
+    pub(crate) deferred: Vec<(OwnedFd, MountChange)>,
+}
+
+impl Init<'_> {
+    /// Runs to the exec, or reports why not and returns the exit status.
+    pub(crate) fn run(mut self) -> i32 {
+        let Err(failure) = self.live();
+        launch::report_failure(self.channel, failure)
+    }
+
+    fn live(&mut self) -> Result<Infallible, Failure> {
+        // Until the exec, nobody in the container may trace this process or look through its /proc entry
+        // (CVE-2016-9962).
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
+        rustix::process::umask(rustix::fs::Mode::empty());
+        self.take_place()?;
+        self.join_namespaces()?;
+        if self.plan().namespaces.clone.contains(Namespaces::NETWORK) {
+            sys::net::bring_loopback_up().at(Step::Loopback)?;
+        }
+        self.build_root()?;
+        self.make_cgroup_namespace(Placement::BeforeCgroupNamespace)?;
+        self.set_names()?;
+        launch::protect_executable(&self.prepared.process)?;
+        credentials::assume(self.prepared.process.plan, !self.plan().namespaces.contains(Namespaces::USER))?;
+        let program = launch::find_executable(self.prepared.process.plan)?;
+        self.wait_for_start()?;
+        launch::execute(&self.prepared.process, program)
+    }
+
+    fn plan(&self) -> &crate::plan::Plan {
+        self.prepared.plan
+    }
+
+    /// Waits for cgroup and id maps where the process was not cloned into them, and takes on the ids it has inside.
+    fn take_place(&self) -> Result<(), Failure> {
+        if self.placement == Placement::BeforeMounts {
+            self.channel.expect(ToInit::Placed).at(Step::Runtime)?;
+        }
+        if self.plan().namespaces.clone.contains(Namespaces::USER) {
+            credentials::become_mapped_root()?;
+        }
+        if let Some(name) = &self.plan().keyring {
+            match sys::keyring::join_session(name) {
+                // A kernel without keyrings, or one that has no more for this user or namespace.
+                Ok(()) | Err(Errno::NOSYS | Errno::DQUOT | Errno::PERM | Errno::ACCESS) => {}
+                Err(errno) => return Err(errno).at(Step::Runtime),
+            }
+        }
+        Ok(())
+    }
+
+    fn join_namespaces(&self) -> Result<(), Failure> {
+        for (index, (kind, namespace)) in self.prepared.joins.iter().enumerate() {
+            // The parent has joined this one for its child: it only ever takes effect for children.
+            if *kind == Namespaces::PID {
+                continue;
+            }
+            sys::namespace::join(namespace.as_fd(), *kind).at_entry(Step::JoinNamespace, index)?;
+            if *kind == Namespaces::USER {
+                credentials::become_mapped_root()?;
+            }
+        }
+        if self.placement == Placement::BeforeCgroupNamespace {
+            return Ok(());
+        }
+        self.make_cgroup_namespace(self.placement)
+    }
+
+    /// Makes the present cgroup the root of a cgroup namespace, once the process is in its place.
+    fn make_cgroup_namespace(&self, now: Placement) -> Result<(), Failure> {
+        if now != self.placement {
+            return Ok(());
+        }
+        if now == Placement::BeforeCgroupNamespace {
+            self.channel.expect(ToInit::Placed).at(Step::Runtime)?;
+        }
+        if self.plan().namespaces.cgroup {
+            sys::namespace::unshare(Namespaces::CGROUP).at(Step::CgroupNamespace)?;
+        }
+        Ok(())
+    }
+
+    fn set_names(&self) -> Result<(), Failure> {
+        if let Some(name) = &self.plan().hostname {
+            rustix::system::sethostname(name.as_bytes()).at(Step::Hostname)?;
+        }
+        if let Some(name) = &self.plan().domainname {
+            rustix::system::setdomainname(name.as_bytes()).at(Step::Domainname)?;
+        }
+        Ok(())
+    }
+
+    /// Says that nothing is left to do, and waits for the word to go.
+    fn wait_for_start(&self) -> Result<(), Failure> {
+        self.channel.tell(FromInit::Ready).at(Step::Runtime)?;
+        match self.exec_fifo {
+            None => self.channel.expect(ToInit::Go).at(Step::Runtime),
+            Some(fifo) => launch::wait_on_fifo(fifo).at(Step::Runtime),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Building the root filesystem and moving into it.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::io::Errno;
+use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::{chdir, chroot, fchdir, pivot_root};
+use sys::mount::{MountAttr, MountChange, Propagation, Reach, set_attributes, set_root_propagation};
+
+use super::{Init, inner, mounts};
+use crate::channel::{At, Failure, Step};
+
+impl Init<'_> {
+    /// Assembles everything the plan has for the root filesystem and makes it the root.
+    pub(super) fn build_root(&mut self) -> Result<(), Failure> {
+        let prepared = self.prepared;
+        let Some(root) = prepared.root.as_ref().map(AsFd::as_fd) else {
+            return self.enter_host_tree();
+        };
+        // From here on nothing that is mounted or unmounted in this namespace is seen in the host's.
+        match set_root_propagation(Propagation::Private, Reach::Tree) {
+            // Not the root of a mount: the runtime itself lives in a chroot. Its clone of the rootfs is private.
+            Ok(()) | Err(Errno::INVAL) => {}
+            Err(errno) => return Err(errno).at(Step::HostPropagation),
+        }
+        mounts::attach_over_root(root).at(Step::AttachRoot)?;
+        self.make_mounts(root)?;
+        self.make_devices(root)?;
+        self.make_working_directory(root)?;
+        self.mask_paths(root)?;
+        self.protect_paths(root)?;
+        self.finish_mounts()?;
+        if prepared.plan.rootfs.readonly {
+            let change = MountChange { set: MountAttr::RDONLY, ..MountChange::default() };
+            set_attributes(root, change, Reach::Mount).at(Step::ReadOnlyRoot)?;
+        }
+        enter(root, prepared.plan.pivot).at(Step::Pivot)?;
+        match prepared.plan.rootfs.propagation {
+            (propagation @ (Propagation::Shared | Propagation::Unbindable), reach) => {
+                set_root_propagation(propagation, reach).at(Step::Pivot)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Without a mount namespace of its own a container only gets another root directory.
+    fn enter_host_tree(&self) -> Result<(), Failure> {
+        chroot(self.prepared.plan.rootfs.c_path.as_c_str()).at(Step::Pivot)?;
+        chdir(c"/").at(Step::Pivot)
+    }
+
+    fn make_working_directory(&self, root: BorrowedFd<'_>) -> Result<(), Failure> {
+        let cwd = &self.prepared.plan.rootfs.working_directory;
+        if cwd.is_root() {
+            return Ok(());
+        }
+        match inner::open_or_make_directory(root, cwd) {
+            // In the way stands something only the container's user may pass, or a read-only image; whether the
+            // directory can be entered shows later, and is then said.
+            Ok(_) | Err(Errno::ACCESS | Errno::ROFS | Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno).at(Step::WorkingDirectoryCreate),
+        }
+    }
+}
+
+/// Makes `root`, which is mounted over the present root, the root directory, and lets go of everything else.
+fn enter(root: BorrowedFd<'_>, pivot: bool) -> Result<(), Errno> {
+    fchdir(root)?;
+    if pivot {
+        // With both arguments the same directory the old root ends up on top of the new one (pivot_root(2)), from
+        // where it can be taken off without a place for it in the container.
+        pivot_root(c".", c".")?;
+        unmount(c".", UnmountFlags::DETACH)?;
+    } else {
+        chroot(c".")?;
+    }
+    chdir(c"/")
+}

@@ -1,0 +1,92 @@
+//! The end of init: finding the program, waiting for the start, and the exec. Shared by containers and `exec`.
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, statat};
+use rustix::io::{Errno, read};
+use sys::signal::{SignalSet, reset_actions, set_mask};
+
+use crate::channel::{At, Failure, FromInit, InitEnd, Step};
+use crate::plan::ProcessPlan;
+use crate::prepare::PreparedProcess;
+
+/// Makes the runtime's executable unwritable for the container, where [`crate::self_protection`] found that needed.
+pub(crate) fn protect_executable(process: &PreparedProcess<'_>) -> Result<(), Failure> {
+    match &process.executable_view {
+        Some(view) => sys::exe::replace(view.as_fd()).at(Step::SelfProtection),
+        None => Ok(()),
+    }
+}
+
+/// The first candidate that can be executed by the user the process has become; returns its place in the list.
+pub(crate) fn find_executable(process: &ProcessPlan) -> Result<usize, Failure> {
+    let mut best = Failure { step: Step::FindExecutable, index: 0, errno: Errno::NOENT };
+    for index in 0..process.candidates.len() {
+        match try_candidate(process, index) {
+            Ok(()) => return Ok(index),
+            // A file that is there but unfit says more than one that is not.
+            Err(failure) if failure.errno == Errno::NOENT || failure.errno == Errno::NOTDIR => {}
+            Err(failure) if best.errno == Errno::NOENT => best = failure,
+            Err(_) => {}
+        }
+    }
+    Err(best)
+}
+
+fn try_candidate(process: &ProcessPlan, index: usize) -> Result<(), Failure> {
+    let Some(path) = process.candidates.get(index) else { return Err(Errno::NOENT).at(Step::FindExecutable) };
+    let path = path.as_c_str();
+    let executable = accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS);
+    let stat = match statat(CWD, path, AtFlags::empty()) {
+        Ok(stat) => stat,
+        Err(errno) => return Err(errno).at_entry(Step::FindExecutable, index),
+    };
+    match (FileType::from_raw_mode(stat.st_mode), executable) {
+        (FileType::RegularFile, Ok(())) => Ok(()),
+        (FileType::RegularFile, Err(Errno::ACCESS)) if stat.st_mode & 0o111 == 0 => {
+            Err(Errno::PERM).at_entry(Step::NotExecutable, index)
+        }
+        (FileType::RegularFile, Err(errno)) => Err(errno).at_entry(Step::FindExecutable, index),
+        _ => Err(Errno::PERM).at_entry(Step::NotRegular, index),
+    }
+}
+
+/// Waits until `start` writes its byte. The descriptor is open for writing too, so that a `start` that dies between
+/// opening and writing is not taken for the signal.
+pub(crate) fn wait_on_fifo(fifo: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut byte = [0_u8; 1];
+    loop {
+        match read(fifo, &mut byte) {
+            Ok(1) => return Ok(()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Becomes the program.
+pub(crate) fn execute(process: &PreparedProcess<'_>, program: usize) -> Result<Infallible, Failure> {
+    let plan = process.plan;
+    reset_actions();
+    set_mask(SignalSet::EMPTY).at(Step::Runtime)?;
+    sys::exec::close_on_exec_from(plan.first_closed_fd).at(Step::Runtime)?;
+    let Some(path) = plan.candidates.get(program) else { return Err(Errno::NOENT).at(Step::Exec) };
+    let errno = sys::exec::exec(path, &plan.argv, &process.env);
+    Err(errno).at_entry(Step::Exec, program)
+}
+
+/// Reports a failure and returns the exit status. Where nobody listens any more (a created container whose exec fails at its
+/// start) the standard error is the only place left to say it.
+pub(crate) fn report_failure(channel: &InitEnd, failure: Failure) -> i32 {
+    if channel.tell(FromInit::Failed(failure)).is_err() && failure.step == Step::Exec {
+        let text: &[u8] = match failure.errno {
+            Errno::NOEXEC => b"exec container process: Exec format error\n",
+            Errno::NOENT => b"exec container process: No such file or directory\n",
+            Errno::ACCESS => b"exec container process: Permission denied\n",
+            _ => b"exec container process: failed\n",
+        };
+        let _ = rustix::io::write(rustix::stdio::stderr(), text);
+    }
+    1
+}

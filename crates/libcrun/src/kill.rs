@@ -1,0 +1,40 @@
+//! Signalling a container.
+
+use rustix::process::Signal;
+
+use crate::container::{Container, send};
+use crate::error::{Result, words};
+use crate::id::ContainerId;
+use crate::state::StateRoot;
+
+/// Sends `signal` to the first process of a container; 0 only asks whether it is there.
+///
+/// # Errors
+/// When the container does not exist or its process has ended.
+pub fn kill(root: &StateRoot, id: &ContainerId, signal: i32) -> Result<()> {
+    let container = Container::open(root, id)?;
+    send(&container.open_process()?, signal)
+}
+
+/// Sends `signal` to all processes of a container.
+///
+/// # Errors
+/// When the container does not exist, or its processes cannot be listed.
+pub fn kill_all(root: &StateRoot, id: &ContainerId, signal: i32) -> Result<()> {
+    let container = Container::open(root, id)?;
+    let Some(cgroup) = container.cgroup()? else {
+        return send(&container.open_process()?, signal);
+    };
+    if signal == 0 {
+        return if container.is_alive()? { Ok(()) } else { Err(words::process_not_running()) };
+    }
+    // On v2 the whole cgroup dies in one step; elsewhere a process may fork while the others are being killed, so the
+    // first one goes too, and with it everything in its pid namespace.
+    cgroup.signal_all(signal)?;
+    if signal == Signal::KILL.as_raw()
+        && let Ok(pidfd) = container.open_process()
+    {
+        drop(send(&pidfd, signal));
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! Containers from OCI bundles.
+//!
+//! A container start is a pipeline, one module for each stage:
+//!
+//! ```text
+//! config.json ─► spec ─► plan ◄─ host      decide   (pure; nothing has been touched yet)
+//!                         │
+//!                      prepare             acquire  (descriptors, detached mounts, the cgroup)
+//!                         │
+//!                       spawn ─clone3─► init        execute (inside)
+//!                         │              │
+//!                       state ◄─report── exec
+//! ```
+//!
+//! The operations stand on top: [`create`], [`run`], [`start`], [`exec`], [`kill`], [`delete`], [`snapshot`], [`list`].
+//! The library prints nothing, keeps no global state and installs no signal handlers; while a container is being made
+//! all signals of the calling thread are blocked.
+#![forbid(unsafe_code)]
+
+mod capabilities;
+mod channel;
+mod container;
+mod create;
+mod delete;
+mod error;
+mod exec;
+mod features;
+mod foreground;
+mod home;
+mod host;
+mod id;
+mod init;
+mod kill;
+mod mount_options;
+mod plan;
+mod prepare;
+mod report;
+mod rlimits;
+pub mod self_protection;
+pub mod signals;
+mod spawn;
+pub mod spec;
+mod start;
+mod state;
+
+pub use container::{Phase, Snapshot, annotations, list, matching, snapshot};
+pub use create::{CreateOptions, RunMode, create, run};
+pub use delete::{Warnings, delete};
+pub use error::{Code, Error, Result};
+pub use exec::{ExecOptions, exec};
+pub use features::{Features, features};
+pub use host::Host;
+pub use id::ContainerId;
+pub use kill::{kill, kill_all};
+pub use plan::{CgroupManager, Request};
+pub use start::start;
+pub use state::{StateRoot, Status};

@@ -1,0 +1,151 @@
+//! The plan: everything that has judgement in it, decided before anything is touched.
+//!
+//! Second stage of the pipeline. [`Plan::new`] is a function from the configuration, the options of the command and
+//! what the [`Host`] answers to a plain value. It opens nothing, so it can be tested without privileges; what it
+//! refuses has left no trace. The later stages find nothing to decide in it:
+//! [`crate::prepare`] acquires what it names, [`crate::init`] executes it inside.
+
+mod mounts;
+mod namespaces;
+mod paths;
+mod process;
+mod rootfs;
+
+use std::ffi::CString;
+use std::path::Path;
+
+use cgroups::devices::Rule;
+use cgroups::resources::Write;
+use cgroups::{CgroupPath, Layout};
+
+pub(crate) use mounts::{CgroupTree, MountOperation, MountSource, Parameter};
+pub(crate) use namespaces::{Join, NamespacePlan, namespace_type};
+pub(crate) use paths::InnerPath;
+pub(crate) use process::{ProcessPlan, process_plan};
+pub(crate) use rootfs::{DevicePlan, RootfsPlan, SYMLINKS};
+
+use crate::error::{Code, Error, Result};
+use crate::host::Host;
+use crate::id::ContainerId;
+use crate::spec::{self, Spec};
+
+/// Who creates and removes cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CgroupManager {
+    /// The runtime itself, in the cgroup filesystem.
+    #[default]
+    Cgroupfs,
+    /// Nobody: the container stays in the cgroup of its creator.
+    Disabled,
+}
+
+/// What the command says beside the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The container's name.
+    pub id: &'a ContainerId,
+    /// The directory of the bundle, absolute.
+    pub bundle: &'a Path,
+    /// Who manages its cgroup.
+    pub cgroup_manager: CgroupManager,
+    /// How many descriptors from 3 on the container's process keeps.
+    pub preserve_fds: u32,
+    /// Whether it gets a session keyring of its own.
+    pub new_keyring: bool,
+    /// Whether the root is entered with `pivot_root(2)`; without, with `chroot(2)`, for hosts that run from a ramdisk.
+    pub pivot: bool,
+}
+
+/// All that is to be done to start a container.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) namespaces: NamespacePlan,
+    pub(crate) rootfs: RootfsPlan,
+    pub(crate) cgroup: Option<CgroupPlan>,
+    pub(crate) process: ProcessPlan,
+    pub(crate) hostname: Option<String>,
+    pub(crate) domainname: Option<String>,
+    /// The name of the new session keyring.
+    pub(crate) keyring: Option<CString>,
+    pub(crate) pivot: bool,
+}
+
+/// The container's cgroup and what is written into it.
+#[derive(Debug)]
+pub(crate) struct CgroupPlan {
+    pub(crate) layout: Layout,
+    pub(crate) path: CgroupPath,
+    pub(crate) writes: Vec<Write>,
+    pub(crate) device_rules: Vec<Rule>,
+}
+
+/// A mistake in the configuration.
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(Code::InvalidConfig, message)
+}
+
+impl Plan {
+    /// Decides everything.
+    ///
+    /// # Errors
+    /// When the configuration contradicts itself or the host, or asks for what this version cannot do.
+    pub(crate) fn new(spec: &Spec<'_>, request: &Request<'_>, host: &Host) -> Result<Self> {
+        spec::refuse_unsupported(spec)?;
+        let linux =
+            spec.linux.as_ref().ok_or_else(|| invalid("invalid config file, no `linux` block specified"))?;
+        let process = spec.process.as_ref().ok_or_else(|| invalid("block `process` not found"))?;
+        if host.effective_uid() != 0 {
+            return Err(Error::new(
+                Code::Unsupported,
+                "containers without root need user namespaces with mapped ids, which this version cannot set up \
+                 for an unprivileged caller yet: run it as root",
+            ));
+        }
+        let namespaces = namespaces::plan(linux)?;
+        let has = |flag| namespaces.contains(flag);
+        for (name, set) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
+            if set.is_some() && !has(sys::clone::Namespaces::UTS) {
+                return Err(invalid(format!("{name} requires the UTS namespace")));
+            }
+        }
+        let cgroup = cgroup_plan(linux, request, host)?;
+        let rootfs = rootfs::plan(spec, linux, request, &namespaces, cgroup.as_ref(), host)?;
+        Ok(Self {
+            process: process_plan(process, request.preserve_fds)?,
+            rootfs,
+            cgroup,
+            hostname: spec.hostname.as_deref().map(str::to_owned),
+            domainname: spec.domainname.as_deref().map(str::to_owned),
+            keyring: request.new_keyring.then(|| request.id.to_c_string()),
+            pivot: request.pivot,
+            namespaces,
+        })
+    }
+}
+
+fn cgroup_plan(linux: &spec::Linux<'_>, request: &Request<'_>, host: &Host) -> Result<Option<CgroupPlan>> {
+    let resources = linux.resources.as_ref();
+    if request.cgroup_manager == CgroupManager::Disabled {
+        // The default configuration restricts devices; without a cgroup that is left out, as in the C crun.
+        let limited = resources.is_some_and(cgroups::Resources::has_limits);
+        return if limited {
+            Err(Error::new(Code::Cgroup, "cannot set limits without cgroups"))
+        } else {
+            Ok(None)
+        };
+    }
+    let layout = host.cgroups()?.clone();
+    let (writes, device_rules) = match resources {
+        Some(resources) => (resources.writes(&layout)?, cgroups::devices::rules(&resources.devices)?),
+        None => Default::default(),
+    };
+    let path = CgroupPath::new(linux.cgroups_path.as_deref(), request.id.as_str());
+    Ok(Some(CgroupPlan { layout, path, writes, device_rules }))
+}
+
+/// Where a container's cgroup lies, decided as when it was created; for cleaning up after a runtime that was killed
+/// before it could write that down.
+pub(crate) fn cgroup_path(spec: &Spec<'_>, id: &ContainerId) -> CgroupPath {
+    let configured = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref());
+    CgroupPath::new(configured, id.as_str())
+}

@@ -1,0 +1,138 @@
+//! Which namespaces are made, which are joined, and in what order (runtime-spec config-linux.md#namespaces).
+
+use std::path::PathBuf;
+
+use sys::clone::Namespaces;
+
+use super::invalid;
+use crate::error::Result;
+use crate::spec::{IdMapping, Linux, TimeOffset};
+
+/// The types by name. Joining goes in this order: the user namespace first, because it owns the others; the mount
+/// namespace last, because after it the paths of this host mean something else.
+pub(crate) const TYPES: [(&str, Namespaces); 8] = [
+    ("user", Namespaces::USER),
+    ("ipc", Namespaces::IPC),
+    ("uts", Namespaces::UTS),
+    ("network", Namespaces::NETWORK),
+    ("pid", Namespaces::PID),
+    ("cgroup", Namespaces::CGROUP),
+    ("time", Namespaces::TIME),
+    ("mount", Namespaces::MOUNT),
+];
+
+/// The namespaces of a container.
+#[derive(Debug, Default)]
+pub(crate) struct NamespacePlan {
+    /// Made by the clone itself.
+    pub(crate) clone: Namespaces,
+    /// Made by the process once it is in its cgroup, which becomes the root of the cgroup namespace.
+    pub(crate) cgroup: bool,
+    /// Joined, in this order.
+    pub(crate) join: Vec<Join>,
+    /// The mappings of a new user namespace.
+    pub(crate) id_maps: Option<IdMaps>,
+    /// The contents of `timens_offsets` for a new time namespace; such a namespace is made by the parent, because
+    /// offsets can only be set before a process is in it (`time_namespaces(7)`).
+    pub(crate) time_offsets: Option<String>,
+}
+
+/// A namespace that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Join {
+    pub(crate) kind: Namespaces,
+    pub(crate) path: PathBuf,
+}
+
+/// The contents of `uid_map` and `gid_map` (`user_namespaces(7)`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IdMaps {
+    pub(crate) uid: String,
+    pub(crate) gid: String,
+}
+
+impl NamespacePlan {
+    /// Whether the container does not share this namespace with the runtime.
+    pub(crate) fn contains(&self, kind: Namespaces) -> bool {
+        self.creates(kind) || self.join.iter().any(|join| join.kind == kind)
+    }
+
+    /// Whether the namespace is a new one.
+    pub(crate) fn creates(&self, kind: Namespaces) -> bool {
+        self.clone.contains(kind)
+            || kind == Namespaces::CGROUP && self.cgroup
+            || kind == Namespaces::TIME && self.time_offsets.is_some()
+    }
+}
+
+pub(super) fn plan(linux: &Linux<'_>) -> Result<NamespacePlan> {
+    let mut plan = NamespacePlan::default();
+    let mut seen = Namespaces::empty();
+    for entry in linux.namespaces.iter().flatten() {
+        let (name, kind) = TYPES
+            .into_iter()
+            .find(|(name, _)| *name == &*entry.kind)
+            .ok_or_else(|| invalid(format!("invalid namespace type: `{}`", entry.kind)))?;
+        if seen.contains(kind) {
+            return Err(invalid(format!("duplicate namespace type: `{name}`")));
+        }
+        seen |= kind;
+        match entry.path.as_deref().filter(|path| !path.is_empty()) {
+            Some(path) => plan.join.push(Join { kind, path: PathBuf::from(path) }),
+            None if kind == Namespaces::CGROUP => plan.cgroup = true,
+            None => plan.clone |= kind,
+        }
+    }
+    plan.join.sort_by_key(|join| TYPES.iter().position(|(_, kind)| *kind == join.kind));
+    if plan.clone.contains(Namespaces::USER) {
+        plan.id_maps = Some(id_maps(linux)?);
+    } else if linux.uid_mappings.as_ref().is_some_and(|mappings| !mappings.is_empty())
+        && !seen.contains(Namespaces::USER)
+    {
+        return Err(invalid("linux.uidMappings: id mappings need a user namespace"));
+    }
+    plan.time_offsets = time_offsets(linux, &mut plan.clone)?;
+    Ok(plan)
+}
+
+/// The maps of a new user namespace; without any in the configuration all ids stand for themselves.
+fn id_maps(linux: &Linux<'_>) -> Result<IdMaps> {
+    let everything = [IdMapping { container_id: 0, host_id: 0, size: u32::MAX }];
+    let lines = |mappings: &Option<Vec<IdMapping>>, name: &str| {
+        let mappings = mappings.as_deref().unwrap_or_default();
+        if mappings.len() > 340 {
+            return Err(invalid(format!("linux.{name}: the kernel takes at most 340 mappings")));
+        }
+        let mappings = if mappings.is_empty() { &everything } else { mappings };
+        let line =
+            |mapping: &IdMapping| format!("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size);
+        Ok(mappings.iter().map(line).collect::<String>())
+    };
+    Ok(IdMaps {
+        uid: lines(&linux.uid_mappings, "uidMappings")?,
+        gid: lines(&linux.gid_mappings, "gidMappings")?,
+    })
+}
+
+fn time_offsets(linux: &Linux<'_>, clone: &mut Namespaces) -> Result<Option<String>> {
+    let Some(offsets) = linux.time_offsets.as_ref().filter(|offsets| !offsets.is_empty()) else {
+        return Ok(None);
+    };
+    if !clone.contains(Namespaces::TIME) {
+        return Err(invalid("linux.timeOffsets: needs a new time namespace"));
+    }
+    clone.remove(Namespaces::TIME);
+    let mut text = String::new();
+    for (clock, TimeOffset { secs, nanosecs }) in offsets {
+        if !matches!(&**clock, "monotonic" | "boottime") {
+            return Err(invalid(format!("linux.timeOffsets.{clock}: unknown clock")));
+        }
+        text.push_str(&format!("{clock} {secs} {nanosecs}\n"));
+    }
+    Ok(Some(text))
+}
+
+/// The namespace type of that name.
+pub(crate) fn namespace_type(name: &str) -> Option<Namespaces> {
+    TYPES.into_iter().find(|(known, _)| *known == name).map(|(_, kind)| kind)
+}

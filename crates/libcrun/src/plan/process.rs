@@ -1,0 +1,112 @@
+//! What is executed, as whom and with which rights; shared by the container's first process and `exec`.
+
+use std::ffi::CString;
+
+use rustix::fs::Mode;
+use rustix::process::{Gid, Resource, Rlimit, Uid};
+use sys::exec::StringArray;
+
+use super::invalid;
+use crate::capabilities::Sets;
+use crate::error::{Code, Error, Result};
+use crate::rlimits;
+use crate::spec::Process;
+
+/// The process to start.
+#[derive(Debug)]
+pub(crate) struct ProcessPlan {
+    /// The program's name as it was given, for messages.
+    pub(crate) name: String,
+    pub(crate) argv: StringArray,
+    /// `NAME=value`; HOME is added when it is missing and the home directory is known.
+    pub(crate) env: Vec<Vec<u8>>,
+    /// The paths the program may be at, in the order of PATH.
+    pub(crate) candidates: Vec<CString>,
+    pub(crate) cwd: CString,
+    pub(crate) uid: Uid,
+    pub(crate) gid: Gid,
+    pub(crate) groups: Vec<Gid>,
+    pub(crate) umask: Mode,
+    pub(crate) capabilities: Sets,
+    pub(crate) no_new_privileges: bool,
+    pub(crate) rlimits: Vec<(Resource, Rlimit)>,
+    pub(crate) oom_score_adj: Option<i32>,
+    /// Descriptors from this number on do not survive the exec.
+    pub(crate) first_closed_fd: u32,
+}
+
+/// What is searched when the container's environment has no PATH (as `execvp(3)` does).
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32) -> Result<ProcessPlan> {
+    let args = process.args.as_deref().unwrap_or_default();
+    let name = args.first().ok_or_else(|| Error::new(Code::Executable, "executable path not specified"))?;
+    let env = process.env.as_deref().unwrap_or_default();
+    let cwd = process.cwd.as_deref().filter(|cwd| !cwd.is_empty()).unwrap_or("/");
+    if !cwd.starts_with('/') {
+        return Err(invalid(format!("process.cwd: `{cwd}` is not an absolute path")));
+    }
+    let nul = |what: &'static str| move |_| invalid(format!("{what}: a string holds a NUL byte"));
+    if env.iter().any(|variable| variable.contains('\0')) {
+        return Err(invalid("process.env: a string holds a NUL byte"));
+    }
+    let user = process.user.clone().unwrap_or_default();
+    Ok(ProcessPlan {
+        name: name.to_string(),
+        argv: StringArray::new(args).map_err(|_| invalid("process.args: a string holds a NUL byte"))?,
+        candidates: candidates(name, env)?,
+        env: env.iter().map(|variable| variable.as_bytes().to_vec()).collect(),
+        cwd: CString::new(cwd).map_err(nul("process.cwd"))?,
+        uid: Uid::from_raw(user.uid),
+        gid: Gid::from_raw(user.gid),
+        groups: user.additional_gids.unwrap_or_default().into_iter().map(Gid::from_raw).collect(),
+        umask: Mode::from_raw_mode(user.umask.unwrap_or(0o022)),
+        capabilities: Sets::from_spec(process.capabilities.as_ref())?,
+        no_new_privileges: process.no_new_privileges == Some(true),
+        rlimits: rlimits::parse(process.rlimits.as_deref().unwrap_or_default())?,
+        oom_score_adj: process.oom_score_adj,
+        first_closed_fd: 3_u32.saturating_add(preserve_fds),
+    })
+}
+
+/// The paths at which the program is looked for: itself when it holds a slash, otherwise below each directory of the
+/// container's PATH.
+fn candidates<S: AsRef<str>>(name: &str, env: &[S]) -> Result<Vec<CString>> {
+    if name.is_empty() {
+        return Err(Error::new(Code::Executable, "executable path not specified"));
+    }
+    let path = |text: String| CString::new(text).map_err(|_| invalid("process.args[0]: holds a NUL byte"));
+    if name.contains('/') {
+        return Ok(vec![path(name.to_owned())?]);
+    }
+    // As in getenv(3) the first of several wins.
+    let search = env.iter().find_map(|variable| variable.as_ref().strip_prefix("PATH="));
+    search
+        .unwrap_or(DEFAULT_PATH)
+        .split(':')
+        .map(|directory| if directory.is_empty() { "." } else { directory })
+        .map(|directory| path(format!("{directory}/{name}")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_looked_for_below_each_directory_of_the_containers_path() {
+        let found = candidates("sh", &["A=b", "PATH=/x::/y"]).unwrap();
+        assert_eq!(found, [c"/x/sh".to_owned(), c"./sh".to_owned(), c"/y/sh".to_owned()]);
+    }
+
+    #[test]
+    fn a_path_is_taken_as_it_is() {
+        assert_eq!(candidates("./a/b", &["PATH=/x"]).unwrap(), [c"./a/b".to_owned()]);
+    }
+
+    #[test]
+    fn no_program_is_an_error() {
+        let error = process_plan(&Process::default(), 0).unwrap_err();
+        assert_eq!(error.to_string(), "executable path not specified");
+    }
+}

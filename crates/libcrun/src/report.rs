@@ -1,0 +1,128 @@
+//! From what init reports to the words a person reads: the step, the object it concerned, the kernel's reason.
+
+use rustix::io::Errno;
+
+use crate::capabilities;
+use crate::channel::{Failure, Step};
+use crate::error::{Code, Error, words};
+use crate::plan::{Plan, ProcessPlan};
+use crate::rlimits;
+
+/// The error for a failed start of a container.
+pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
+    let index = usize::from(failure.index);
+    let rootfs = &plan.rootfs;
+    let mount = || match rootfs.mounts.iter().find(|mount| mount.index == index) {
+        Some(mount) => format!("mounts[{index}]: {}", mount.destination),
+        None => format!("mounts[{index}]"),
+    };
+    let inner =
+        |paths: &[crate::plan::InnerPath]| paths.get(index).map(ToString::to_string).unwrap_or_default();
+    let rootfs_path = rootfs.path.display();
+    let (code, message) = match failure.step {
+        Step::JoinNamespace => {
+            let path = plan.namespaces.join.get(index).map(|join| join.path.display().to_string());
+            (Code::Namespace, format!("join the namespace `{}`", path.unwrap_or_default()))
+        }
+        Step::CgroupNamespace => (Code::Namespace, "create the cgroup namespace".to_owned()),
+        Step::MappedRoot => {
+            (Code::Namespace, "become root in the user namespace (is id 0 mapped?)".to_owned())
+        }
+        Step::Loopback => (Code::Namespace, "bring the loopback interface up".to_owned()),
+        Step::HostPropagation => {
+            (Code::Rootfs, "make the mounts of the new mount namespace private".to_owned())
+        }
+        Step::AttachRoot => (Code::Rootfs, format!("mount the rootfs `{rootfs_path}`")),
+        Step::MountTarget => (Code::Rootfs, format!("{}: create the mount point", mount())),
+        Step::MountTargetLink => {
+            let target = rootfs.mounts.iter().find(|mount| mount.index == index);
+            let target = target.map(|mount| mount.destination.to_string()).unwrap_or_default();
+            let message = format!("invalid target `{target}`: it must be mounted at the root");
+            return Error::os(Code::Rootfs, format!("{}: {message}", mount()), failure.errno);
+        }
+        Step::MountCreate => (Code::Rootfs, format!("{}: mount the filesystem", mount())),
+        Step::MountOption => (Code::Rootfs, format!("{}: the filesystem refuses an option", mount())),
+        Step::MountAttach => (Code::Rootfs, format!("{}: attach the mount", mount())),
+        Step::MountAttributes => (Code::Rootfs, format!("{}: set the mount's options", mount())),
+        Step::DevDirectory => (Code::Rootfs, "open `/dev` in the rootfs without following links".to_owned()),
+        Step::Device => {
+            let path = rootfs.devices.get(index).map(|device| device.path.to_string());
+            (Code::Rootfs, format!("create the device `{}`", path.unwrap_or_default()))
+        }
+        Step::DeviceLink => (Code::Rootfs, "create the symbolic links in `/dev`".to_owned()),
+        Step::MaskedPath => (Code::Rootfs, format!("mask the path `{}`", inner(&rootfs.masked))),
+        Step::ReadOnlyPath => {
+            (Code::Rootfs, format!("make the path `{}` read-only", inner(&rootfs.read_only_paths)))
+        }
+        Step::ReadOnlyRoot => (Code::Rootfs, "make the rootfs read-only".to_owned()),
+        Step::Pivot => (Code::Rootfs, format!("enter the rootfs `{rootfs_path}`")),
+        Step::Hostname => {
+            let name = plan.hostname.as_deref().unwrap_or_default();
+            (Code::System, format!("set the host name `{name}`"))
+        }
+        Step::Domainname => {
+            let name = plan.domainname.as_deref().unwrap_or_default();
+            (Code::System, format!("set the domain name `{name}`"))
+        }
+        _ => return process_failure(&plan.process, failure),
+    };
+    Error::os(code, message, failure.errno)
+}
+
+/// The error for a failed start of a process, in a new container or by `exec`.
+pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error {
+    let Failure { step, index, errno } = failure;
+    let candidate = || {
+        let path = process.candidates.get(usize::from(index)).map(|path| path.to_string_lossy());
+        path.unwrap_or_default().into_owned()
+    };
+    let cwd = process.cwd.to_string_lossy();
+    let (code, message) = match step {
+        Step::FindExecutable if matches!(errno, Errno::NOENT | Errno::NOTDIR) => {
+            return words::executable_not_found(&process.name, Errno::NOENT);
+        }
+        Step::FindExecutable => return words::executable_denied(&candidate(), errno),
+        Step::NotExecutable => return words::not_executable(&candidate()),
+        Step::NotRegular => return words::not_a_regular_file(&candidate()),
+        Step::Exec => (Code::Executable, format!("exec container process `{}`", candidate())),
+        Step::JoinNamespace => (Code::Namespace, "join the namespaces of the container".to_owned()),
+        Step::SelfProtection => {
+            (Code::System, "protect the runtime's executable from the container".to_owned())
+        }
+        Step::Rlimit => {
+            let name =
+                process.rlimits.get(usize::from(index)).map_or("rlimit", |(kind, _)| rlimits::name(*kind));
+            (Code::Credentials, format!("set the limit `{name}`"))
+        }
+        Step::Bounding => (Code::Credentials, "drop capabilities from the bounding set".to_owned()),
+        Step::Groups => (Code::Credentials, "set the supplementary groups".to_owned()),
+        Step::UserIds => {
+            let (uid, gid) = (process.uid.as_raw(), process.gid.as_raw());
+            (Code::Credentials, format!("become user {uid} and group {gid}"))
+        }
+        Step::Capabilities => (Code::Credentials, missing_capabilities(process)),
+        Step::NoNewPrivileges => (Code::Credentials, "set no_new_privs".to_owned()),
+        Step::WorkingDirectoryCreate => (Code::Rootfs, format!("create the working directory `{cwd}`")),
+        Step::WorkingDirectory => (Code::System, format!("chdir to `{cwd}`")),
+        Step::WorkingDirectoryOutside => {
+            return Error::new(
+                Code::System,
+                format!("the working directory `{cwd}` is outside of the container's root"),
+            );
+        }
+        _ => (Code::System, "set up the container's process".to_owned()),
+    };
+    Error::os(code, message, errno)
+}
+
+/// capset(2) only says EPERM; which capabilities the runtime itself lacks says more.
+fn missing_capabilities(process: &ProcessPlan) -> String {
+    let wanted = process.capabilities.permitted | process.capabilities.effective;
+    let own = rustix::thread::capabilities(None).map_or(u64::MAX, |sets| sets.permitted.bits());
+    match wanted & !own {
+        0 => "capset".to_owned(),
+        missing => {
+            format!("capset: the runtime itself does not have {}", capabilities::names_of(missing))
+        }
+    }
+}

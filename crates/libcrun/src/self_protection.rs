@@ -1,0 +1,78 @@
+//! Deciding how the runtime's own executable is kept from the container (CVE-2019-5736; see [`sys::exe`]).
+//!
+//! Four answers, cheapest first: nothing to do, because nobody could write the file through this process anyway;
+//! exchange the executable within the container's process, while its parent is busy with other things; exchange it in
+//! the runtime itself, where other processes could look at the new one before it has done so; and, on kernels that
+//! cannot exchange, execute the runtime once more through a read-only mount ([`reexecute`]).
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, CWD, StatVfsMountFlags, StatxFlags, statvfs, statx};
+use sys::clone::Namespaces;
+use sys::exec::StringArray;
+
+use crate::error::{Code, Context, Error, Result};
+use crate::plan::NamespacePlan;
+
+const EXECUTABLE: &core::ffi::CStr = c"/proc/self/exe";
+
+/// Marks a process that runs from a read-only view already, where that cannot be seen from the mount.
+const STATX_ATTR_VERITY: u64 = 0x0010_0000;
+
+/// Whether no process can write to the runtime's executable through `/proc/PID/exe`: it was opened through a
+/// read-only mount (or lies on a read-only filesystem), or its content is sealed by fs-verity.
+#[must_use]
+pub fn is_unneeded() -> bool {
+    let read_only =
+        statvfs(EXECUTABLE).is_ok_and(|statvfs| statvfs.f_flag.contains(StatVfsMountFlags::RDONLY));
+    read_only
+        || statx(CWD, EXECUTABLE, AtFlags::empty(), StatxFlags::empty())
+            .is_ok_and(|stat| stat.stx_attributes.bits() & STATX_ATTR_VERITY != 0)
+}
+
+/// Executes the running program once more through a read-only view of itself. For kernels on which the executable of a
+/// running process cannot be exchanged; to be called before anything is opened. Returns only on failure.
+///
+/// # Errors
+/// When no read-only view can be made or executed.
+pub fn reexecute<A: AsRef<[u8]>>(args: impl IntoIterator<Item = A>) -> Result<std::convert::Infallible> {
+    use std::os::unix::ffi::OsStrExt;
+    let failed = || "execute the runtime through a read-only mount (self protection)";
+    let view = sys::exe::read_only_view().context(Code::System, failed)?;
+    let argv = StringArray::new(args).context(Code::System, failed)?;
+    let env = std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
+    let env = StringArray::new(env).context(Code::System, failed)?;
+    let errno = sys::exec::exec_descriptor(view.as_fd(), &argv, &env);
+    Err(Error::os(Code::System, failed(), errno))
+}
+
+/// Whether the executable of a running process can be exchanged on this kernel.
+#[must_use]
+pub fn can_exchange() -> bool {
+    sys::exe::can_replace()
+}
+
+/// Gets the executable out of the container's reach. Returns the read-only view that init is to exchange it for, if
+/// that can wait until then: in a new pid namespace nobody is there yet to look at init.
+pub(crate) fn protect(namespaces: &NamespacePlan) -> Result<Option<OwnedFd>> {
+    if is_unneeded() {
+        return Ok(None);
+    }
+    let failed = || "protect the runtime's executable from the container";
+    let view = sys::exe::read_only_view().context(Code::System, failed)?;
+    if namespaces.creates(Namespaces::PID) && !namespaces.contains(Namespaces::USER) {
+        return Ok(Some(view));
+    }
+    sys::exe::replace(view.as_fd()).context(Code::System, failed)?;
+    Ok(None)
+}
+
+/// The same for a process that joins a running container, where others are there to look.
+pub(crate) fn protect_now() -> Result<()> {
+    if is_unneeded() {
+        return Ok(());
+    }
+    let failed = || "protect the runtime's executable from the container";
+    let view = sys::exe::read_only_view().context(Code::System, failed)?;
+    sys::exe::replace(view.as_fd()).context(Code::System, failed)
+}

@@ -1,0 +1,168 @@
+//! Making the container's process and putting it into its place.
+//!
+//! Fourth stage of the pipeline: one `clone3(2)`, whatever is made or joined. Namespaces that only children can enter
+//! (pid; time with offsets) are entered by the runtime for its child and left again at once.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use cgroups::Cgroup;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::{Errno, write};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use sys::clone::{Child, Namespaces};
+
+use crate::channel::{self, InitEnd, RuntimeEnd, ToInit};
+use crate::error::{Code, Context, Error, Result};
+use crate::init::{Init, Placement};
+use crate::plan::{NamespacePlan, Plan, ProcessPlan};
+use crate::prepare::Prepared;
+
+/// A process that walks its plan.
+#[derive(Debug)]
+pub(crate) struct Spawned {
+    pub(crate) child: Child,
+    pub(crate) channel: RuntimeEnd,
+    placement: Placement,
+    in_unified_cgroup: bool,
+}
+
+/// Clones the container's process.
+pub(crate) fn spawn(
+    prepared: &Prepared<'_>,
+    cgroup: Option<&Cgroup>,
+    exec_fifo: Option<BorrowedFd<'_>>,
+) -> Result<Spawned> {
+    let plan = prepared.plan;
+    let (runtime_end, init_end) = channel::pair().context(Code::System, || "create the socket pair")?;
+    let borrowed = ForChildren::enter(&plan.namespaces, &prepared.joins)?;
+    let init = |channel, placement| Init {
+        prepared,
+        channel,
+        placement,
+        exec_fifo,
+        deferred: Vec::with_capacity(plan.rootfs.mounts.len()),
+    };
+    let cloned = clone_into(plan.namespaces.clone, cgroup, preferred_placement(plan, cgroup), |placement| {
+        init(&init_end, placement).run()
+    });
+    borrowed.leave()?;
+    drop::<InitEnd>(init_end);
+    let (child, placement, in_unified_cgroup) = cloned?;
+    Ok(Spawned { child, channel: runtime_end, placement, in_unified_cgroup })
+}
+
+fn preferred_placement(plan: &Plan, cgroup: Option<&Cgroup>) -> Placement {
+    match cgroup {
+        _ if plan.namespaces.id_maps.is_some() => Placement::BeforeMounts,
+        Some(cgroup) if !cgroup.is_unified_only() => Placement::BeforeCgroupNamespace,
+        _ => Placement::Done,
+    }
+}
+
+/// Clones into the cgroup's v2 directory where the kernel can do that; otherwise the process is moved afterwards and
+/// waits for it. Says where the process has to wait and whether it is in the v2 directory already.
+pub(crate) fn clone_into(
+    namespaces: Namespaces,
+    cgroup: Option<&Cgroup>,
+    placement: Placement,
+    child: impl Fn(Placement) -> i32,
+) -> Result<(Child, Placement, bool)> {
+    let failed = || "create the container's process";
+    if let Some(directory) = cgroup.and_then(Cgroup::unified_directory) {
+        match sys::clone::spawn(namespaces, Some(directory), || child(placement)) {
+            Ok(cloned) => return Ok((cloned, placement, true)),
+            // A cgroup that takes no processes this way, or a kernel that does not know the way (before 5.7).
+            Err(Errno::BUSY | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOENT | Errno::TOOBIG) => {}
+            Err(errno) => return Err(Error::os(Code::Namespace, failed(), errno)),
+        }
+    }
+    let placement = if cgroup.is_some() { Placement::BeforeMounts } else { placement };
+    let cloned = sys::clone::spawn(namespaces, None, || child(placement)).context(Code::Namespace, failed)?;
+    Ok((cloned, placement, false))
+}
+
+impl Spawned {
+    /// Does for the new process what only its parent can do, and lets it go on if it waits for that.
+    pub(crate) fn place(&self, plan: &Plan, cgroup: Option<&Cgroup>) -> Result<()> {
+        let pid = self.child.pid;
+        if let Some(maps) = &plan.namespaces.id_maps {
+            // The group map first: afterwards the process may already have become someone.
+            write_proc(pid, "gid_map", &maps.gid)?;
+            write_proc(pid, "uid_map", &maps.uid)?;
+        }
+        if plan.namespaces.contains(Namespaces::USER) {
+            set_limits(pid, &plan.process)?;
+        }
+        if let Some(adjustment) = plan.process.oom_score_adj {
+            write_proc(pid, "oom_score_adj", &adjustment.to_string())?;
+        }
+        if let Some(cgroup) = cgroup {
+            cgroup.add_process(pid, self.in_unified_cgroup)?;
+        }
+        if self.placement != Placement::Done {
+            self.channel.tell(ToInit::Placed);
+        }
+        Ok(())
+    }
+}
+
+/// Raising a limit takes a privilege outside the user namespace, so the parent sets them there.
+fn set_limits(pid: Pid, process: &ProcessPlan) -> Result<()> {
+    process.rlimits.iter().try_for_each(|(resource, limit): &(Resource, Rlimit)| {
+        prlimit(Some(pid), *resource, limit.clone())
+            .map(drop)
+            .context(Code::Credentials, || format!("set the limit `{}`", crate::rlimits::name(*resource)))
+    })
+}
+
+/// Writes one of the files by which a process is set up from outside.
+pub(crate) fn write_proc(pid: Pid, file: &str, value: &str) -> Result<()> {
+    let path = format!("/proc/{}/{file}", pid.as_raw_nonzero());
+    let name = || format!("write `{}` to `{path}`", value.trim_end());
+    let open = openat(CWD, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+    let written = open.and_then(|file| write(&file, value.as_bytes())).context(Code::System, name)?;
+    if written == value.len() { Ok(()) } else { Err(Error::os(Code::System, name(), Errno::NOSPC)) }
+}
+
+/// The namespaces the runtime has entered for its next child.
+struct ForChildren {
+    /// Its own ones, to go back to.
+    own: Vec<(Namespaces, OwnedFd)>,
+}
+
+impl ForChildren {
+    fn enter(plan: &NamespacePlan, joins: &[(Namespaces, OwnedFd)]) -> Result<Self> {
+        let mut this = Self { own: Vec::new() };
+        if let Some((kind, namespace)) = joins.iter().find(|(kind, _)| *kind == Namespaces::PID) {
+            this.remember("pid", *kind)?;
+            sys::namespace::join(namespace.as_fd(), *kind)
+                .context(Code::Namespace, || "join the pid namespace")?;
+        }
+        if let Some(offsets) = &plan.time_offsets {
+            this.remember("time", Namespaces::TIME)?;
+            sys::namespace::unshare(Namespaces::TIME)
+                .context(Code::Namespace, || "create the time namespace")?;
+            let name = || "write `/proc/self/timens_offsets`";
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            let file = openat(CWD, c"/proc/self/timens_offsets", flags, Mode::empty())
+                .context(Code::Namespace, name)?;
+            write(&file, offsets.as_bytes()).context(Code::Namespace, name)?;
+        }
+        Ok(this)
+    }
+
+    fn remember(&mut self, file: &str, kind: Namespaces) -> Result<()> {
+        let path = format!("/proc/self/ns/{file}");
+        let own = openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .context(Code::Namespace, || format!("open `{path}`"))?;
+        self.own.push((kind, own));
+        Ok(())
+    }
+
+    fn leave(self) -> Result<()> {
+        self.own.iter().try_for_each(|(kind, namespace)| {
+            sys::namespace::join(namespace.as_fd(), *kind)
+                .context(Code::Namespace, || "return to the runtime's own namespace")
+        })
+    }
+}

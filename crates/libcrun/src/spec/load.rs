@@ -1,0 +1,88 @@
+//! From JSON text to a configuration, and from a malformed text to an error that says where.
+
+use serde::Deserialize;
+
+use super::{Process, Spec};
+use crate::error::{Code, Error, Result};
+
+/// Parses a configuration. `name` is what the error calls the text, usually its path.
+///
+/// # Errors
+/// Names the JSON path, what was found there and what is expected.
+pub fn parse<'a>(text: &'a [u8], name: &str) -> Result<Spec<'a>> {
+    parse_as(text, name)
+}
+
+/// Parses the process object of `exec --process`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_process<'a>(text: &'a [u8], name: &str) -> Result<Process<'a>> {
+    parse_as(text, name)
+}
+
+fn parse_as<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Result<T> {
+    serde_json::from_slice(text).map_err(|_| explain::<T>(text, name))
+}
+
+/// Parses once more, this time keeping track of where in the document the parser is. Only done when parsing has
+/// failed, so that a good configuration does not pay for it.
+#[cold]
+fn explain<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Error {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let message = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+        Err(error) => {
+            let path = error.path().to_string();
+            let inner = error.into_inner();
+            if path == "." { inner.to_string() } else { format!("{path}: {inner}") }
+        }
+        // The value is fine, so it is what follows it.
+        Ok(_) => match deserializer.end() {
+            Err(error) => error.to_string(),
+            Ok(()) => "cannot parse the data".to_owned(),
+        },
+    };
+    Error::new(Code::InvalidConfig, format!("load `{name}`: {message}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(text: &str) -> String {
+        parse(text.as_bytes(), "config.json").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_by_its_path_with_what_was_expected() {
+        let text = r#"{"ociVersion":"1.0.0","process":{"user":{"uid":"root"},"cwd":"/"}}"#;
+        let message = message(text);
+        assert!(message.starts_with("load `config.json`: process.user.uid: invalid type: string \"root\""));
+        assert!(message.contains("expected u32"), "{message}");
+    }
+
+    #[test]
+    fn an_entry_of_a_list_is_named_by_its_index() {
+        let message = message(r#"{"ociVersion":"1.0.0","mounts":[{"destination":"/a"},{"destination":7}]}"#);
+        assert!(message.contains("mounts[1].destination: invalid type"), "{message}");
+    }
+
+    #[test]
+    fn a_missing_field_is_named() {
+        assert!(message("{}").contains("missing field `ociVersion`"));
+        assert!(message(r#"{"ociVersion":"1.0.0","root":{}}"#).contains("root: missing field `path`"));
+    }
+
+    #[test]
+    fn a_text_that_is_no_json_names_line_and_column() {
+        assert!(message("{\n  nonsense").contains("line 2 column 3"));
+        assert!(message("").contains("EOF while parsing"));
+        assert!(message(r#"{"ociVersion":"1.0.0"} x"#).contains("trailing characters"));
+    }
+
+    #[test]
+    fn unknown_fields_are_left_alone() {
+        let spec = parse(br#"{"ociVersion":"1.0.0","solaris":{"x":1},"new":[]}"#, "config.json").unwrap();
+        assert_eq!(&*spec.oci_version, "1.0.0");
+    }
+}

@@ -1,0 +1,305 @@
+//! The directories below the state root, by descriptor.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, mkdir, mknodat, openat, openat2, renameat,
+    statat, unlinkat,
+};
+use rustix::io::{Errno, read, write};
+
+use super::Status;
+use crate::error::{Code, Context, Error, Result, words};
+use crate::id::ContainerId;
+
+pub(crate) const EXEC_FIFO: &str = "exec.fifo";
+const STATUS: &str = "status";
+const CONFIG: &str = "config.json";
+const EMPTY_DIRECTORY: &str = ".empty-directory";
+
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
+/// The directory that holds the state of all containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateRoot {
+    path: PathBuf,
+}
+
+impl StateRoot {
+    /// The state below a given directory, which need not exist yet.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Where the state is when nothing else is said: `$XDG_RUNTIME_DIR/crun` or `/run/crun`.
+    #[must_use]
+    pub fn default_path() -> PathBuf {
+        match std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
+            Some(directory) => PathBuf::from(directory).join("crun"),
+            None => PathBuf::from("/run/crun"),
+        }
+    }
+
+    /// The directory's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the directory of a new container, and the root first if need be.
+    pub(crate) fn create(&self, id: &ContainerId) -> Result<StateDirectory> {
+        let path = self.path.join(id.as_str());
+        let mode = Mode::from_raw_mode(0o700);
+        let made = match mkdir(&path, mode) {
+            Err(Errno::NOENT) => {
+                self.create_root()?;
+                mkdir(&path, mode)
+            }
+            other => other,
+        };
+        match made {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Err(words::container_exists(id.as_str())),
+            Err(errno) => {
+                return Err(Error::os(Code::State, format!("mkdir `{}`", path.display()), errno));
+            }
+        }
+        let directory = openat(CWD, &path, DIRECTORY, Mode::empty())
+            .context(Code::State, || format!("open `{}`", path.display()))?;
+        Ok(StateDirectory { path, directory })
+    }
+
+    fn create_root(&self) -> Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.path)
+            .context(Code::State, || format!("mkdir `{}`", self.path.display()))
+    }
+
+    /// Opens the directory of a container that exists.
+    pub(crate) fn open(&self, id: &ContainerId) -> Result<StateDirectory> {
+        let path = self.path.join(id.as_str());
+        match openat(CWD, &path, DIRECTORY, Mode::empty()) {
+            Ok(directory) => Ok(StateDirectory { path, directory }),
+            Err(errno @ (Errno::NOENT | Errno::NOTDIR)) => {
+                let file = path.join(STATUS).display().to_string();
+                Err(words::container_not_found(id.as_str(), &file, errno))
+            }
+            Err(errno) => Err(Error::os(Code::State, format!("open `{}`", path.display()), errno)),
+        }
+    }
+
+    /// The names of all containers, sorted.
+    ///
+    /// # Errors
+    /// When the directory cannot be read. One that does not exist holds no containers.
+    pub fn containers(&self) -> Result<Vec<ContainerId>> {
+        let failed = || format!("open `{}`", self.path.display());
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = match openat(CWD, &self.path, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(Vec::new()),
+            other => other.context(Code::State, failed)?,
+        };
+        let mut ids = Vec::new();
+        for entry in Dir::new(directory).context(Code::State, failed)? {
+            let entry = entry.context(Code::State, failed)?;
+            if !matches!(entry.file_type(), FileType::Directory | FileType::Unknown) {
+                continue;
+            }
+            // Names with a leading dot are caches; whatever else is not a container's name is not ours.
+            if let Some(id) = entry.file_name().to_str().ok().and_then(|name| ContainerId::new(name).ok()) {
+                ids.push(id);
+            }
+        }
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// The directory shown in place of masked ones, shared by all containers.
+    pub(crate) fn empty_directory(&self) -> Result<OwnedFd> {
+        let path = self.path.join(EMPTY_DIRECTORY);
+        let flags = OFlags::PATH | DIRECTORY;
+        let name = || format!("open `{}`", path.display());
+        match openat(CWD, &path, flags, Mode::empty()) {
+            Err(Errno::NOENT) => {
+                match mkdir(&path, Mode::from_raw_mode(0o555)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(errno) => return Err(Error::os(Code::State, name(), errno)),
+                }
+                openat(CWD, &path, flags, Mode::empty()).context(Code::State, name)
+            }
+            other => other.context(Code::State, name),
+        }
+    }
+}
+
+/// The state directory of one container.
+#[derive(Debug)]
+pub(crate) struct StateDirectory {
+    path: PathBuf,
+    directory: OwnedFd,
+}
+
+impl StateDirectory {
+    /// The path of a file in it, for messages.
+    pub(crate) fn file(&self, name: &str) -> String {
+        self.path.join(name).display().to_string()
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> core::result::Result<(), Errno> {
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC;
+        let file = openat(&self.directory, name, flags, Mode::from_raw_mode(0o600))?;
+        let mut rest = content;
+        while !rest.is_empty() {
+            match write(&file, rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, name: &str) -> core::result::Result<Vec<u8>, Errno> {
+        let file = openat(&self.directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut content = Vec::with_capacity(4096);
+        let mut buffer = [0_u8; 4096];
+        loop {
+            match read(&file, &mut buffer) {
+                Ok(0) => return Ok(content),
+                Ok(length) => content.extend_from_slice(&buffer[..length]),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// Keeps the configuration as it was used.
+    pub(crate) fn write_config(&self, config: &[u8]) -> Result<()> {
+        self.write(CONFIG, config).context(Code::State, || format!("write `{}`", self.file(CONFIG)))
+    }
+
+    /// The configuration as it was used.
+    pub(crate) fn read_config(&self) -> Result<Vec<u8>> {
+        self.read(CONFIG).context(Code::State, || format!("open `{}`", self.file(CONFIG)))
+    }
+
+    /// Replaces the status file in one step.
+    pub(crate) fn write_status(&self, status: &Status) -> Result<()> {
+        let failed = || format!("write `{}`", self.file(STATUS));
+        let content = serde_json::to_vec_pretty(status)
+            .map_err(|error| Error::new(Code::State, format!("{}: {error}", failed())))?;
+        self.write("status.tmp", &content).context(Code::State, failed)?;
+        renameat(&self.directory, "status.tmp", &self.directory, STATUS).context(Code::State, failed)
+    }
+
+    /// The status file.
+    pub(crate) fn read_status(&self) -> Result<Status> {
+        let content = self.read(STATUS).context(Code::State, || format!("open `{}`", self.file(STATUS)))?;
+        serde_json::from_slice(&content)
+            .map_err(|error| Error::new(Code::State, format!("load `{}`: {error}", self.file(STATUS))))
+    }
+
+    /// Whether the container was created and not started yet.
+    pub(crate) fn has_fifo(&self) -> bool {
+        statat(&self.directory, EXEC_FIFO, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Makes the FIFO a created container waits on, and opens both ends of it.
+    pub(crate) fn create_fifo(&self) -> Result<OwnedFd> {
+        let failed = || format!("create `{}`", self.file(EXEC_FIFO));
+        mknodat(&self.directory, EXEC_FIFO, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+            .context(Code::State, failed)?;
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        openat(&self.directory, EXEC_FIFO, flags, Mode::empty()).context(Code::State, failed)
+    }
+
+    /// Opens the FIFO to write to it; fails with `ENXIO` when nobody waits on it.
+    pub(crate) fn open_fifo(&self) -> core::result::Result<OwnedFd, Errno> {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        openat(&self.directory, EXEC_FIFO, flags, Mode::empty())
+    }
+
+    /// Removes the FIFO; of several callers one succeeds.
+    pub(crate) fn remove_fifo(&self) -> core::result::Result<(), Errno> {
+        unlinkat(&self.directory, EXEC_FIFO, AtFlags::empty())
+    }
+
+    /// Removes the directory and all that is in it.
+    pub(crate) fn remove(&self) -> Result<()> {
+        let failed = || format!("remove `{}`", self.path.display());
+        // What this runtime writes itself goes without asking what there is.
+        for name in [STATUS, CONFIG] {
+            let _ = unlinkat(&self.directory, name, AtFlags::empty());
+        }
+        match unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+            Err(errno) => return Err(Error::os(Code::State, failed(), errno)),
+        }
+        remove_content(&self.directory).context(Code::State, failed)?;
+        match unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Error::os(Code::State, failed(), errno)),
+        }
+    }
+}
+
+/// Removes what is in a directory, directories included; links are removed, not followed.
+fn remove_content(directory: &OwnedFd) -> core::result::Result<(), Errno> {
+    let names: Vec<_> = Dir::read_from(directory)?
+        .filter_map(|entry| entry.ok().map(|entry| entry.file_name().to_owned()))
+        .filter(|name| !matches!(name.to_bytes(), b"." | b".."))
+        .collect();
+    for name in names {
+        match unlinkat(directory, &name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => continue,
+            Err(Errno::ISDIR | Errno::PERM) => {}
+            Err(errno) => return Err(errno),
+        }
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let below = openat2(directory, &name, DIRECTORY, Mode::empty(), resolve)?;
+        remove_content(&below)?;
+        unlinkat(directory, &name, AtFlags::REMOVEDIR)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(name: &str) -> StateRoot {
+        let path = std::env::temp_dir().join(format!("crun-state-{name}-{}", std::process::id()));
+        drop(std::fs::remove_dir_all(&path));
+        StateRoot::new(path.join("run"))
+    }
+
+    #[test]
+    fn a_container_exists_once_from_creation_to_removal() {
+        let (root, id) = (root("once"), ContainerId::new("web").unwrap());
+        assert_eq!(root.containers().unwrap(), []);
+        let directory = root.create(&id).unwrap();
+        assert_eq!(root.create(&id).unwrap_err().to_string(), "container `web` already exists");
+        directory.write_config(b"{}").unwrap();
+        std::fs::create_dir(root.path().join("web/notify")).unwrap();
+        assert_eq!(root.containers().unwrap(), [id.clone()]);
+        directory.remove().unwrap();
+        assert!(root.open(&id).unwrap_err().to_string().contains("`web` does not exist"));
+        std::fs::remove_dir_all(root.path().parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn caches_and_foreign_files_are_no_containers() {
+        let root = root("foreign");
+        drop(root.create(&ContainerId::new("a").unwrap()).unwrap());
+        root.empty_directory().unwrap();
+        std::fs::write(root.path().join("file"), "").unwrap();
+        assert_eq!(root.containers().unwrap().len(), 1);
+        std::fs::remove_dir_all(root.path().parent().unwrap()).unwrap();
+    }
+}

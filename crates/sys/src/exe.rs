@@ -1,0 +1,231 @@
+//! `/proc/self/exe`: making it useless to a container that wants to overwrite the runtime (CVE-2019-5736).
+//!
+//! A container can make the runtime execute `/proc/self/exe` (as a `#!` line, say), keep a descriptor of it and
+//! reopen that for writing once no process runs the file any more. What decides is the *mount* through which the
+//! process' executable was opened: through a read-only one the reopening fails with `EROFS`, whoever asks.
+//!
+//! Executing the runtime a second time through a read-only clone of its mount is one way to get there
+//! ([`read_only_view`] and then [`crate::exec::exec_descriptor`]); it costs a whole process start. [`replace`]
+//! gets there within the running process: it maps the same bytes again through the read-only view, over the
+//! old mappings, and then tells the kernel (`PR_SET_MM_MAP`, as CRIU does) that this is the executable.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::mount::OpenTreeFlags;
+use rustix::process::PrctlMmMap;
+
+use crate::mount::{MountAttr, MountChange, Reach, set_attributes};
+use crate::{Errno, Result, last_errno};
+
+/// The running executable, opened for reading through a private read-only clone of its mount.
+///
+/// # Errors
+/// Those of `open_tree(2)` and `mount_setattr(2)`; `EPERM` without CAP_SYS_ADMIN.
+pub fn read_only_view() -> Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = rustix::mount::open_tree(CWD, c"/proc/self/exe", flags)?;
+    let change = MountChange { set: MountAttr::RDONLY, ..MountChange::default() };
+    set_attributes(mount.as_fd(), change, Reach::Mount)?;
+    let path = format!("/proc/self/fd/{}", mount.as_raw_fd());
+    openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Whether this kernel lets a process change its executable ([`replace`]): it was built with
+/// `CONFIG_CHECKPOINT_RESTORE`.
+#[must_use]
+pub fn can_replace() -> bool {
+    rustix::process::virtual_memory_map_config_struct_size().is_ok()
+}
+
+/// Makes `view`, which must be the running executable opened another way, this process' executable.
+///
+/// # Errors
+/// `EBUSY` when the process has several threads; `ENOEXEC` when the program headers cannot be found; those of
+/// `mmap(2)`, `mremap(2)` and `prctl(2)` (`PR_SET_MM_MAP`). After a failure the process is as sound as before.
+pub fn replace(view: BorrowedFd<'_>) -> Result<()> {
+    // A second thread could write to the data segment between its copy and the exchange.
+    if rustix::fs::stat(c"/proc/self/task")?.st_nlink != 3 {
+        return Err(Errno::BUSY);
+    }
+    let image = Image::of_this_process().ok_or(Errno::NOEXEC)?;
+    for segment in image.segments() {
+        if segment.flags & libc::PF_W == 0 {
+            map_again(&segment, view)?;
+        } else {
+            make_anonymous(&segment)?;
+        }
+    }
+    image.protect_relocated()?;
+    set_executable(&image, view)
+}
+
+/// The main program's load address and program headers.
+#[derive(Clone, Copy)]
+struct Image {
+    bias: usize,
+    headers: &'static [libc::Elf64_Phdr],
+}
+
+/// One file-backed piece of the program in memory, on page boundaries.
+struct Segment {
+    start: usize,
+    length: usize,
+    offset: libc::off_t,
+    flags: u32,
+}
+
+const PAGE: usize = 4096;
+
+fn page_floor(address: usize) -> usize {
+    address & !(PAGE - 1)
+}
+
+fn page_ceiling(address: usize) -> usize {
+    page_floor(address + PAGE - 1)
+}
+
+fn to_usize(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+impl Image {
+    fn of_this_process() -> Option<Self> {
+        unsafe extern "C" fn take_first(
+            info: *mut libc::dl_phdr_info,
+            _size: usize,
+            out: *mut libc::c_void,
+        ) -> i32 {
+            // SAFETY: dl_iterate_phdr passes a valid structure, first that of the main program, whose headers
+            // stay mapped as long as the process lives; `out` is the Option passed below.
+            unsafe {
+                let info = &*info;
+                let headers = std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum));
+                *out.cast::<Option<Image>>() = Some(Image { bias: to_usize(info.dlpi_addr), headers });
+            }
+            1
+        }
+        let mut found: Option<Self> = None;
+        // SAFETY: the callback matches the expected signature and only uses its arguments during the call.
+        unsafe { libc::dl_iterate_phdr(Some(take_first), (&raw mut found).cast()) };
+        found
+    }
+
+    fn segments(&self) -> impl Iterator<Item = Segment> {
+        self.headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_filesz > 0).map(
+            |header| {
+                let start = page_floor(self.bias + to_usize(header.p_vaddr));
+                let end = page_ceiling(self.bias + to_usize(header.p_vaddr + header.p_filesz));
+                let offset = libc::off_t::try_from(page_floor(to_usize(header.p_offset))).unwrap_or(0);
+                Segment { start, length: end - start, offset, flags: header.p_flags }
+            },
+        )
+    }
+
+    /// Makes the part of the data that only relocation writes to read-only again, as the C start-up code had.
+    fn protect_relocated(&self) -> Result<()> {
+        for header in self.headers.iter().filter(|header| header.p_type == libc::PT_GNU_RELRO) {
+            let start = page_floor(self.bias + to_usize(header.p_vaddr));
+            let end = page_floor(self.bias + to_usize(header.p_vaddr + header.p_memsz));
+            if end > start {
+                // SAFETY: the range is inside the program's own data and nothing writes to it after start-up.
+                let done = unsafe { libc::mprotect(start as *mut _, end - start, libc::PROT_READ) };
+                if done != 0 {
+                    return Err(last_errno());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Maps a segment that is never written to from `view`, over itself.
+fn map_again(segment: &Segment, view: BorrowedFd<'_>) -> Result<()> {
+    let read = if segment.flags & libc::PF_R == 0 { 0 } else { libc::PROT_READ };
+    let execute = if segment.flags & libc::PF_X == 0 { 0 } else { libc::PROT_EXEC };
+    // SAFETY: the new mapping has the same bytes at the same addresses with the same protection as the one it
+    // replaces in one step, so code that runs and data that is borrowed from it see no difference.
+    let mapped = unsafe {
+        libc::mmap(
+            segment.start as *mut _,
+            segment.length,
+            read | execute,
+            libc::MAP_PRIVATE | libc::MAP_FIXED,
+            view.as_raw_fd(),
+            segment.offset,
+        )
+    };
+    if mapped == libc::MAP_FAILED { Err(last_errno()) } else { Ok(()) }
+}
+
+/// Moves a writable segment to anonymous memory, at the same addresses.
+fn make_anonymous(segment: &Segment) -> Result<()> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
+    let copy = unsafe { libc::mmap(std::ptr::null_mut(), segment.length, protection, flags, -1, 0) };
+    if copy == libc::MAP_FAILED {
+        return Err(last_errno());
+    }
+    // SAFETY: source and target are whole mapped pages of `length` bytes and do not overlap. There is only one
+    // thread (checked by the caller) and between copy and exchange it runs nothing that writes to a static, so
+    // the exchange, one step for the kernel, is not visible to the program.
+    let moved = unsafe {
+        std::ptr::copy_nonoverlapping(segment.start as *const u8, copy.cast::<u8>(), segment.length);
+        libc::mremap(
+            copy,
+            segment.length,
+            segment.length,
+            libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED,
+            segment.start as *mut libc::c_void,
+        )
+    };
+    if moved == libc::MAP_FAILED { Err(last_errno()) } else { Ok(()) }
+}
+
+unsafe extern "C" {
+    /// glibc and musl: points at `argv[0]`.
+    static program_invocation_name: *const libc::c_char;
+    static environ: *const *const libc::c_char;
+}
+
+fn set_executable(image: &Image, view: BorrowedFd<'_>) -> Result<()> {
+    let range = |flag: u32| {
+        image
+            .segments()
+            .find(|segment| segment.flags & flag != 0)
+            .map(|segment| (segment.start as u64, (segment.start + segment.length) as u64))
+    };
+    let (start_code, end_code) = range(libc::PF_X).ok_or(Errno::NOEXEC)?;
+    let (start_data, end_data) = range(libc::PF_W).ok_or(Errno::NOEXEC)?;
+    // SAFETY: sbrk(0) only reads; the two statics are set before main and not changed by this program.
+    let (heap_end, arguments, environment) = unsafe {
+        let environment = if environ.is_null() { std::ptr::null() } else { *environ };
+        (libc::sbrk(0) as u64, program_invocation_name as u64, environment as u64)
+    };
+    // SAFETY: getauxval only reads.
+    let strings_end = unsafe { libc::getauxval(libc::AT_EXECFN) };
+    // argv, envp and the file name follow one another on the initial stack; where that does not hold (an
+    // embedder that moved its environment) the ranges are left empty, which only blanks /proc/PID/cmdline.
+    let in_order = arguments <= environment && environment <= strings_end;
+    let (arg_end, env_start) = if in_order { (environment, environment) } else { (arguments, strings_end) };
+    let map = PrctlMmMap {
+        start_code,
+        end_code,
+        start_data,
+        end_data,
+        start_brk: heap_end,
+        brk: heap_end,
+        start_stack: arguments,
+        arg_start: arguments,
+        arg_end,
+        env_start,
+        env_end: strings_end,
+        auxv: std::ptr::null_mut(),
+        auxv_size: 0,
+        exe_fd: view.as_raw_fd(),
+    };
+    // SAFETY: the addresses are those of the running program and only reported by the kernel, apart from the
+    // heap's, where `start_brk` equal to `brk` merely stops the heap from shrinking below its present end.
+    unsafe { rustix::process::configure_virtual_memory_map(&map) }
+}

@@ -1,0 +1,116 @@
+//! The last step of a process' set-up: closing what it must not inherit, and `execve(2)`.
+
+use std::ffi::CStr;
+
+use crate::{Errno, Result, checked, last_errno};
+
+/// Strings in the form `execve(2)` wants them (`argv`, `envp`), laid out before the clone so that the child
+/// neither allocates nor copies.
+pub struct StringArray {
+    bytes: Vec<u8>,
+    pointers: Vec<*const libc::c_char>,
+}
+
+impl std::fmt::Debug for StringArray {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl StringArray {
+    /// Copies `strings` into one block.
+    ///
+    /// # Errors
+    /// `EINVAL` when a string holds a NUL byte, which the kernel would take for its end.
+    pub fn new<S: AsRef<[u8]>>(strings: impl IntoIterator<Item = S>) -> Result<Self> {
+        let mut bytes = Vec::with_capacity(512);
+        let mut starts = Vec::with_capacity(16);
+        for string in strings {
+            let string = string.as_ref();
+            if string.contains(&0) {
+                return Err(Errno::INVAL);
+            }
+            starts.push(bytes.len());
+            bytes.extend_from_slice(string);
+            bytes.push(0);
+        }
+        let base: *const libc::c_char = bytes.as_ptr().cast();
+        let mut pointers: Vec<_> = starts.into_iter().map(|start| base.wrapping_add(start)).collect();
+        pointers.push(std::ptr::null());
+        Ok(Self { bytes, pointers })
+    }
+
+    /// The strings, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &CStr> {
+        self.bytes.split_inclusive(|byte| *byte == 0).filter_map(|s| CStr::from_bytes_with_nul(s).ok())
+    }
+
+    /// The first string, if there is one.
+    #[must_use]
+    pub fn first(&self) -> Option<&CStr> {
+        self.iter().next()
+    }
+}
+
+/// Replaces the process by the program at `path` (`execve(2)`). Returns only on failure, with the reason.
+#[must_use]
+pub fn exec(path: &CStr, argv: &StringArray, envp: &StringArray) -> Errno {
+    // SAFETY: `path` and every string are NUL-terminated, both pointer arrays end in a null pointer, and all of
+    // them point into memory owned by the arguments, which outlive the call.
+    unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
+    last_errno()
+}
+
+/// Replaces the process by the file that `program` is open on (`execveat(2)` with `AT_EMPTY_PATH`).
+/// Returns only on failure, with the reason.
+#[must_use]
+pub fn exec_descriptor(
+    program: std::os::fd::BorrowedFd<'_>,
+    argv: &StringArray,
+    envp: &StringArray,
+) -> Errno {
+    use std::os::fd::AsRawFd;
+    // SAFETY: as for `exec`; the empty path with AT_EMPTY_PATH names the descriptor itself.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            argv.pointers.as_ptr(),
+            envp.pointers.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    last_errno()
+}
+
+/// Marks every descriptor from `first` on close-on-exec (`close_range(2)` with `CLOSE_RANGE_CLOEXEC`, Linux 5.11).
+///
+/// # Errors
+/// Those of `close_range(2)`.
+pub fn close_on_exec_from(first: u32) -> Result<()> {
+    // SAFETY: only a descriptor flag changes; no descriptor is closed under its owner.
+    checked(unsafe {
+        libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    })
+    .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_kept_in_order_and_terminated() {
+        let array = StringArray::new(["sleep", "", "10"]).unwrap();
+        assert_eq!(array.iter().collect::<Vec<_>>(), [c"sleep", c"", c"10"]);
+        assert_eq!(array.first(), Some(c"sleep"));
+        assert!(array.pointers.last().unwrap().is_null());
+        assert_eq!(array.pointers.len(), 4);
+    }
+
+    #[test]
+    fn a_nul_byte_inside_a_string_is_refused() {
+        assert_eq!(StringArray::new(["a\0b"]).unwrap_err(), Errno::INVAL);
+    }
+}

@@ -1,0 +1,244 @@
+//! Bundles: a `config.json` with its root filesystem, in a directory of their own that goes away with the value.
+//!
+//! A new [`Bundle`] is what `crun spec` prints, without the terminal, over a busybox of its own. Its methods take and
+//! return it, so that a test reads as the difference it is about.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failure of the kit is a failure of the test")]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A directory with `config.json` and `rootfs`.
+#[derive(Debug)]
+pub struct Bundle {
+    dir: Arc<TempDir>,
+    config: Value,
+}
+
+impl Default for Bundle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Bundle {
+    /// The default bundle, in the directory for temporary files.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    /// The default bundle, in a new directory below `parent`: for a place that sees only some of the host's files.
+    #[must_use]
+    pub fn new_in(parent: &Path) -> Self {
+        let dir = tempfile::Builder::new().prefix("crun-bundle-").tempdir_in(parent).unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        link_tree(
+            &crate::rootfs::busybox_rootfs().expect("a busybox root filesystem"),
+            &dir.path().join("rootfs"),
+        );
+        Self { dir: Arc::new(dir), config: default_config() }
+    }
+
+    /// The default configuration over another root filesystem, which is not copied.
+    #[must_use]
+    pub fn over(rootfs: &Path) -> Self {
+        let dir = tempfile::Builder::new().prefix("crun-bundle-").tempdir().unwrap();
+        Self { dir: Arc::new(dir), config: default_config() }.set("/root/path", json!(rootfs))
+    }
+
+    /// What to run.
+    #[must_use]
+    pub fn args<const N: usize>(self, args: [&str; N]) -> Self {
+        self.set("/process/args", json!(args.as_slice()))
+    }
+
+    /// Runs a shell script.
+    #[must_use]
+    pub fn sh(self, script: &str) -> Self {
+        self.args(["sh", "-c", script])
+    }
+
+    /// Any change of the configuration.
+    #[must_use]
+    pub fn edit(mut self, change: impl FnOnce(&mut Value)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Sets what is at a JSON pointer (RFC 6901), making the objects on the way.
+    #[must_use]
+    pub fn set(mut self, pointer: &str, value: Value) -> Self {
+        let (parent, key) = pointer.rsplit_once('/').expect("a JSON pointer");
+        let mut at = &mut self.config;
+        for step in parent.split('/').skip(1) {
+            at = match at {
+                Value::Array(items) => &mut items[step.parse::<usize>().unwrap()],
+                other => &mut other[step],
+            };
+        }
+        match at {
+            Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
+            other => other[key] = value,
+        }
+        self
+    }
+
+    /// Removes the member at a JSON pointer.
+    #[must_use]
+    pub fn unset(mut self, pointer: &str) -> Self {
+        let (parent, key) = pointer.rsplit_once('/').expect("a JSON pointer");
+        let parent = self.config.pointer_mut(parent).and_then(Value::as_object_mut).expect("an object");
+        parent.remove(key);
+        self
+    }
+
+    /// Adds a mount behind the others.
+    #[must_use]
+    pub fn mount<const N: usize>(
+        self,
+        destination: &str,
+        kind: &str,
+        source: &str,
+        options: [&str; N],
+    ) -> Self {
+        let mount = json!({"destination": destination, "type": kind, "source": source, "options": options.as_slice()});
+        self.edit(|config| config["mounts"].as_array_mut().unwrap().push(mount))
+    }
+
+    /// Adds `NAME=VALUE` to the environment.
+    #[must_use]
+    pub fn env(self, variable: &str) -> Self {
+        self.edit(|config| config["process"]["env"].as_array_mut().unwrap().push(json!(variable)))
+    }
+
+    /// Gives the process these capabilities, in the bounding, effective and permitted sets.
+    #[must_use]
+    pub fn caps<const N: usize>(self, names: [&str; N]) -> Self {
+        let names = json!(names.as_slice());
+        let sets = json!({"bounding": names, "effective": names, "permitted": names});
+        self.set("/process/capabilities", sets)
+    }
+
+    /// Makes the root filesystem writable.
+    #[must_use]
+    pub fn writable(self) -> Self {
+        self.set("/root/readonly", json!(false))
+    }
+
+    /// Makes the namespace of this type absent, or with a path, one that is joined.
+    #[must_use]
+    pub fn namespace(self, kind: &str, path: Option<&str>) -> Self {
+        self.edit(|config| {
+            let all = config["linux"]["namespaces"].as_array_mut().unwrap();
+            all.retain(|entry| entry["type"] != kind);
+            all.extend(path.map(|path| match path {
+                "" => json!({"type": kind}),
+                _ => json!({"type": kind, "path": path}),
+            }));
+        })
+    }
+
+    /// The configuration as it is now.
+    #[must_use]
+    pub fn config(&self) -> &Value {
+        &self.config
+    }
+
+    /// The path of the root filesystem, seen from outside. Do not change the contents of files that came with it: they
+    /// are shared with the other bundles.
+    #[must_use]
+    pub fn rootfs(&self) -> PathBuf {
+        self.dir.path().join("rootfs")
+    }
+
+    /// Writes `config.json` and returns the bundle's directory.
+    #[must_use]
+    pub fn save(&self) -> &Path {
+        let text = serde_json::to_vec_pretty(&self.config).unwrap();
+        fs::write(self.dir.path().join("config.json"), text).unwrap();
+        self.dir.path()
+    }
+
+    /// The bundle's directory, as it is.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The directory itself, which stays as long as somebody has it.
+    pub(crate) fn keep(&self) -> Arc<TempDir> {
+        Arc::clone(&self.dir)
+    }
+}
+
+/// Copies a tree by hard links where the file system allows it: no data is copied.
+fn link_tree(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (kind, path, target) = (entry.file_type().unwrap(), entry.path(), to.join(entry.file_name()));
+        if kind.is_dir() {
+            link_tree(&path, &target);
+        } else if kind.is_symlink() {
+            symlink(fs::read_link(&path).unwrap(), &target).unwrap();
+        } else if fs::hard_link(&path, &target).is_err() {
+            fs::copy(&path, &target).unwrap(); // another file system
+        }
+    }
+}
+
+/// What `crun spec` prints, with `terminal` false. The test of `spec` compares the two.
+#[must_use]
+pub fn default_config() -> Value {
+    let caps = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
+    json!({
+        "ociVersion": "1.0.0",
+        "process": {
+            "terminal": false,
+            "user": {"uid": 0, "gid": 0},
+            "args": ["sh"],
+            "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"],
+            "cwd": "/",
+            "capabilities": {"bounding": caps, "effective": caps, "inheritable": [], "permitted": caps, "ambient": caps},
+            "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
+            "noNewPrivileges": true
+        },
+        "root": {"path": "rootfs", "readonly": true},
+        "hostname": "crun",
+        "mounts": default_mounts(),
+        "linux": {
+            "resources": {"devices": [{"allow": false, "access": "rwm"}]},
+            "namespaces": [
+                {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "cgroup"},
+                {"type": "mount"}
+            ],
+            "maskedPaths": [
+                "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+                "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi"
+            ],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+        }
+    })
+}
+
+fn default_mounts() -> Value {
+    let mount = |destination: &str, kind: &str, source: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": source, "options": options});
+    json!([
+        {"destination": "/proc", "type": "proc", "source": "proc"},
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount("/dev/pts", "devpts", "devpts", &[
+            "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5",
+        ]),
+        mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
+        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
+    ])
+}

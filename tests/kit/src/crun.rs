@@ -1,0 +1,377 @@
+//! The runtime under test as a value with methods: [`Crun`] has a state directory of its own, [`Container`] cleans up
+//! after itself and then looks whether anything is left.
+//!
+//! Standard output and error of the runtime, and with them those of the container, go to files: a detached container
+//! keeps them open, and a pipe would keep the test waiting.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a failure of the kit is a failure of the test, and the reason for a skipped one is printed"
+)]
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::bundle::Bundle;
+use crate::container::Container;
+use crate::view::View;
+
+/// How long a command may take before it counts as hanging, on a machine that runs other tests at the same time.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Says on standard error why a test is not run here. The caller returns.
+pub fn skipped(reason: impl std::fmt::Display) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    eprintln!("skipped: {test}: {reason}");
+}
+
+/// The runtime under test with a new state directory; returns from the test where it cannot be run, and says why.
+#[macro_export]
+macro_rules! runtime {
+    () => {
+        match $crate::crun::Crun::new() {
+            Ok(crun) => crun,
+            Err(reason) => return $crate::crun::skipped(reason),
+        }
+    };
+}
+
+/// The runtime under test in a private place with pure cgroup v2; returns from the test where there can be none.
+#[macro_export]
+macro_rules! runtime_on_v2 {
+    () => {
+        match $crate::crun::Crun::on_v2() {
+            Ok(crun) => crun,
+            Err(reason) => return $crate::crun::skipped(reason),
+        }
+    };
+}
+
+/// The path of the binary under test: `CRUN_BIN`, else the newest release binary in `target`.
+#[must_use]
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("CRUN_BIN") {
+        return fs::canonicalize(path).expect("CRUN_BIN");
+    }
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
+    let found = fs::read_dir(&target).into_iter().flatten().flatten().map(|e| e.path().join("release/crun"));
+    let newest = found.chain([target.join("release/crun")]).filter(|path| path.is_file());
+    newest
+        .max_by_key(|path| fs::metadata(path).and_then(|meta| meta.modified()).ok())
+        .expect("there is no release binary: run `cargo xtask test`, or set CRUN_BIN")
+}
+
+/// A new container ID, unlike any other, and no part of any other.
+#[must_use]
+pub fn new_id() -> String {
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    format!("t{:07}x{:04}z", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Polls until there is a result.
+///
+/// # Panics
+/// When there is none for long.
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Sends a signal to a process of ours.
+pub fn signal(pid: u32, number: i32) {
+    let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    let signal = rustix::process::Signal::from_named_raw(number).expect("a signal with a name");
+    rustix::process::kill_process(pid, signal).expect("a process to signal");
+}
+
+/// A runtime with its state directory.
+#[derive(Debug, Clone)]
+pub struct Crun {
+    program: PathBuf,
+    work: Arc<TempDir>,
+    view: Option<Arc<View>>,
+    global: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+}
+
+impl Crun {
+    /// The binary under test, on this machine as it is.
+    ///
+    /// # Errors
+    /// Not root.
+    pub fn new() -> Result<Self, String> {
+        if !crate::rootfs::is_root() {
+            return Err("only root can run containers so far".to_owned());
+        }
+        Ok(Self { program: binary(), work: Self::place(), view: None, global: Vec::new(), env: Vec::new() })
+    }
+
+    /// The binary under test, in a private place with pure cgroup v2.
+    ///
+    /// # Errors
+    /// Not root, or no cgroup v2 here.
+    pub fn on_v2() -> Result<Self, String> {
+        let crun = Self::new()?;
+        let view = View::pure_v2().map_err(|error| format!("no private cgroup v2: {error:#}"))?;
+        Ok(Self { view: Some(Arc::new(view)), ..crun })
+    }
+
+    /// A new directory that a runtime keeps its state in (below `state`), and bundles, if the caller likes.
+    #[must_use]
+    pub fn place() -> Arc<TempDir> {
+        Arc::new(tempfile::Builder::new().prefix("crun-work-").tempdir().unwrap())
+    }
+
+    /// The runtime at the path `program` in `view`, which shows the directory `work` at its own path.
+    #[must_use]
+    pub fn in_view(view: &Arc<View>, program: &str, work: &Arc<TempDir>) -> Self {
+        let view = Some(Arc::clone(view));
+        Self { program: program.into(), work: Arc::clone(work), view, global: Vec::new(), env: Vec::new() }
+    }
+
+    /// The same state, used by another program.
+    #[must_use]
+    pub fn program(mut self, path: &Path) -> Self {
+        path.clone_into(&mut self.program);
+        self
+    }
+
+    /// The same state, with a global option.
+    #[must_use]
+    pub fn with(mut self, option: &str) -> Self {
+        self.global.push(option.into());
+        self
+    }
+
+    /// The same state, with a variable in the environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// The directory with the state of the containers.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.work.path().join("state")
+    }
+
+    /// The private place this runtime is run in, if it is.
+    #[must_use]
+    pub fn view(&self) -> Option<&View> {
+        self.view.as_deref()
+    }
+
+    /// `crun --root STATE ARGS...`, to be changed and spawned.
+    pub fn command<I: IntoIterator<Item: AsRef<OsStr>>>(&self, args: I) -> Command {
+        let mut command = match &self.view {
+            Some(view) => view.command(&self.program),
+            None => Command::new(&self.program),
+        };
+        command.arg("--root").arg(self.state_dir()).args(&self.global).args(args);
+        command.envs(self.env.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command of the runtime to its end.
+    pub fn cmd<I: IntoIterator<Item: AsRef<OsStr>>>(&self, args: I) -> Output {
+        self.spawn(self.command(args)).wait()
+    }
+
+    /// Starts a command made by [`Self::command`].
+    #[must_use]
+    pub fn spawn(&self, mut command: Command) -> Running {
+        let what = format!("{command:?}");
+        let [stdout, stderr] =
+            ["out", "err"].map(|suffix| self.work.path().join(format!("{}.{suffix}", new_id())));
+        command.stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
+        let child = command.spawn().unwrap_or_else(|error| panic!("cannot run {what}: {error}"));
+        Running { child, what, stdout, stderr, work: Arc::clone(&self.work) }
+    }
+
+    /// Runs the bundle in the foreground, and looks whether it left anything.
+    #[must_use]
+    pub fn run(&self, bundle: &Bundle) -> Output {
+        self.run_with(bundle, [])
+    }
+
+    /// As [`Self::run`], with options.
+    #[must_use]
+    pub fn run_with<const N: usize>(&self, bundle: &Bundle, options: [&str; N]) -> Output {
+        let container = self.container(bundle);
+        let args =
+            [&["run", "--bundle", bundle.save().to_str().unwrap()], options.as_slice(), &[container.id()]];
+        let output = self.cmd(args.concat());
+        container.assert_nothing_left();
+        output
+    }
+
+    /// A container that can be made of the bundle. Dropping it deletes it.
+    #[must_use]
+    pub fn container(&self, bundle: &Bundle) -> Container {
+        Container::new(self, bundle)
+    }
+
+    /// Creates a container.
+    #[must_use]
+    pub fn create(&self, bundle: &Bundle) -> Container {
+        let mut container = self.container(bundle);
+        container.make("create", []);
+        container
+    }
+
+    /// Creates and starts a container, which stays in the background.
+    #[must_use]
+    pub fn start(&self, bundle: &Bundle) -> Container {
+        let mut container = self.container(bundle);
+        container.make("run", ["--detach"]);
+        container
+    }
+}
+
+/// A command of the runtime that is running.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    what: String,
+    stdout: PathBuf,
+    stderr: PathBuf,
+    work: Arc<TempDir>,
+}
+
+impl Running {
+    /// The pid of the runtime (outside of views: there it is that of the program that enters the view).
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What was written to standard output so far.
+    #[must_use]
+    pub fn stdout(&self) -> String {
+        fs::read_to_string(&self.stdout).unwrap()
+    }
+
+    /// Kills the runtime, unless it has ended already. Whether it had to.
+    pub fn kill(&mut self) -> bool {
+        let early = self.child.try_wait().unwrap().is_none();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        early
+    }
+
+    /// Waits for the end; a hang is a failure.
+    #[must_use]
+    pub fn wait(mut self) -> Output {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > deadline {
+                self.kill();
+                panic!("hangs: {}\nstdout: {}\nstderr: {}", self.what, self.stdout(), self.read_stderr());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        let code = status.code().unwrap_or_else(|| {
+            panic!("{} was killed by signal {:?}: {}", self.what, status.signal(), self.read_stderr())
+        });
+        Output {
+            code,
+            stdout: self.stdout(),
+            stderr: self.read_stderr(),
+            what: self.what.clone(),
+            file: self.stdout.clone(),
+            _work: Arc::clone(&self.work),
+        }
+    }
+
+    fn read_stderr(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.stderr).unwrap()).into_owned()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a command of the runtime did.
+#[derive(Debug)]
+pub struct Output {
+    /// The exit status.
+    pub code: i32,
+    /// Standard output, of the runtime and of its container.
+    pub stdout: String,
+    /// Standard error, of the runtime and of its container.
+    pub stderr: String,
+    what: String,
+    file: PathBuf,
+    _work: Arc<TempDir>,
+}
+
+impl std::fmt::Display for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { what, code, stdout, stderr, .. } = self;
+        write!(f, "{what}\nexit status {code}\nstdout: {stdout}\nstderr: {stderr}")
+    }
+}
+
+impl Output {
+    /// The file that standard output goes to, also later.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Asserts success without a word on standard error.
+    #[must_use]
+    pub fn ok(self) -> String {
+        assert!(self.code == 0 && self.stderr.is_empty(), "no plain success: {self}");
+        self.stdout
+    }
+
+    /// Asserts an error: exit status 1 and exactly one line on standard error, which is returned without its newline.
+    #[must_use]
+    pub fn error(self) -> String {
+        let line = self.stderr.strip_suffix('\n').unwrap_or("").to_owned();
+        assert!(self.code == 1 && !line.is_empty() && !line.contains('\n'), "not one error line: {self}");
+        line
+    }
+
+    /// Asserts an error that contains all these words.
+    pub fn error_with<const N: usize>(self, words: [&str; N]) {
+        let shown = self.to_string();
+        let line = self.error();
+        for word in words {
+            assert!(line.contains(word), "`{word}` is not in the error line `{line}`: {shown}");
+        }
+    }
+
+    /// The output as JSON.
+    #[must_use]
+    pub fn json(self) -> Value {
+        let text = self.ok();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("no JSON ({error}): {text}"))
+    }
+}

@@ -1,0 +1,22 @@
+//! The kit of the integration tests, the demo and the benchmark: places to run a container runtime in, and things
+//! to run there.
+//!
+//! | module | gives |
+//! |---|---|
+//! | [`rootfs`] | root filesystems, made once and kept in the cache directory |
+//! | [`view`] | a private place with pure cgroup v2, optionally inside the root that holds the other runtimes |
+//! | [`bundle`] | bundles: a `config.json` with its root filesystem |
+//! | [`crun`] | the runtime under test as a value with methods |
+//! | [`container`] | a container of it, deleted when dropped |
+//! | [`leftovers`] | what a container left behind on the machine |
+//!
+//! It is a developer's tool: it uses `mount(8)`, `unshare(1)` and the like where a product would make system calls.
+
+#![forbid(unsafe_code)]
+
+pub mod bundle;
+pub mod container;
+pub mod crun;
+pub mod leftovers;
+pub mod rootfs;
+pub mod view;

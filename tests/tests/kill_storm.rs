@@ -1,0 +1,142 @@
+//! SIGKILL of the runtime at random moments, 200 times in all: afterwards `delete --force` cleans up everything, and the
+//! name can be used again.
+//!
+//! `CRUN_TEST_SEED` repeats a run.
+
+#![forbid(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+use kit::bundle::Bundle;
+use kit::container::Container;
+use kit::crun::Crun;
+use kit::runtime;
+
+/// A small generator of numbers (xorshift64*): good enough to choose a moment.
+struct Random(u64);
+
+impl Random {
+    fn new(test: u64) -> Self {
+        let now = || {
+            u64::from(
+                std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos(),
+            )
+        };
+        let seed = std::env::var("CRUN_TEST_SEED")
+            .ok()
+            .map_or_else(now, |text| text.parse().expect("CRUN_TEST_SEED"));
+        eprintln!("CRUN_TEST_SEED={seed}");
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (test << 32) ^ 1)
+    }
+
+    fn below(&mut self, limit: u128) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let value = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d);
+        u64::try_from(u128::from(value) % limit).unwrap()
+    }
+}
+
+/// How often the runtime was killed before it was done, and how often it was done first.
+#[derive(Debug, Default)]
+struct Score {
+    killed: u32,
+    too_late: u32,
+}
+
+/// Kills `crun ARGS` somewhere between its start and a little after its usual end.
+fn shoot<const N: usize>(
+    crun: &Crun,
+    container: &Container,
+    args: [&str; N],
+    usual: Duration,
+    random: &mut Random,
+    score: &mut Score,
+) {
+    let moment = Duration::from_nanos(random.below(usual.as_nanos() * 12 / 10 + 1));
+    let mut running = crun.spawn(crun.command(container.args(args)));
+    let start = Instant::now();
+    while start.elapsed() < moment {
+        std::hint::spin_loop();
+    }
+    if running.kill() {
+        score.killed += 1;
+    } else {
+        score.too_late += 1;
+    }
+}
+
+/// After a shot: what is left can be deleted, and then nothing is left.
+fn clean(container: &Container) {
+    assert_eq!(container.cmd(["delete", "--force", "ID"]).ok(), "");
+    container.assert_nothing_left();
+}
+
+fn time(run: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    run();
+    start.elapsed()
+}
+
+/// Shoots at a command that makes a container.
+fn storm<const N: usize>(crun: &Crun, seed: u64, shots: u32, args: [&str; N]) {
+    let mut random = Random::new(seed);
+    let mut score = Score::default();
+    let bundle = Bundle::new().sh("sleep 30 & sleep 0.002");
+    let container = crun.container(&bundle);
+    let usual = time(|| assert_eq!(container.cmd(args).ok(), ""));
+    clean(&container);
+    for _ in 0..shots {
+        shoot(crun, &container, args, usual, &mut random, &mut score);
+        clean(&container);
+    }
+    assert!(score.killed >= shots / 4, "too few shots hit: {score:?}");
+    // The name is as good as new.
+    assert_eq!(container.cmd(args).ok(), "");
+}
+
+#[test]
+fn run_killed_at_any_moment_can_be_cleaned_up() {
+    storm(&runtime!(), 1, 70, ["run", "-b", "BUNDLE", "ID"]);
+}
+
+#[test]
+fn create_killed_at_any_moment_can_be_cleaned_up() {
+    storm(&runtime!(), 2, 60, ["create", "-b", "BUNDLE", "ID"]);
+}
+
+#[test]
+fn start_killed_at_any_moment_can_be_cleaned_up() {
+    let crun = runtime!();
+    let (mut random, mut score) = (Random::new(3), Score::default());
+    let bundle = Bundle::new().sh("sleep 30");
+    let container = crun.container(&bundle);
+    let create = || assert_eq!(container.cmd(["create", "-b", "BUNDLE", "ID"]).ok(), "");
+    create();
+    let usual = time(|| container.start());
+    clean(&container);
+    for _ in 0..20 {
+        create();
+        shoot(&crun, &container, ["start", "ID"], usual, &mut random, &mut score);
+        clean(&container);
+    }
+    assert!(score.killed >= 5, "too few shots hit: {score:?}");
+}
+
+#[test]
+fn delete_killed_at_any_moment_can_be_repeated() {
+    let crun = runtime!();
+    let (mut random, mut score) = (Random::new(4), Score::default());
+    let bundle = Bundle::new().sh("sleep 30 & sleep 31; true");
+    let container = crun.container(&bundle);
+    let make = || assert_eq!(container.cmd(["run", "--detach", "-b", "BUNDLE", "ID"]).ok(), "");
+    make();
+    let usual = time(|| clean(&container));
+    for _ in 0..50 {
+        make();
+        shoot(&crun, &container, ["delete", "--force", "ID"], usual, &mut random, &mut score);
+        clean(&container);
+    }
+    assert!(score.killed >= 12, "too few shots hit: {score:?}");
+}

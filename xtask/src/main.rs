@@ -1,0 +1,61 @@
+//! `cargo xtask COMMAND`: what a developer of this project types.
+//!
+//! Each command is one module with one `run`; [`COMMANDS`] is the table of them. Nothing here is part of the product.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool talks to its developer")]
+
+mod bench;
+mod build;
+mod check;
+mod demo;
+mod sh;
+mod test;
+mod tools;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+/// A command's name, its arguments for humans, what it does, and the function that does it.
+type Row = (&'static str, &'static str, &'static str, fn(Vec<OsString>) -> Result<()>);
+
+const COMMANDS: &[Row] = &[
+    ("demo", "", "run a container that says who and where it is", demo::run),
+    ("test", "[--all] [-- FILTER...]", "install what the tests need, then run them", test::run),
+    ("check", "", "format, lints, documentation, licenses of dependencies", check::run),
+    ("build", "[--pie]", "build the static release binary and print its path", build::run),
+    (
+        "bench",
+        "[--quick] [--only NAME]... [--also NAME=PATH]...",
+        "measure this runtime next to others and the floor",
+        bench::run,
+    ),
+];
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<()> {
+    let mut arguments = std::env::args_os().skip(1);
+    let name = arguments.next().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    if matches!(name.as_str(), "" | "help" | "--help" | "-h") {
+        println!("Usage: cargo xtask COMMAND\n");
+        for (name, arguments, about, _) in COMMANDS {
+            println!("  {:<54} {about}", format!("{name} {arguments}"));
+        }
+        return Ok(());
+    }
+    match COMMANDS.iter().find(|row| row.0 == name) {
+        Some((.., run)) => run(arguments.collect()),
+        None => bail!("unknown command {name:?}; `cargo xtask help` lists them"),
+    }
+}

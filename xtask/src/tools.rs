@@ -1,0 +1,68 @@
+//! What has to be installed, and installing it: Debian packages by apt, and tools written in Rust by cargo.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::sh;
+
+/// A program that is needed, and the Debian package it is in.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("mmdebstrap", "mmdebstrap"),
+    ("unshare", "util-linux"),
+    ("nsenter", "util-linux"),
+    ("mount", "mount"),
+    ("setpriv", "util-linux"),
+    ("ps", "procps"),
+    ("cc", "gcc"),
+];
+
+/// Installs what the tests and the benchmark need and this machine lacks. Without apt, or without root, it says what
+/// is missing and goes on: what cannot be run without it says so itself.
+pub(crate) fn install_packages() {
+    let mut missing: Vec<&str> =
+        PROGRAMS.iter().filter(|(program, _)| !on_path(program)).map(|(_, package)| *package).collect();
+    if kit::rootfs::busybox_rootfs().is_err() {
+        missing.push("busybox-static");
+    }
+    missing.dedup();
+    if missing.is_empty() {
+        return;
+    }
+    if let Err(error) = apt_install(&missing) {
+        eprintln!("xtask: missing, and not to be installed ({error:#}): {}", missing.join(" "));
+    }
+}
+
+fn apt_install(packages: &[&str]) -> Result<()> {
+    if !kit::rootfs::is_root() {
+        bail!("not root");
+    }
+    let install = || {
+        let mut apt = Command::new("apt-get");
+        apt.args(["-qq", "install", "--yes", "--no-install-recommends"]).args(packages);
+        apt.env("DEBIAN_FRONTEND", "noninteractive");
+        apt
+    };
+    // The package lists may be absent (fresh images have none) or older than what the mirror still has.
+    sh::run(&mut install()).or_else(|_| {
+        sh::run(Command::new("apt-get").args(["-qq", "update"]))?;
+        sh::run(&mut install())
+    })
+}
+
+/// Whether a program is found on `PATH`.
+pub(crate) fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// Makes sure that `cargo NAME` exists, installing the crate `cargo-NAME` if it does not.
+pub(crate) fn cargo_tool(name: &str) -> Result<()> {
+    if sh::succeeds(sh::cargo().args([name, "--version"])) {
+        return Ok(());
+    }
+    sh::run(
+        sh::cargo().args(["install", "--locked", &format!("cargo-{name}")]).env_remove("CARGO_TARGET_DIR"),
+    )
+}
