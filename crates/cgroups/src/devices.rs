@@ -195,35 +195,52 @@ pub fn program(rules: &[Rule]) -> Vec<Instruction> {
         load_word(R_MAJOR, 4),
         load_word(R_MINOR, 8),
     ]);
-    for rule in rules.iter().rev() {
-        append_rule(&mut code, rule);
-        if rule.is_final() {
-            return code;
+    let mut last_first: Vec<Rule> = rules.iter().rev().copied().collect();
+    match last_first.iter().position(Rule::is_final) {
+        // Nothing gets past this one; the verifier refuses code that cannot be reached.
+        Some(index) => {
+            last_first.truncate(index + 1);
+            code.extend(by_kind(&last_first));
+        }
+        None => {
+            code.extend(by_kind(&last_first));
+            code.extend(answer(false));
         }
     }
-    code.extend(answer(false));
     code
 }
 
-fn append_rule(code: &mut Vec<Instruction>, rule: &Rule) {
-    let action = action(rule);
-    let kind = match rule.kind {
-        DeviceKind::All => None,
-        DeviceKind::Block => Some(TYPE_BLOCK),
-        DeviceKind::Char => Some(TYPE_CHAR),
-    };
-    let number = |value: Option<u32>| value.map(u32::cast_signed);
-    let tests: Vec<(u8, i32)> =
-        [(R_KIND, kind), (R_MAJOR, number(rule.major)), (R_MINOR, number(rule.minor))]
-            .into_iter()
-            .filter_map(|(register, value)| value.map(|value| (register, value)))
-            .collect();
-    for (index, (register, value)) in tests.iter().enumerate() {
-        // Over the remaining tests and the action, at most two and four instructions.
-        let skip = i16::try_from(tests.len() - index - 1 + action.len()).unwrap_or(i16::MAX);
-        code.push(jump_unless_equal(*register, *value, skip));
+/// The code for `rules`, first to last. Neighbours of the same kind share the test for it, because the time the kernel
+/// takes to verify a program grows with its branches.
+fn by_kind(rules: &[Rule]) -> Vec<Instruction> {
+    let groups = rules.chunk_by(|a, b| a.kind == b.kind).map(|group| {
+        let kind = match group.first().map(|rule| rule.kind) {
+            Some(DeviceKind::Block) => Some(TYPE_BLOCK),
+            Some(DeviceKind::Char) => Some(TYPE_CHAR),
+            _ => None,
+        };
+        only_if(R_KIND, kind, by_major(group))
+    });
+    groups.flatten().collect()
+}
+
+fn by_major(rules: &[Rule]) -> Vec<Instruction> {
+    let groups = rules.chunk_by(|a, b| a.major == b.major).map(|group| {
+        let major = group.first().and_then(|rule| rule.major);
+        let minors =
+            group.iter().flat_map(|rule| only_if(R_MINOR, rule.minor.map(u32::cast_signed), action(rule)));
+        only_if(R_MAJOR, major.map(u32::cast_signed), minors.collect())
+    });
+    groups.flatten().collect()
+}
+
+/// `code`, skipped unless the register has the value, if one is asked for.
+fn only_if(register: u8, value: Option<i32>, mut code: Vec<Instruction>) -> Vec<Instruction> {
+    if let Some(value) = value {
+        let skip = i16::try_from(code.len()).unwrap_or(i16::MAX);
+        code.insert(0, jump_unless_equal(register, value, skip));
     }
-    code.extend(action);
+    code
 }
 
 /// What a rule does once it matches.

@@ -3,7 +3,12 @@
 //! What was typed becomes an [`args::Invocation`] (by the tables in [`table`]), a command turns it into a call of
 //! `libcrun` and prints the answer ([`commands`]), and a failure is said once, here. There is no container logic in
 //! this crate.
-#![forbid(unsafe_code)]
+//!
+//! The program starts at C's `main`: the set-up of Rust's own runtime is a measurable part of a short command, and
+//! nothing here needs it (see [`sys::entry`]).
+#![cfg_attr(not(test), no_main)]
+#![deny(unsafe_code)]
+#![cfg_attr(test, allow(dead_code, reason = "the tests have a main of their own"))]
 
 mod args;
 mod commands;
@@ -12,33 +17,45 @@ mod log;
 mod output;
 mod table;
 
-use std::process::ExitCode;
+use std::ffi::c_int;
 
 /// The exit status of a runtime error; that of a wrong command line is argp's 64 (`EX_USAGE`).
-const FAILURE: u8 = 1;
-const USAGE: u8 = 64;
+const FAILURE: c_int = 1;
+const USAGE: c_int = 64;
 
-fn main() -> ExitCode {
+/// Where the C library enters the program.
+#[cfg(not(test))]
+#[unsafe(no_mangle)]
+#[allow(unsafe_code, reason = "the name has to be C's; nothing in the function is unsafe")]
+extern "C" fn main() -> c_int {
+    match sys::entry::prepare() {
+        Ok(()) => command_line(),
+        Err(_) => FAILURE,
+    }
+}
+
+/// Runs the command line of this process; returns its exit status.
+fn command_line() -> c_int {
     let args: Vec<_> = std::env::args_os().collect();
     match args::parse(&args) {
         Ok(invocation) => {
             let log = log::Log::new(&invocation);
             let result = log.as_ref().map_err(Clone::clone).and_then(|log| commands::run(&invocation, log));
             match result {
-                Ok(status) => ExitCode::from(u8::try_from(status & 0xff).unwrap_or(FAILURE)),
+                Ok(status) => status & 0xff,
                 Err(error) => {
                     log::say_error(log.ok().as_ref(), &error);
-                    ExitCode::from(FAILURE)
+                    FAILURE
                 }
             }
         }
         Err(args::Mistake::Usage(message)) => {
             log::say_usage(&message);
-            ExitCode::from(USAGE)
+            USAGE
         }
         Err(args::Mistake::Wrong(message)) => {
             log::say(&message);
-            ExitCode::from(FAILURE)
+            FAILURE
         }
     }
 }

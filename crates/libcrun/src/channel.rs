@@ -4,6 +4,7 @@
 //! runtime                                init
 //!    │  (clone)                           │
 //!    ├── Placed ────────────────────────► │  only where it has to wait for its cgroup or its id maps
+//!    ├── Network (a descriptor) ────────► │  only where the runtime makes the network namespace for it
 //!    │ ◄───────────── Ready or Failed ────┤  set up, program found, rights given up
 //!    ├── Go ────────────────────────────► │  `run` and `exec`; `create` lets it wait on exec.fifo instead
 //!    │ ◄──── Failed, or end of file ──────┤  the exec failed, or it happened and closed the channel
@@ -14,16 +15,23 @@
 //! done, to which entry of the plan, and the kernel's reason; words are made of it by the runtime
 //! ([`crate::report`]).
 
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
+};
 
 /// What the runtime says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ToInit {
     /// The process is in its cgroup and its ids are mapped.
     Placed,
+    /// Here is the network namespace.
+    Network,
     /// Everything around the process is done: execute the program.
     Go,
 }
@@ -52,6 +60,7 @@ pub(crate) struct Failure {
 pub(crate) enum Step {
     Runtime,
     JoinNamespace,
+    NewNamespaces,
     CgroupNamespace,
     MappedRoot,
     Loopback,
@@ -89,9 +98,10 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 36] = [
+    const ALL: [Self; 37] = [
         Self::Runtime,
         Self::JoinNamespace,
+        Self::NewNamespaces,
         Self::CgroupNamespace,
         Self::MappedRoot,
         Self::Loopback,
@@ -166,6 +176,15 @@ impl RuntimeEnd {
         let _ = send(&self.0, &[message as u8], SendFlags::NOSIGNAL);
     }
 
+    /// Says something to init and hands over a descriptor with it.
+    pub(crate) fn hand_over(&self, message: ToInit, descriptor: BorrowedFd<'_>) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let descriptors = [descriptor];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let _ = sendmsg(&self.0, &[IoSlice::new(&[message as u8])], &mut control, SendFlags::NOSIGNAL);
+    }
+
     /// Waits for init's next message; `None` when it has closed its end.
     pub(crate) fn hear(&self) -> Result<Option<FromInit>, Errno> {
         let mut buffer = [0_u8; REPORT];
@@ -214,6 +233,37 @@ impl InitEnd {
     }
 }
 
+impl InitEnd {
+    /// Waits until the runtime hands over a descriptor with `expected`.
+    ///
+    /// # Errors
+    /// `EPIPE` when the runtime is gone.
+    pub(crate) fn expect_descriptor(&self, expected: ToInit) -> Result<OwnedFd, Errno> {
+        let mut buffer = [0_u8; 1];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            let into = &mut [IoSliceMut::new(&mut buffer)];
+            match recvmsg(&self.0, into, &mut control, RecvFlags::CMSG_CLOEXEC) {
+                Err(Errno::INTR) => {}
+                Err(Errno::CONNRESET) => return Err(Errno::PIPE),
+                other => break other?,
+            }
+        };
+        if received.bytes == 0 {
+            return Err(Errno::PIPE);
+        }
+        let mut descriptors = control.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+            _ => None,
+        });
+        match descriptors.next() {
+            Some(descriptor) if buffer[0] == expected as u8 => Ok(descriptor),
+            _ => Err(Errno::PROTO),
+        }
+    }
+}
+
 fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     loop {
         match recv(socket, &mut *buffer, RecvFlags::empty()) {
@@ -249,6 +299,19 @@ mod tests {
         drop(runtime);
         assert_eq!(init.expect(ToInit::Go), Err(Errno::PIPE));
         assert_eq!(init.tell(FromInit::Ready), Err(Errno::PIPE));
+    }
+
+    #[test]
+    fn a_descriptor_arrives_with_its_message() {
+        let (runtime, init) = pair().unwrap();
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        runtime.hand_over(ToInit::Network, writer.as_fd());
+        drop(writer);
+        let received = init.expect_descriptor(ToInit::Network).unwrap();
+        rustix::io::write(&received, b"x").unwrap();
+        assert_eq!(rustix::io::read(&reader, &mut [0_u8; 1]), Ok(1));
+        drop(runtime);
+        assert_eq!(init.expect_descriptor(ToInit::Network).unwrap_err(), Errno::PIPE);
     }
 
     #[test]

@@ -238,7 +238,7 @@ fn attend_outside(
     bundle: &Path,
     kind: Kind,
 ) -> Result<()> {
-    spawned.place(plan, starting.cgroup.as_ref())?;
+    spawned.serve(plan, starting.cgroup.as_ref())?;
     starting.directory.write_status(&status(plan, spawned.child.pid, bundle, kind)?)?;
     if let (Some(cgroup), Some(planned)) = (&starting.cgroup, &plan.cgroup) {
         cgroup.restrict_devices(&planned.device_rules)?;

@@ -45,6 +45,8 @@ pub(crate) struct Init<'a> {
     pub(crate) exec_fifo: Option<BorrowedFd<'a>>,
     /// Room for the mounts that become read-only at the end; reserved by the parent, because init does not allocate.
     pub(crate) deferred: Vec<(OwnedFd, MountChange)>,
+    /// Whether the network namespace that the runtime makes is still to come.
+    pub(crate) awaits_network: bool,
 }
 
 impl Init<'_> {
@@ -55,19 +57,20 @@ impl Init<'_> {
     }
 
     fn live(&mut self) -> Result<Infallible, Failure> {
+        // Not in the terminal's foreground group, whose signals the runtime forwards.
+        let _ = rustix::process::setsid();
         // Until the exec, nobody in the container may trace this process or look through its /proc entry
         // (CVE-2016-9962).
         set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
         rustix::process::umask(rustix::fs::Mode::empty());
         self.take_place()?;
-        self.join_namespaces()?;
-        if self.plan().namespaces.clone.contains(Namespaces::NETWORK) {
-            sys::net::bring_loopback_up().at(Step::Loopback)?;
-        }
+        // Early, because later on the parent is the one that is waited for.
+        launch::protect_executable(&self.prepared.process)?;
+        self.enter_namespaces()?;
         self.build_root()?;
+        self.enter_network()?;
         self.make_cgroup_namespace(Placement::BeforeCgroupNamespace)?;
         self.set_names()?;
-        launch::protect_executable(&self.prepared.process)?;
         credentials::assume(self.prepared.process.plan, !self.plan().namespaces.contains(Namespaces::USER))?;
         let program = launch::find_executable(self.prepared.process.plan)?;
         self.wait_for_start()?;
@@ -83,7 +86,7 @@ impl Init<'_> {
         if self.placement == Placement::BeforeMounts {
             self.channel.expect(ToInit::Placed).at(Step::Runtime)?;
         }
-        if self.plan().namespaces.clone.contains(Namespaces::USER) {
+        if self.plan().namespaces.creates(Namespaces::USER) {
             credentials::become_mapped_root()?;
         }
         if let Some(name) = &self.plan().keyring {
@@ -96,7 +99,8 @@ impl Init<'_> {
         Ok(())
     }
 
-    fn join_namespaces(&self) -> Result<(), Failure> {
+    /// Enters the namespaces that exist, then makes those that do not.
+    fn enter_namespaces(&self) -> Result<(), Failure> {
         for (index, (kind, namespace)) in self.prepared.joins.iter().enumerate() {
             // The parent has joined this one for its child: it only ever takes effect for children.
             if *kind == Namespaces::PID {
@@ -107,10 +111,25 @@ impl Init<'_> {
                 credentials::become_mapped_root()?;
             }
         }
+        let new = self.plan().namespaces.unshare;
+        sys::namespace::unshare(new).at(Step::NewNamespaces)?;
+        if new.contains(Namespaces::NETWORK) {
+            sys::net::bring_loopback_up().at(Step::Loopback)?;
+        }
         if self.placement == Placement::BeforeCgroupNamespace {
             return Ok(());
         }
         self.make_cgroup_namespace(self.placement)
+    }
+
+    /// Enters the network namespace the runtime has made meanwhile; called by the first that needs to be in it.
+    fn enter_network(&mut self) -> Result<(), Failure> {
+        if self.awaits_network {
+            let namespace = self.channel.expect_descriptor(ToInit::Network).at(Step::Runtime)?;
+            sys::namespace::join(namespace.as_fd(), Namespaces::NETWORK).at(Step::NewNamespaces)?;
+            self.awaits_network = false;
+        }
+        Ok(())
     }
 
     /// Makes the present cgroup the root of a cgroup namespace, once the process is in its place.

@@ -13,6 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use sys::clone::Namespaces;
+use sys::exe::ReadOnlyView;
 use sys::exec::StringArray;
 use sys::mount::{MountAttr, MountChange, Propagation, Reach, set_attributes};
 
@@ -61,7 +62,7 @@ pub(crate) struct PreparedProcess<'p> {
     pub(crate) plan: &'p ProcessPlan,
     pub(crate) env: StringArray,
     /// The runtime's executable through a read-only mount, when init has to exchange it (CVE-2019-5736).
-    pub(crate) executable_view: Option<OwnedFd>,
+    pub(crate) executable_view: Option<ReadOnlyView>,
 }
 
 /// Opens a directory of the host only to name it.
@@ -73,7 +74,7 @@ impl<'p> Prepared<'p> {
         plan: &'p Plan,
         cgroup: Option<&Cgroup>,
         empty_directory: impl FnOnce() -> Result<OwnedFd>,
-        executable_view: Option<OwnedFd>,
+        executable_view: Option<ReadOnlyView>,
     ) -> Result<Self> {
         let joins = open_joins(&plan.namespaces.join)?;
         let root_path = open_root(plan)?;

@@ -24,6 +24,7 @@ pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
             let path = plan.namespaces.join.get(index).map(|join| join.path.display().to_string());
             (Code::Namespace, format!("join the namespace `{}`", path.unwrap_or_default()))
         }
+        Step::NewNamespaces => (Code::Namespace, "create the namespaces".to_owned()),
         Step::CgroupNamespace => (Code::Namespace, "create the cgroup namespace".to_owned()),
         Step::MappedRoot => {
             (Code::Namespace, "become root in the user namespace (is id 0 mapped?)".to_owned())

@@ -5,10 +5,11 @@
 //! the runtime itself, where other processes could look at the new one before it has done so; and, on kernels that
 //! cannot exchange, execute the runtime once more through a read-only mount ([`reexecute`]).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, CWD, StatVfsMountFlags, StatxFlags, statvfs, statx};
 use sys::clone::Namespaces;
+use sys::exe::ReadOnlyView;
 use sys::exec::StringArray;
 
 use crate::error::{Code, Context, Error, Result};
@@ -42,7 +43,7 @@ pub fn reexecute<A: AsRef<[u8]>>(args: impl IntoIterator<Item = A>) -> Result<st
     let argv = StringArray::new(args).context(Code::System, failed)?;
     let env = std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
     let env = StringArray::new(env).context(Code::System, failed)?;
-    let errno = sys::exec::exec_descriptor(view.as_fd(), &argv, &env);
+    let errno = sys::exec::exec_descriptor(view.file.as_fd(), &argv, &env);
     Err(Error::os(Code::System, failed(), errno))
 }
 
@@ -54,7 +55,7 @@ pub fn can_exchange() -> bool {
 
 /// Gets the executable out of the container's reach. Returns the read-only view that init is to exchange it for, if
 /// that can wait until then: in a new pid namespace nobody is there yet to look at init.
-pub(crate) fn protect(namespaces: &NamespacePlan) -> Result<Option<OwnedFd>> {
+pub(crate) fn protect(namespaces: &NamespacePlan) -> Result<Option<ReadOnlyView>> {
     if is_unneeded() {
         return Ok(None);
     }
@@ -63,7 +64,7 @@ pub(crate) fn protect(namespaces: &NamespacePlan) -> Result<Option<OwnedFd>> {
     if namespaces.creates(Namespaces::PID) && !namespaces.contains(Namespaces::USER) {
         return Ok(Some(view));
     }
-    sys::exe::replace(view.as_fd()).context(Code::System, failed)?;
+    sys::exe::replace(view.file.as_fd()).context(Code::System, failed)?;
     Ok(None)
 }
 
@@ -74,5 +75,5 @@ pub(crate) fn protect_now() -> Result<()> {
     }
     let failed = || "protect the runtime's executable from the container";
     let view = sys::exe::read_only_view().context(Code::System, failed)?;
-    sys::exe::replace(view.as_fd()).context(Code::System, failed)
+    sys::exe::replace(view.file.as_fd()).context(Code::System, failed)
 }

@@ -41,6 +41,7 @@ pub(crate) fn spawn(
         placement,
         exec_fifo,
         deferred: Vec::with_capacity(plan.rootfs.mounts.len()),
+        awaits_network: plan.namespaces.network_by_runtime,
     };
     let cloned = clone_into(plan.namespaces.clone, cgroup, preferred_placement(plan, cgroup), |placement| {
         init(&init_end, placement).run()
@@ -82,8 +83,26 @@ pub(crate) fn clone_into(
 }
 
 impl Spawned {
-    /// Does for the new process what only its parent can do, and lets it go on if it waits for that.
-    pub(crate) fn place(&self, plan: &Plan, cgroup: Option<&Cgroup>) -> Result<()> {
+    /// Does for the new process what is done for it from outside, in the order in which it waits for it.
+    pub(crate) fn serve(&self, plan: &Plan, cgroup: Option<&Cgroup>) -> Result<()> {
+        if self.placement == Placement::BeforeMounts {
+            self.place(plan, cgroup)?;
+            return self.give_network(plan);
+        }
+        self.give_network(plan)?;
+        self.place(plan, cgroup)
+    }
+
+    fn give_network(&self, plan: &Plan) -> Result<()> {
+        if plan.namespaces.network_by_runtime {
+            let namespace = new_network_namespace()?;
+            self.channel.hand_over(ToInit::Network, namespace.as_fd());
+        }
+        Ok(())
+    }
+
+    /// Maps the process' ids and moves it into its cgroup, and lets it go on if it waits for that.
+    fn place(&self, plan: &Plan, cgroup: Option<&Cgroup>) -> Result<()> {
         let pid = self.child.pid;
         if let Some(maps) = &plan.namespaces.id_maps {
             // The group map first: afterwards the process may already have become someone.
@@ -106,10 +125,27 @@ impl Spawned {
     }
 }
 
+/// Makes a network namespace with its loopback device up, and comes back from it.
+fn new_network_namespace() -> Result<OwnedFd> {
+    let open = || {
+        openat(CWD, c"/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .context(Code::Namespace, || "open `/proc/thread-self/ns/net`")
+    };
+    let own = open()?;
+    sys::namespace::unshare(Namespaces::NETWORK)
+        .context(Code::Namespace, || "create the network namespace")?;
+    let made = sys::net::bring_loopback_up()
+        .context(Code::Namespace, || "bring the loopback interface up")
+        .and_then(|()| open());
+    sys::namespace::join(own.as_fd(), Namespaces::NETWORK)
+        .context(Code::Namespace, || "return to the runtime's own network namespace")?;
+    made
+}
+
 /// Raising a limit takes a privilege outside the user namespace, so the parent sets them there.
 fn set_limits(pid: Pid, process: &ProcessPlan) -> Result<()> {
     process.rlimits.iter().try_for_each(|(resource, limit): &(Resource, Rlimit)| {
-        prlimit(Some(pid), *resource, limit.clone())
+        prlimit(Some(pid), *resource, *limit)
             .map(drop)
             .context(Code::Credentials, || format!("set the limit `{}`", crate::rlimits::name(*resource)))
     })

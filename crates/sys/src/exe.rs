@@ -18,17 +18,28 @@ use rustix::process::PrctlMmMap;
 use crate::mount::{MountAttr, MountChange, Reach, set_attributes};
 use crate::{Errno, Result, last_errno};
 
-/// The running executable, opened for reading through a private read-only clone of its mount.
+/// The running executable, seen through a private read-only clone of its mount.
+#[derive(Debug)]
+pub struct ReadOnlyView {
+    /// The file, opened for reading.
+    pub file: OwnedFd,
+    /// The mount. Closing its last descriptor dissolves it, for which the kernel waits until no processor can be
+    /// looking at it any more; better done when nobody waits for this process. The file does not need it.
+    pub mount: OwnedFd,
+}
+
+/// Makes a read-only view of the running executable.
 ///
 /// # Errors
 /// Those of `open_tree(2)` and `mount_setattr(2)`; `EPERM` without CAP_SYS_ADMIN.
-pub fn read_only_view() -> Result<OwnedFd> {
+pub fn read_only_view() -> Result<ReadOnlyView> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let mount = rustix::mount::open_tree(CWD, c"/proc/self/exe", flags)?;
     let change = MountChange { set: MountAttr::RDONLY, ..MountChange::default() };
     set_attributes(mount.as_fd(), change, Reach::Mount)?;
     let path = format!("/proc/self/fd/{}", mount.as_raw_fd());
-    openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    let file = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(ReadOnlyView { file, mount })
 }
 
 /// Whether this kernel lets a process change its executable ([`replace`]): it was built with

@@ -9,6 +9,7 @@
 pub mod bpf;
 pub mod clone;
 pub mod cwd;
+pub mod entry;
 pub mod exe;
 pub mod exec;
 pub mod keyring;

@@ -33,7 +33,7 @@ fn open_as(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<OwnedFd, 
 /// Opens the directory at `path`, making it and its parents where they are missing.
 pub(crate) fn open_or_make_directory(root: BorrowedFd<'_>, path: &InnerPath) -> Result<OwnedFd, Errno> {
     match open_as(root, path.as_c_str(), OFlags::DIRECTORY) {
-        Err(Errno::NOENT) => make_parents(root, path, |parent, name| make_directory(parent, name)),
+        Err(Errno::NOENT) => make_parents(root, path, make_directory),
         other => other,
     }
 }

@@ -14,7 +14,7 @@ use crate::prepare::PreparedProcess;
 /// Makes the runtime's executable unwritable for the container, where [`crate::self_protection`] found that needed.
 pub(crate) fn protect_executable(process: &PreparedProcess<'_>) -> Result<(), Failure> {
     match &process.executable_view {
-        Some(view) => sys::exe::replace(view.as_fd()).at(Step::SelfProtection),
+        Some(view) => sys::exe::replace(view.file.as_fd()).at(Step::SelfProtection),
         None => Ok(()),
     }
 }

@@ -21,6 +21,10 @@ impl Init<'_> {
     pub(super) fn make_mounts(&mut self, root: BorrowedFd<'_>) -> Result<(), Failure> {
         let prepared = self.prepared;
         for (mount, ready) in prepared.plan.rootfs.mounts.iter().zip(&prepared.mounts) {
+            // A sysfs shows the devices of the network namespace it is made in.
+            if matches!(&mount.source, MountSource::Filesystem { kind, .. } if kind.as_c_str() == c"sysfs") {
+                self.enter_network()?;
+            }
             let made = make_mount(root, mount, ready)?;
             if let Some(made) = made
                 && !mount.deferred.is_empty()

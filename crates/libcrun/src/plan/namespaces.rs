@@ -21,11 +21,19 @@ pub(crate) const TYPES: [(&str, Namespaces); 8] = [
     ("mount", Namespaces::MOUNT),
 ];
 
+/// The user namespace is among them because it owns the others and its maps are written from outside.
+const ONLY_BY_CLONE: Namespaces = Namespaces::PID.union(Namespaces::USER).union(Namespaces::TIME);
+
 /// The namespaces of a container.
 #[derive(Debug, Default)]
 pub(crate) struct NamespacePlan {
-    /// Made by the clone itself.
+    /// Made by the clone itself, because only a new process can be in them.
     pub(crate) clone: Namespaces,
+    /// Made by the new process, at the same time as its parent does what is to be done outside.
+    pub(crate) unshare: Namespaces,
+    /// Whether the network namespace, which takes the kernel as long as all mounts together, is made by the runtime
+    /// while the new process does those. Not with a user namespace, which has to own it.
+    pub(crate) network_by_runtime: bool,
     /// Made by the process once it is in its cgroup, which becomes the root of the cgroup namespace.
     pub(crate) cgroup: bool,
     /// Joined, in this order.
@@ -59,7 +67,8 @@ impl NamespacePlan {
 
     /// Whether the namespace is a new one.
     pub(crate) fn creates(&self, kind: Namespaces) -> bool {
-        self.clone.contains(kind)
+        (self.clone | self.unshare).contains(kind)
+            || kind == Namespaces::NETWORK && self.network_by_runtime
             || kind == Namespaces::CGROUP && self.cgroup
             || kind == Namespaces::TIME && self.time_offsets.is_some()
     }
@@ -80,8 +89,13 @@ pub(super) fn plan(linux: &Linux<'_>) -> Result<NamespacePlan> {
         match entry.path.as_deref().filter(|path| !path.is_empty()) {
             Some(path) => plan.join.push(Join { kind, path: PathBuf::from(path) }),
             None if kind == Namespaces::CGROUP => plan.cgroup = true,
-            None => plan.clone |= kind,
+            None if ONLY_BY_CLONE.contains(kind) => plan.clone |= kind,
+            None => plan.unshare |= kind,
         }
+    }
+    if plan.unshare.contains(Namespaces::NETWORK) && !seen.contains(Namespaces::USER) {
+        plan.unshare.remove(Namespaces::NETWORK);
+        plan.network_by_runtime = true;
     }
     plan.join.sort_by_key(|join| TYPES.iter().position(|(_, kind)| *kind == join.kind));
     if plan.clone.contains(Namespaces::USER) {

@@ -113,7 +113,8 @@ pub(super) fn plan(
     }
     let masked = inner_paths(linux.masked_paths.as_deref(), "linux.maskedPaths")?;
     let read_only_paths = inner_paths(linux.readonly_paths.as_deref(), "linux.readonlyPaths")?;
-    if !own_mounts && !(masked.is_empty() && read_only_paths.is_empty()) {
+    let hides_paths = !masked.is_empty() || !read_only_paths.is_empty();
+    if hides_paths && !own_mounts {
         return Err(invalid("linux.maskedPaths, linux.readonlyPaths: need a new mount namespace"));
     }
     defer_read_only(&mut mounts);

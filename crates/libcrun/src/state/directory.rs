@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(root.create(&id).unwrap_err().to_string(), "container `web` already exists");
         directory.write_config(b"{}").unwrap();
         std::fs::create_dir(root.path().join("web/notify")).unwrap();
-        assert_eq!(root.containers().unwrap(), [id.clone()]);
+        assert_eq!(root.containers().unwrap(), std::slice::from_ref(&id));
         directory.remove().unwrap();
         assert!(root.open(&id).unwrap_err().to_string().contains("`web` does not exist"));
         std::fs::remove_dir_all(root.path().parent().unwrap()).unwrap();
