@@ -245,8 +245,7 @@ impl InitEnd {
         let received = loop {
             let into = &mut [IoSliceMut::new(&mut buffer)];
             match recvmsg(&self.0, into, &mut control, RecvFlags::CMSG_CLOEXEC) {
-                Err(Errno::INTR) => {}
-                Err(Errno::CONNRESET) => return Err(Errno::PIPE),
+                Err(Errno::INTR | Errno::CONNRESET) => {}
                 other => break other?,
             }
         };
@@ -267,9 +266,9 @@ impl InitEnd {
 fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     loop {
         match recv(socket, &mut *buffer, RecvFlags::empty()) {
-            Err(Errno::INTR) => {}
-            // The other side ended with something unread: gone all the same.
-            Err(Errno::CONNRESET) => return Ok(0),
+            // ECONNRESET says, once, that the other side ended with something unread. What it said before that is
+            // still to be had.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             other => return other.map(|(length, _)| length),
         }
     }
@@ -299,6 +298,17 @@ mod tests {
         drop(runtime);
         assert_eq!(init.expect(ToInit::Go), Err(Errno::PIPE));
         assert_eq!(init.tell(FromInit::Ready), Err(Errno::PIPE));
+    }
+
+    #[test]
+    fn last_words_are_heard_from_one_who_did_not_listen() {
+        let (runtime, init) = pair().unwrap();
+        runtime.tell(ToInit::Go);
+        let failure = Failure { step: Step::Exec, index: 0, errno: Errno::NOENT };
+        init.tell(FromInit::Failed(failure)).unwrap();
+        drop(init);
+        assert_eq!(runtime.hear().unwrap(), Some(FromInit::Failed(failure)));
+        assert_eq!(runtime.hear().unwrap(), None);
     }
 
     #[test]
