@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
 use crate::bundle;
 use crate::runtime::Runtime;
@@ -177,9 +177,10 @@ fn timed(command: &mut Command) -> Result<Duration> {
     let status = status.with_context(|| format!("cannot run {:?}", command.get_program()))?;
     if !status.success() {
         // Once more to hear what it says; its time does not count.
-        let said = command.stderr(Stdio::piped()).output()?;
-        let said = String::from_utf8_lossy(&said.stderr).into_owned();
-        ensure!(status.success(), "{status}: {}", said.lines().last().unwrap_or("(no message)"));
+        let again = command.stderr(Stdio::piped()).output()?;
+        let said = String::from_utf8_lossy(&again.stderr);
+        let otherwise = if again.status.success() { "but not when tried again" } else { "(no message)" };
+        bail!("{status}: {}", said.lines().last().unwrap_or(otherwise));
     }
     Ok(time)
 }

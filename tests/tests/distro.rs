@@ -1,5 +1,6 @@
 //! A real distribution: Debian minbase, read-only, as the images of engines would be.
 
+#![cfg(test)]
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};

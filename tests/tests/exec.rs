@@ -1,5 +1,6 @@
 //! `exec`: another process in a running container.
 
+#![cfg(test)]
 #![forbid(unsafe_code)]
 
 use std::fs;

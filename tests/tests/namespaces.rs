@@ -1,5 +1,6 @@
 //! Namespaces: each type new, left out, or joined by path, and what is set up in a new one.
 
+#![cfg(test)]
 #![forbid(unsafe_code)]
 
 use std::fs;

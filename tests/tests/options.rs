@@ -1,5 +1,6 @@
 //! The spelling of options: abbreviations, values, options behind the name.
 
+#![cfg(test)]
 #![forbid(unsafe_code)]
 
 use kit::bundle::Bundle;

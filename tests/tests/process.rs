@@ -1,5 +1,6 @@
 //! The payload's process: what it is given, and what it must not get.
 
+#![cfg(test)]
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;

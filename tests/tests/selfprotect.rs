@@ -4,6 +4,7 @@
 //! process that is not dumpable, with CAP_DAC_OVERRIDE write any file. The binary attacked is a copy in a writable
 //! directory. Each test asserts that the attacker did get hold of the runtime, so that it cannot pass by missing it.
 
+#![cfg(test)]
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -103,6 +104,22 @@ fn a_runtime_that_waits_for_start_cannot_be_overwritten() {
     second.delete();
     first.wait_output("finished");
     assert_attack_failed(&first, &victim);
+}
+
+#[test]
+fn the_attack_of_these_tests_does_overwrite_an_ordinary_program() {
+    let crun = runtime!();
+    let first = attacker(&crun, HUNT);
+    first.wait_output("up");
+    let pid = first.proc().join("ns/pid");
+    let bundle = Bundle::new().writable().namespace("pid", pid.to_str()).args(["/opt/sleep", "6"]);
+    let program = bundle.rootfs().join("opt/sleep");
+    fs::create_dir(bundle.rootfs().join("opt")).unwrap();
+    fs::copy(bundle.rootfs().join("bin/busybox"), &program).unwrap();
+    let second = crun.start(&bundle);
+    first.wait_output("wrote");
+    assert_ne!(fs::read(&program).unwrap(), fs::read(bundle.rootfs().join("bin/busybox")).unwrap());
+    second.delete();
 }
 
 /// Runs `exec` of `program` until the attacker got hold of the runtime doing so.

@@ -1,5 +1,6 @@
 //! A command line that makes no sense: what is wrong, in one line.
 
+#![cfg(test)]
 #![forbid(unsafe_code)]
 
 use kit::runtime;

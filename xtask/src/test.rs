@@ -62,7 +62,7 @@ fn runner(wanted: &Wanted) -> Command {
         cargo.args(&wanted.filters);
     } else {
         println!("cargo-nextest is not installed (cargo install --locked cargo-nextest): using cargo test");
-        cargo.args(["test", "--workspace", "--lib", "--bins", "--tests", "--quiet", "--"]);
+        cargo.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast", "--quiet", "--"]);
         cargo.args(wanted.all.then_some("--include-ignored"));
         cargo.args(&wanted.filters);
     }

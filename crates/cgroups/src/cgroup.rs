@@ -169,6 +169,13 @@ impl Cgroup {
         Error::plain(format!("controller `{controller}` is not available under {MOUNT_POINT}{}", self.path))
     }
 
+    /// Whether [`Cgroup::restrict_devices`] takes effect in one step. The v1 controller takes rule after rule, and denies
+    /// in between what a later one allows, so there it has to be done before a process is in the cgroup.
+    #[must_use]
+    pub fn restricts_devices_at_once(&self) -> bool {
+        self.member_for("devices").is_none_or(|member| member.hierarchy.unified)
+    }
+
     /// Restricts which devices the processes of the cgroup may use; an empty list restricts nothing.
     ///
     /// # Errors

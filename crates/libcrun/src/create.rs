@@ -238,10 +238,19 @@ fn attend_outside(
     bundle: &Path,
     kind: Kind,
 ) -> Result<()> {
-    spawned.serve(plan, starting.cgroup.as_ref())?;
+    let cgroup = starting.cgroup.as_ref();
+    let restrict_devices = || match (cgroup, &plan.cgroup) {
+        (Some(cgroup), Some(planned)) => cgroup.restrict_devices(&planned.device_rules),
+        _ => Ok(()),
+    };
+    let at_once = cgroup.is_none_or(Cgroup::restricts_devices_at_once);
+    if !at_once {
+        restrict_devices()?;
+    }
+    spawned.serve(plan, cgroup)?;
     starting.directory.write_status(&status(plan, spawned.child.pid, bundle, kind)?)?;
-    if let (Some(cgroup), Some(planned)) = (&starting.cgroup, &plan.cgroup) {
-        cgroup.restrict_devices(&planned.device_rules)?;
+    if at_once {
+        restrict_devices()?;
     }
     Ok(())
 }

@@ -12,8 +12,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::bundle::Bundle;
-use crate::crun::{Crun, Output, new_id, wait_for};
+use crate::crun::{Crun, new_id, wait_for};
 use crate::leftovers;
+use crate::running::Output;
 use crate::view::View;
 
 /// A container, or what may become one.

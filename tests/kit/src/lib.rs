@@ -8,6 +8,7 @@
 //! | [`bundle`] | bundles: a `config.json` with its root filesystem |
 //! | [`crun`] | the runtime under test as a value with methods |
 //! | [`container`] | a container of it, deleted when dropped |
+//! | [`running`] | a command of it, running or done |
 //! | [`leftovers`] | what a container left behind on the machine |
 //!
 //! It is a developer's tool: it uses `mount(8)`, `unshare(1)` and the like where a product would make system calls.
@@ -19,4 +20,5 @@ pub mod container;
 pub mod crun;
 pub mod leftovers;
 pub mod rootfs;
+pub mod running;
 pub mod view;
