@@ -58,18 +58,20 @@ impl Log {
     /// Opens what the global options ask for.
     pub(crate) fn new(invocation: &Invocation) -> Result<Self, Error> {
         let global = &invocation.global;
-        let wrong = |message: &str| Error::new(Code::InvalidConfig, message);
+        let wrong = |what: &str, value: &str| {
+            Error::new(Code::InvalidConfig, format!("unknown log {what} specified: `{value}`"))
+        };
         let json = match global.value("log-format") {
             None | Some("text") => false,
             Some("json") => true,
-            Some(_) => return Err(wrong("unknown log format specified")),
+            Some(other) => return Err(wrong("format", other)),
         };
         let level = match global.value("log-level") {
             _ if global.has("debug") => Level::Debug,
             None | Some("error") => Level::Error,
             Some("warning") => Level::Warning,
             Some("debug") => Level::Debug,
-            Some(_) => return Err(wrong("unknown log level specified")),
+            Some(other) => return Err(wrong("level", other)),
         };
         let file = global.value("log").map(open).transpose()?;
         Ok(Self { file, json, level })

@@ -86,7 +86,7 @@ pub(crate) fn number(name: &str) -> Result<usize> {
     };
     NAMES
         .iter()
-        .position(|known| is(known))
+        .position(is)
         .ok_or_else(|| Error::new(Code::InvalidConfig, format!("unknown capability `{name}`")))
 }
 

@@ -24,6 +24,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
 };
+use rustix::process::Pid;
 
 /// What the runtime says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub(crate) enum ToInit {
 pub(crate) enum FromInit {
     /// Nothing is left to do but to execute the program.
     Ready,
+    /// The container's process exists; said by the process that made it in the runtime's place ([`crate::relay`]).
+    Born(Pid),
     /// Something could not be done; init has ended.
     Failed(Failure),
 }
@@ -157,7 +160,7 @@ impl<T> At<T> for Result<T, Errno> {
     }
 }
 
-/// Length of a message from init: kind, step, index, errno.
+/// Length of a message from init: kind, step, index, errno or pid.
 const REPORT: usize = 8;
 
 /// Both ends, close-on-exec: the runtime's and init's.
@@ -197,6 +200,7 @@ impl RuntimeEnd {
                 index: u16::from_ne_bytes(index),
                 errno: Errno::from_raw_os_error(i32::from_ne_bytes([e0, e1, e2, e3])),
             })),
+            (REPORT, 2) => Pid::from_raw(i32::from_ne_bytes([e0, e1, e2, e3])).map(FromInit::Born),
             _ => Some(FromInit::Ready),
         })
     }
@@ -210,11 +214,18 @@ impl InitEnd {
     /// Says something to the runtime.
     pub(crate) fn tell(&self, message: FromInit) -> Result<(), Errno> {
         let mut buffer = [0_u8; REPORT];
-        if let FromInit::Failed(failure) = message {
-            buffer[0] = 1;
-            buffer[1] = failure.step as u8;
-            buffer[2..4].copy_from_slice(&failure.index.to_ne_bytes());
-            buffer[4..].copy_from_slice(&failure.errno.raw_os_error().to_ne_bytes());
+        match message {
+            FromInit::Ready => {}
+            FromInit::Born(pid) => {
+                buffer[0] = 2;
+                buffer[4..].copy_from_slice(&pid.as_raw_nonzero().get().to_ne_bytes());
+            }
+            FromInit::Failed(failure) => {
+                buffer[0] = 1;
+                buffer[1] = failure.step as u8;
+                buffer[2..4].copy_from_slice(&failure.index.to_ne_bytes());
+                buffer[4..].copy_from_slice(&failure.errno.raw_os_error().to_ne_bytes());
+            }
         }
         send(&self.0, &buffer, SendFlags::NOSIGNAL).map(drop)
     }

@@ -261,7 +261,7 @@ fn hear_until_started(plan: &Plan, spawned: &Spawned, kind: Kind) -> Result<()> 
         match spawned.channel.hear().context(Code::System, || "hear from the container's process")? {
             Some(FromInit::Failed(failure)) => return Err(report::container_failure(plan, failure)),
             Some(FromInit::Ready) if kind == Kind::Create => return Ok(()),
-            Some(FromInit::Ready) => ready = true,
+            Some(FromInit::Ready | FromInit::Born(_)) => ready = true,
             // The exec closes the channel.
             None if ready => return Ok(()),
             None => return Err(foreground::died_early(&spawned.child)),

@@ -280,7 +280,7 @@ fn attend(
     loop {
         match channel.hear().context(Code::System, || "hear from the process")? {
             Some(FromInit::Failed(failure)) => return Err(report::process_failure(plan, failure)),
-            Some(FromInit::Ready) => ready = true,
+            Some(FromInit::Ready | FromInit::Born(_)) => ready = true,
             None if ready => return Ok(()),
             None => return Err(foreground::died_early(child)),
         }

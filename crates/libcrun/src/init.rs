@@ -22,6 +22,7 @@ use sys::mount::MountChange;
 
 use crate::channel::{At, Failure, FromInit, InitEnd, Step, ToInit};
 use crate::prepare::Prepared;
+use crate::relay;
 
 /// When init has to wait until the runtime has put it into its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,8 +103,10 @@ impl Init<'_> {
     /// Enters the namespaces that exist, then makes those that do not.
     fn enter_namespaces(&self) -> Result<(), Failure> {
         for (index, (kind, namespace)) in self.prepared.joins.iter().enumerate() {
-            // The parent has joined this one for its child: it only ever takes effect for children.
-            if *kind == Namespaces::PID {
+            // What only takes effect for children has been joined by the parent for its child.
+            let joined = *kind == Namespaces::PID
+                || *kind == Namespaces::USER && relay::is_needed(&self.plan().namespaces);
+            if joined {
                 continue;
             }
             sys::namespace::join(namespace.as_fd(), *kind).at_entry(Step::JoinNamespace, index)?;

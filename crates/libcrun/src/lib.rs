@@ -34,6 +34,7 @@ mod kill;
 mod mount_options;
 mod plan;
 mod prepare;
+mod relay;
 mod report;
 mod rlimits;
 pub mod self_protection;

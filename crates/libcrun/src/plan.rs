@@ -94,6 +94,9 @@ impl Plan {
         let linux =
             spec.linux.as_ref().ok_or_else(|| invalid("invalid config file, no `linux` block specified"))?;
         let process = spec.process.as_ref().ok_or_else(|| invalid("block `process` not found"))?;
+        if process.cwd.as_deref().is_none_or(str::is_empty) {
+            return Err(invalid("process.cwd: missing, the directory to start in is required"));
+        }
         if host.effective_uid() != 0 {
             return Err(Error::new(
                 Code::Unsupported,

@@ -16,6 +16,7 @@ use crate::error::{Code, Context, Error, Result};
 use crate::init::{Init, Placement};
 use crate::plan::{NamespacePlan, Plan, ProcessPlan};
 use crate::prepare::Prepared;
+use crate::relay;
 
 /// A process that walks its plan.
 #[derive(Debug)]
@@ -43,12 +44,22 @@ pub(crate) fn spawn(
         deferred: Vec::with_capacity(plan.rootfs.mounts.len()),
         awaits_network: plan.namespaces.network_by_runtime,
     };
-    let cloned = clone_into(plan.namespaces.clone, cgroup, preferred_placement(plan, cgroup), |placement| {
-        init(&init_end, placement).run()
+    let relay = prepared.joins.iter().find(|(kind, _)| *kind == Namespaces::USER);
+    let relay = relay.filter(|_| relay::is_needed(&plan.namespaces));
+    let new = if relay.is_some() { Namespaces::empty() } else { plan.namespaces.clone };
+    let cloned = clone_into(new, cgroup, preferred_placement(plan, cgroup), |placement| {
+        let live = || init(&init_end, placement).run();
+        match relay {
+            None => live(),
+            Some((_, user_namespace)) => relay::run(&init_end, user_namespace.as_fd(), live),
+        }
     });
     borrowed.leave()?;
     drop::<InitEnd>(init_end);
-    let (child, placement, in_unified_cgroup) = cloned?;
+    let (mut child, placement, in_unified_cgroup) = cloned?;
+    if relay.is_some() {
+        child = relay::take_over(plan, &runtime_end, &child)?;
+    }
     Ok(Spawned { child, channel: runtime_end, placement, in_unified_cgroup })
 }
 

@@ -1,7 +1,7 @@
 //! The configuration of a container: `config.json` as types that borrow from its text.
 //!
 //! First stage of the pipeline. The types follow the OCI runtime specification 1.3; fields that do not concern
-//! Linux are not read. What is read but cannot be honoured yet is refused by [`unsupported`], never ignored.
+//! Linux are not read. What is read but cannot be honoured yet is refused by name, never ignored.
 
 mod linux;
 mod load;

@@ -76,19 +76,38 @@ where
         args.flags |= INTO_CGROUP;
         args.cgroup = u64::from(directory.as_raw_fd().unsigned_abs());
     }
+    let pid = fork(&mut args, child)?;
+    // SAFETY: on success the kernel has stored a new descriptor, owned by nobody else, in `pidfd`.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Child { pid, pidfd })
+}
+
+/// Creates a process as [`spawn`] does, but as a child of the caller's parent (`CLONE_PARENT`), in the namespaces the
+/// caller has for its children. Returns its pid.
+///
+/// # Errors
+/// Those of `clone3(2)`.
+pub fn spawn_sibling<F: FnOnce() -> i32>(child: F) -> Result<Pid> {
+    const PARENT: u64 = 0x8000;
+    // SAFETY: clone_args is plain data, for which all zeroes is the documented "not used".
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    // The signal sent to the parent is that of the caller; one may not be given.
+    args.flags = PARENT;
+    fork(&mut args, child)
+}
+
+/// Calls `clone3(2)`; the child runs `child` and ends with the status that returns.
+fn fork<F: FnOnce() -> i32>(args: &mut libc::clone_args, child: F) -> Result<Pid> {
     // SAFETY: without CLONE_VM and with no stack given this has the semantics of fork(2): the child continues
-    // here on a private copy of the stack. `args` and `pidfd` outlive the call.
+    // here on a private copy of the stack. `args` and what it points at outlive the call.
     let pid = checked(unsafe {
-        libc::syscall(libc::SYS_clone3, &raw mut args, std::mem::size_of::<libc::clone_args>())
+        libc::syscall(libc::SYS_clone3, std::ptr::from_mut(args), std::mem::size_of::<libc::clone_args>())
     })?;
     if pid == 0 {
         let _guard = NeverReturn;
         exit_now(child());
     }
-    // SAFETY: on success the kernel has stored a new descriptor, owned by nobody else, in `pidfd`.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(crate::Errno::RANGE)?;
-    Ok(Child { pid, pidfd })
+    i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(crate::Errno::RANGE)
 }
 
 /// Ends the process at once: no destructors, no `atexit` handlers, no flushed buffers (`_exit(2)`).

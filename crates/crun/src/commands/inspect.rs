@@ -30,7 +30,9 @@ pub(super) fn list(context: &Context<'_>) -> Result<i32> {
     match context.value("format") {
         None | Some("table") => print(&output::list_table(&containers)),
         Some("json") => print(&output::list_json(&containers)),
-        Some(_) => Err(Error::new(Code::InvalidConfig, "invalid format type specified")),
+        Some(other) => {
+            Err(Error::new(Code::InvalidConfig, format!("invalid format type specified: `{other}`")))
+        }
     }
 }
 

@@ -1,0 +1,149 @@
+//! A command of the runtime: while it runs, and what it did.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure of the kit is a failure of the test")]
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::crun::PATIENCE;
+
+/// A command of the runtime that is running.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    what: String,
+    stdout: PathBuf,
+    stderr: PathBuf,
+    work: Arc<TempDir>,
+}
+
+impl Running {
+    pub(crate) fn new(child: Child, what: String, files: [PathBuf; 2], work: &Arc<TempDir>) -> Self {
+        let [stdout, stderr] = files;
+        Self { child, what, stdout, stderr, work: Arc::clone(work) }
+    }
+
+    /// The pid of the runtime (outside of views: there it is that of the program that enters the view).
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What was written to standard output so far.
+    #[must_use]
+    pub fn stdout(&self) -> String {
+        fs::read_to_string(&self.stdout).unwrap()
+    }
+
+    /// Kills the runtime, unless it has ended already. Whether it had to.
+    pub fn kill(&mut self) -> bool {
+        let early = self.child.try_wait().unwrap().is_none();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        early
+    }
+
+    /// Waits for the end; a hang is a failure.
+    #[must_use]
+    pub fn wait(mut self) -> Output {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > deadline {
+                self.kill();
+                panic!("hangs: {}\nstdout: {}\nstderr: {}", self.what, self.stdout(), self.read_stderr());
+            }
+            std::thread::sleep(Duration::from_micros(300));
+        };
+        let code = status.code().unwrap_or_else(|| {
+            panic!("{} was killed by signal {:?}: {}", self.what, status.signal(), self.read_stderr())
+        });
+        Output {
+            code,
+            stdout: self.stdout(),
+            stderr: self.read_stderr(),
+            what: self.what.clone(),
+            file: self.stdout.clone(),
+            _work: Arc::clone(&self.work),
+        }
+    }
+
+    fn read_stderr(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.stderr).unwrap()).into_owned()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a command of the runtime did.
+#[derive(Debug)]
+pub struct Output {
+    /// The exit status.
+    pub code: i32,
+    /// Standard output, of the runtime and of its container.
+    pub stdout: String,
+    /// Standard error, of the runtime and of its container.
+    pub stderr: String,
+    what: String,
+    file: PathBuf,
+    _work: Arc<TempDir>,
+}
+
+impl std::fmt::Display for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { what, code, stdout, stderr, .. } = self;
+        write!(f, "{what}\nexit status {code}\nstdout: {stdout}\nstderr: {stderr}")
+    }
+}
+
+impl Output {
+    /// The file that standard output goes to, also later.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Asserts success without a word on standard error.
+    #[must_use]
+    pub fn ok(self) -> String {
+        assert!(self.code == 0 && self.stderr.is_empty(), "no plain success: {self}");
+        self.stdout
+    }
+
+    /// Asserts an error: exit status 1 and exactly one line on standard error, which is returned without its newline.
+    #[must_use]
+    pub fn error(self) -> String {
+        let line = self.stderr.strip_suffix('\n').unwrap_or("").to_owned();
+        assert!(self.code == 1 && !line.is_empty() && !line.contains('\n'), "not one error line: {self}");
+        line
+    }
+
+    /// Asserts an error that contains all these words.
+    pub fn error_with<const N: usize>(self, words: [&str; N]) {
+        let shown = self.to_string();
+        let line = self.error();
+        for word in words {
+            assert!(line.contains(word), "`{word}` is not in the error line `{line}`: {shown}");
+        }
+    }
+
+    /// The output as JSON.
+    #[must_use]
+    pub fn json(self) -> Value {
+        let text = self.ok();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("no JSON ({error}): {text}"))
+    }
+}
