@@ -171,3 +171,16 @@ fn fifty_execs_in_a_row_leave_one_process() {
     let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap();
     assert_eq!(procs.lines().count(), 2, "sh and sleep: {procs}");
 }
+
+#[test]
+fn a_process_nobody_reaps_does_not_keep_its_container_from_being_deleted() {
+    let crun = runtime!();
+    let container = running(&crun);
+    // What `exec -d` leaves behind now comes to this process, which does not wait for it; until somebody does, the
+    // kernel does not let go of the container's first process.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+    container.cmd(["exec", "-d", "ID", "sleep", "77"]).ok();
+    let before = std::time::Instant::now();
+    container.cmd(["delete", "--force", "ID"]).ok();
+    assert!(before.elapsed() < std::time::Duration::from_secs(5), "{:?}", before.elapsed());
+}

@@ -252,6 +252,18 @@ impl Cgroup {
         })
     }
 
+    /// Whether no process is left in the cgroup or below it. One that has ended counts as gone, also while its parent
+    /// has not waited for it yet.
+    ///
+    /// # Errors
+    /// When the processes cannot be listed.
+    pub fn is_empty(&self) -> Result<bool> {
+        let Some(directory) = self.reference_directory() else { return Ok(true) };
+        remove::processes(directory).map(|pids| pids.is_empty()).map_err(|errno| {
+            Error::kernel(format!("list the processes in the cgroup `{}`", self.path), errno)
+        })
+    }
+
     /// The directory in which the kernel knows all the container's processes: v2 if there is one, because only
     /// there they can be killed in one step, otherwise any other.
     fn reference_directory(&self) -> Option<BorrowedFd<'_>> {

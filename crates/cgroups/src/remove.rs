@@ -83,7 +83,7 @@ pub(crate) fn signal_all(directory: Option<BorrowedFd<'_>>, signal: i32) -> Resu
 }
 
 /// The pids in a cgroup and in all below it.
-fn processes(directory: BorrowedFd<'_>) -> Result<Vec<Pid>, Errno> {
+pub(crate) fn processes(directory: BorrowedFd<'_>) -> Result<Vec<Pid>, Errno> {
     let list = match read_small(directory, "cgroup.procs") {
         // Removed in the meantime, or a threaded cgroup, whose processes its parent lists.
         Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => return Ok(Vec::new()),

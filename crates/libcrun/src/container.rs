@@ -163,8 +163,7 @@ pub fn snapshot(root: &StateRoot, id: &ContainerId) -> Result<Snapshot> {
 pub fn annotations(root: &StateRoot, id: &ContainerId) -> Result<BTreeMap<String, String>> {
     let directory = root.open(id)?;
     let config = directory.read_config()?;
-    let spec = spec::parse(&config, &directory.file("config.json"))?;
-    let annotations = spec.annotations.unwrap_or_default();
+    let annotations = spec::parse_annotations(&config, &directory.file("config.json"))?;
     Ok(annotations.into_iter().map(|(key, value)| (key.to_string(), value.to_string())).collect())
 }
 

@@ -1,7 +1,7 @@
 //! Deleting a container and everything it has left.
 
-use std::os::fd::AsFd;
-use std::time::Duration;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use cgroups::{Cgroup, Layout};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -65,24 +65,32 @@ fn end_process(container: &Container) -> Result<()> {
         Err(error) if error.errno() != Some(Errno::SRCH) => return Err(error),
         _ => {}
     }
-    if !container.has_own_pid_namespace().unwrap_or(false)
-        && let Some(cgroup) = container.cgroup()?
+    let cgroup = container.cgroup()?;
+    if let Some(cgroup) = &cgroup
+        && !container.has_own_pid_namespace().unwrap_or(false)
     {
         cgroup.signal_all(Signal::KILL.as_raw())?;
     }
-    let patience = Timespec { tv_sec: i64::try_from(PATIENCE.as_secs()).unwrap_or(10), tv_nsec: 0 };
-    loop {
-        let mut polled = [PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)];
-        match poll(&mut polled, Some(&patience)) {
-            Ok(0) => {
-                let message = format!("the process of the container `{}` does not end", container.id);
-                return Err(Error::os(Code::Signal, message, Errno::TIMEDOUT));
-            }
-            Err(Errno::INTR) => {}
-            Ok(_) => return Ok(()),
-            Err(errno) => return Err(Error::os(Code::Signal, "wait for the process to end", errno)),
+    wait_for_end(&process, cgroup.as_ref()).map_err(|errno| {
+        let message = format!("the process of the container `{}` does not end", container.id);
+        Error::os(Code::Signal, message, errno)
+    })
+}
+
+/// Waits until the process has ended, or at least has left its cgroup: the first process of a pid namespace stays as
+/// long as somebody outside has not waited for another process of it.
+fn wait_for_end(process: &OwnedFd, cgroup: Option<&Cgroup>) -> core::result::Result<(), Errno> {
+    const SLICE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        let mut polled = [PollFd::new(process, PollFlags::IN)];
+        match poll(&mut polled, Some(&SLICE)) {
+            Ok(0) if cgroup.is_some_and(|cgroup| cgroup.is_empty().unwrap_or(false)) => return Ok(()),
+            Ok(0) | Err(Errno::INTR) => {}
+            other => return other.map(drop),
         }
     }
+    Err(Errno::TIMEDOUT)
 }
 
 /// Removes what a runtime that was killed has left of a container without a status.

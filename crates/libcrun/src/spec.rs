@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use linux::{Device, IdMapping, Linux, Namespace, TimeOffset};
+pub(crate) use load::parse_annotations;
 pub use load::{parse, parse_process};
 pub(crate) use presence::Presence;
 pub use process::{Capabilities, Process, Rlimit, User};

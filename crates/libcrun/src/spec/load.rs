@@ -1,8 +1,10 @@
 //! From JSON text to a configuration, and from a malformed text to an error that says where.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
-use super::{Process, Spec};
+use super::{Process, Spec, Text};
 use crate::error::{Code, Error, Result};
 
 /// Parses a configuration. `name` is what the error calls the text, usually its path.
@@ -19,6 +21,19 @@ pub fn parse<'a>(text: &'a [u8], name: &str) -> Result<Spec<'a>> {
 /// As [`parse`].
 pub fn parse_process<'a>(text: &'a [u8], name: &str) -> Result<Process<'a>> {
     parse_as(text, name)
+}
+
+/// Reads only the annotations of a configuration that was parsed as a whole when its container was made.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_annotations<'a>(text: &'a [u8], name: &str) -> Result<BTreeMap<Text<'a>, Text<'a>>> {
+    #[derive(Deserialize)]
+    struct Annotated<'a> {
+        #[serde(borrow, default)]
+        annotations: Option<BTreeMap<Text<'a>, Text<'a>>>,
+    }
+    parse_as::<Annotated<'_>>(text, name).map(|spec| spec.annotations.unwrap_or_default())
 }
 
 fn parse_as<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Result<T> {
