@@ -10,6 +10,8 @@ mod namespaces;
 mod paths;
 mod process;
 mod rootfs;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::CString;
 use std::path::Path;

@@ -157,14 +157,16 @@ pub(super) struct Surroundings<'a> {
 pub(super) fn plan(index: usize, mount: &Mount<'_>, around: &Surroundings<'_>) -> Result<MountOperation> {
     let name = format!("mounts[{index}]: {}", mount.destination);
     let destination = InnerPath::new(&mount.destination, || name.clone())?;
+    let kind = mount.kind.as_deref().filter(|kind| !kind.is_empty());
     let options = match &mount.options {
         Some(options) => Options::parse(options.iter().map(|option| &**option), &name)?,
+        // The defaults are those of filesystems; a bind has its source's.
+        None if kind == Some("bind") => Options::default(),
         None => {
             let defaults = mount_options::defaults(&mount.destination, around.privileged);
             Options::parse(defaults.iter().copied(), &name)?
         }
     };
-    let kind = mount.kind.as_deref().filter(|kind| !kind.is_empty());
     let source = if options.remount {
         MountSource::Remount { changes: options.into_changes(None) }
     } else if let Some(reach) = options.bind.or((kind == Some("bind")).then_some(Reach::Mount)) {

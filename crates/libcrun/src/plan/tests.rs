@@ -1,0 +1,204 @@
+//! Decisions as values: no privileges, no kernel, no files.
+
+use cgroups::Layout;
+use cgroups::layout::Hierarchy;
+use serde_json::{Value, json};
+use sys::clone::Namespaces;
+use sys::mount::MountAttr;
+
+use super::*;
+use crate::spec;
+
+/// The default configuration, changed by `edit`.
+fn config(edit: impl FnOnce(&mut Value)) -> String {
+    let mut config: Value = serde_json::from_str(&spec::template(None, true)).unwrap();
+    config["process"]["terminal"] = json!(false);
+    edit(&mut config);
+    config.to_string()
+}
+
+fn plan_on(host: &Host, manager: CgroupManager, text: &str) -> Result<Plan> {
+    let spec = spec::parse(text.as_bytes(), "config.json")?;
+    let id = ContainerId::new("web").unwrap();
+    let request = Request {
+        id: &id,
+        bundle: Path::new("/bundle"),
+        cgroup_manager: manager,
+        preserve_fds: 0,
+        new_keyring: true,
+        pivot: true,
+    };
+    Plan::new(&spec, &request, host)
+}
+
+fn plan(edit: impl FnOnce(&mut Value)) -> Plan {
+    plan_on(&Host::with(0, Layout::unified()), CgroupManager::Cgroupfs, &config(edit)).unwrap()
+}
+
+fn refusal(edit: impl FnOnce(&mut Value)) -> String {
+    let host = Host::with(0, Layout::unified());
+    plan_on(&host, CgroupManager::Cgroupfs, &config(edit)).unwrap_err().to_string()
+}
+
+fn mount<'p>(plan: &'p Plan, destination: &str) -> &'p MountOperation {
+    plan.rootfs.mounts.iter().find(|mount| mount.destination.to_string() == destination).unwrap()
+}
+
+#[test]
+fn the_default_configuration_becomes_a_plan() {
+    let plan = plan(|_| ());
+    assert_eq!(plan.namespaces.clone, Namespaces::PID);
+    assert_eq!(plan.namespaces.unshare, Namespaces::MOUNT | Namespaces::IPC | Namespaces::UTS);
+    assert!(plan.namespaces.network_by_runtime && plan.namespaces.cgroup);
+    assert_eq!(plan.rootfs.path, Path::new("/bundle/rootfs"));
+    assert_eq!(plan.rootfs.mounts.len(), 7);
+    assert_eq!(plan.rootfs.devices.len(), 6);
+    assert_eq!(plan.cgroup.as_ref().unwrap().path.to_string(), "/web");
+    assert_eq!(plan.hostname.as_deref(), Some("crun"));
+    assert_eq!(plan.keyring.as_deref(), Some(c"web"));
+}
+
+#[test]
+fn with_a_user_namespace_the_process_makes_its_own_network_namespace() {
+    let plan = plan(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    });
+    assert!(!plan.namespaces.network_by_runtime);
+    assert!(plan.namespaces.unshare.contains(Namespaces::NETWORK));
+    assert!(plan.namespaces.clone.contains(Namespaces::USER));
+    assert_eq!(plan.namespaces.id_maps.unwrap().uid, "0 0 4294967295\n");
+}
+
+#[test]
+fn namespaces_are_joined_user_first_and_mount_last() {
+    let plan = plan(|config| {
+        let join = |kind| json!({"type": kind, "path": "/x"});
+        config["linux"]["namespaces"] = json!([join("mount"), join("network"), join("user"), join("uts")]);
+        config["mounts"] = json!([]);
+        config["linux"]["maskedPaths"] = json!([]);
+        config["linux"]["readonlyPaths"] = json!([]);
+    });
+    let order: Vec<_> = plan.namespaces.join.iter().map(|join| join.kind).collect();
+    assert_eq!(order, [Namespaces::USER, Namespaces::UTS, Namespaces::NETWORK, Namespaces::MOUNT]);
+}
+
+#[test]
+fn a_read_only_mount_with_something_below_becomes_read_only_at_the_end() {
+    let plan = plan(|_| ());
+    let sys = mount(&plan, "/sys");
+    assert_eq!(sys.deferred.set, MountAttr::RDONLY);
+    let MountSource::Filesystem { attributes, .. } = &sys.source else { panic!("a filesystem") };
+    assert!(!attributes.contains(MountAttr::RDONLY));
+    let cgroup = mount(&plan, "/sys/fs/cgroup");
+    let MountSource::Filesystem { kind, attributes, .. } = &cgroup.source else { panic!("a filesystem") };
+    assert!(attributes.contains(MountAttr::RDONLY) && cgroup.deferred.is_empty());
+    assert_eq!(kind.as_c_str(), c"cgroup2");
+}
+
+#[test]
+fn on_a_host_with_v1_hierarchies_the_cgroup_mount_shows_them_all() {
+    let hierarchy = |directory: &str, unified, controllers: &[&str]| Hierarchy {
+        directory: directory.to_owned(),
+        unified,
+        controllers: controllers.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    let layout = Layout {
+        hierarchies: vec![
+            hierarchy("unified", true, &[]),
+            hierarchy("cpu,cpuacct", false, &["cpu", "cpuacct"]),
+            hierarchy("memory", false, &["memory"]),
+        ],
+    };
+    let host = Host::with(0, layout);
+    let plan = plan_on(&host, CgroupManager::Cgroupfs, &config(|_| ())).unwrap();
+    let MountSource::CgroupTree(tree) = &mount(&plan, "/sys/fs/cgroup").source else { panic!("a tree") };
+    let links: Vec<_> = tree.links.iter().map(|(link, _)| link.to_str().unwrap()).collect();
+    assert_eq!(links, ["cpu", "cpuacct"]);
+}
+
+#[test]
+fn a_configured_device_takes_the_place_of_the_default_one() {
+    let plan = plan(|config| {
+        config["linux"]["devices"] =
+            json!([{"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o600, "uid": 7}]);
+    });
+    let nulls: Vec<_> =
+        plan.rootfs.devices.iter().filter(|device| device.path.to_string() == "/dev/null").collect();
+    assert_eq!(nulls.len(), 1);
+    assert_eq!((nulls[0].mode, nulls[0].uid), (0o600, 7));
+}
+
+#[test]
+fn nothing_is_made_in_the_hosts_own_dev() {
+    let plan = plan(|config| {
+        config["mounts"] = json!([{"destination": "/dev", "type": "bind", "source": "/dev"}]);
+    });
+    assert!(plan.rootfs.devices.is_empty() && !plan.rootfs.links);
+}
+
+#[test]
+fn a_relative_bind_source_lies_in_the_bundle() {
+    let plan = plan(|config| {
+        config["mounts"] =
+            json!([{"destination": "/data", "type": "none", "source": "data", "options": ["rbind"]}]);
+    });
+    let MountSource::Bind { source, .. } = &mount(&plan, "/data").source else { panic!("a bind") };
+    assert_eq!(source, Path::new("/bundle/data"));
+}
+
+#[test]
+fn without_options_a_mount_gets_those_of_its_destination() {
+    let plan = plan(|config| {
+        config["mounts"] = json!([{"destination": "/dev/shm", "type": "tmpfs", "source": "shm"}]);
+    });
+    let MountSource::Filesystem { attributes, parameters, .. } = &mount(&plan, "/dev/shm").source else {
+        panic!("a filesystem")
+    };
+    assert_eq!(*attributes, MountAttr::NOEXEC | MountAttr::NOSUID | MountAttr::NODEV);
+    let size = Parameter::Value(c"size".to_owned(), c"65536k".to_owned());
+    assert!(parameters.contains(&size));
+}
+
+#[test]
+fn contradictions_are_refused_before_anything_is_touched() {
+    type Edit = fn(&mut Value);
+    let cases: [(Edit, &str); 9] = [
+        (|c| c["linux"] = Value::Null, "invalid config file, no `linux` block specified"),
+        (|c| c["root"] = Value::Null, "invalid config file, no `root` block specified"),
+        (|c| c["process"] = Value::Null, "block `process` not found"),
+        (|c| c["linux"]["namespaces"] = json!([{"type": "mount"}]), "hostname requires the UTS namespace"),
+        (|c| c["linux"]["namespaces"] = json!([{"type": "x"}]), "invalid namespace type: `x`"),
+        (
+            |c| c["linux"]["namespaces"] = json!([{"type": "uts"}, {"type": "uts"}]),
+            "duplicate namespace type: `uts`",
+        ),
+        (|c| c["mounts"][0] = json!({"destination": "/x"}), "invalid mount type for `/x`"),
+        (
+            |c| c["mounts"][0] = json!({"destination": "/a/proc", "type": "proc"}),
+            "invalid target `/a/proc`: it must be mounted at the root",
+        ),
+        (
+            |c| c["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1}}),
+            "linux.timeOffsets: needs a new time namespace",
+        ),
+    ];
+    for (edit, message) in cases {
+        assert_eq!(refusal(edit), message);
+    }
+}
+
+#[test]
+fn without_a_cgroup_nothing_can_be_limited() {
+    let host = Host::with(0, Layout::unified());
+    let disabled = |edit: fn(&mut Value)| plan_on(&host, CgroupManager::Disabled, &config(edit));
+    assert!(disabled(|_| ()).unwrap().cgroup.is_none());
+    let error = disabled(|c| c["linux"]["resources"]["pids"] = json!({"limit": 5})).unwrap_err();
+    assert_eq!(error.to_string(), "cannot set limits without cgroups");
+}
+
+#[test]
+fn an_unprivileged_caller_is_told_what_is_missing() {
+    let host = Host::with(1000, Layout::unified());
+    let error = plan_on(&host, CgroupManager::Cgroupfs, &config(|_| ())).unwrap_err();
+    assert!(error.to_string().contains("run it as root"), "{error}");
+}
