@@ -29,7 +29,8 @@ const USAGE: c_int = 64;
 #[allow(unsafe_code, reason = "the name has to be C's; nothing in the function is unsafe")]
 extern "C" fn main() -> c_int {
     match sys::entry::prepare() {
-        Ok(()) => command_line(),
+        // Everything is written and closed; nothing is left for the C library to tidy up.
+        Ok(()) => sys::clone::exit_now(command_line()),
         Err(_) => FAILURE,
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn protect(namespaces: &NamespacePlan) -> Result<Option<ReadOnlyView>
     if namespaces.creates(Namespaces::PID) && !namespaces.contains(Namespaces::USER) {
         return Ok(Some(view));
     }
-    sys::exe::replace(view.file.as_fd()).context(Code::System, failed)?;
+    sys::exe::replace(&view).context(Code::System, failed)?;
     Ok(None)
 }
 
@@ -75,5 +75,5 @@ pub(crate) fn protect_now() -> Result<()> {
     }
     let failed = || "protect the runtime's executable from the container";
     let view = sys::exe::read_only_view().context(Code::System, failed)?;
-    sys::exe::replace(view.file.as_fd()).context(Code::System, failed)
+    sys::exe::replace(&view).context(Code::System, failed)
 }

@@ -3,6 +3,7 @@
 //! Fourth stage of the pipeline: one `clone3(2)`, whatever is made or joined. Namespaces that only children can enter
 //! (pid; time with offsets) are entered by the runtime for its child and left again at once.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use cgroups::Cgroup;
@@ -36,12 +37,13 @@ pub(crate) fn spawn(
     let plan = prepared.plan;
     let (runtime_end, init_end) = channel::pair().context(Code::System, || "create the socket pair")?;
     let borrowed = ForChildren::enter(&plan.namespaces, &prepared.joins)?;
+    let deferred = Cell::new(Vec::with_capacity(plan.rootfs.mounts.len()));
     let init = |channel, placement| Init {
         prepared,
         channel,
         placement,
         exec_fifo,
-        deferred: Vec::with_capacity(plan.rootfs.mounts.len()),
+        deferred: deferred.take(),
         awaits_network: plan.namespaces.network_by_runtime,
     };
     let relay = prepared.joins.iter().find(|(kind, _)| *kind == Namespaces::USER);
@@ -104,12 +106,22 @@ impl Spawned {
         self.place(plan, cgroup)
     }
 
+    /// Makes the network namespace and hands it over at once; its loopback device, for which the kernel has one lock for
+    /// all namespaces, comes up while the process is at its mounts.
     fn give_network(&self, plan: &Plan) -> Result<()> {
-        if plan.namespaces.network_by_runtime {
-            let namespace = new_network_namespace()?;
-            self.channel.hand_over(ToInit::Network, namespace.as_fd());
+        if !plan.namespaces.network_by_runtime {
+            return Ok(());
         }
-        Ok(())
+        let own = open_network_namespace()?;
+        sys::namespace::unshare(Namespaces::NETWORK)
+            .context(Code::Namespace, || "create the network namespace")?;
+        let made = open_network_namespace().and_then(|namespace| {
+            self.channel.hand_over(ToInit::Network, namespace.as_fd());
+            sys::net::bring_loopback_up().context(Code::Namespace, || "bring the loopback interface up")
+        });
+        sys::namespace::join(own.as_fd(), Namespaces::NETWORK)
+            .context(Code::Namespace, || "return to the runtime's own network namespace")?;
+        made
     }
 
     /// Maps the process' ids and moves it into its cgroup, and lets it go on if it waits for that.
@@ -136,21 +148,10 @@ impl Spawned {
     }
 }
 
-/// Makes a network namespace with its loopback device up, and comes back from it.
-fn new_network_namespace() -> Result<OwnedFd> {
-    let open = || {
-        openat(CWD, c"/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .context(Code::Namespace, || "open `/proc/thread-self/ns/net`")
-    };
-    let own = open()?;
-    sys::namespace::unshare(Namespaces::NETWORK)
-        .context(Code::Namespace, || "create the network namespace")?;
-    let made = sys::net::bring_loopback_up()
-        .context(Code::Namespace, || "bring the loopback interface up")
-        .and_then(|()| open());
-    sys::namespace::join(own.as_fd(), Namespaces::NETWORK)
-        .context(Code::Namespace, || "return to the runtime's own network namespace")?;
-    made
+/// The network namespace the calling thread is in.
+fn open_network_namespace() -> Result<OwnedFd> {
+    openat(CWD, c"/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .context(Code::Namespace, || "open `/proc/thread-self/ns/net`")
 }
 
 /// Raising a limit takes a privilege outside the user namespace, so the parent sets them there.

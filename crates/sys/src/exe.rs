@@ -26,6 +26,8 @@ pub struct ReadOnlyView {
     /// The mount. Closing its last descriptor dissolves it, for which the kernel waits until no processor can be
     /// looking at it any more; better done when nobody waits for this process. The file does not need it.
     pub mount: OwnedFd,
+    /// Where the program lies in memory; found here because finding it takes a lock of the C library's.
+    image: Image,
 }
 
 /// Makes a read-only view of the running executable.
@@ -39,7 +41,8 @@ pub fn read_only_view() -> Result<ReadOnlyView> {
     set_attributes(mount.as_fd(), change, Reach::Mount)?;
     let path = format!("/proc/self/fd/{}", mount.as_raw_fd());
     let file = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    Ok(ReadOnlyView { file, mount })
+    let image = Image::of_this_process().ok_or(Errno::NOEXEC)?;
+    Ok(ReadOnlyView { file, mount, image })
 }
 
 /// Whether this kernel lets a process change its executable ([`replace`]): it was built with
@@ -49,26 +52,25 @@ pub fn can_replace() -> bool {
     rustix::process::virtual_memory_map_config_struct_size().is_ok()
 }
 
-/// Makes `view`, which must be the running executable opened another way, this process' executable.
+/// Makes what `view` shows this process' executable.
 ///
 /// # Errors
-/// `EBUSY` when the process has several threads; `ENOEXEC` when the program headers cannot be found; those of
-/// `mmap(2)`, `mremap(2)` and `prctl(2)` (`PR_SET_MM_MAP`). After a failure the process is as sound as before.
-pub fn replace(view: BorrowedFd<'_>) -> Result<()> {
+/// `EBUSY` when the process has several threads; those of `mmap(2)`, `mremap(2)` and `prctl(2)` (`PR_SET_MM_MAP`). After a failure the process is as sound as before.
+pub fn replace(view: &ReadOnlyView) -> Result<()> {
     // A second thread could write to the data segment between its copy and the exchange.
     if rustix::fs::stat(c"/proc/self/task")?.st_nlink != 3 {
         return Err(Errno::BUSY);
     }
-    let image = Image::of_this_process().ok_or(Errno::NOEXEC)?;
+    let image = view.image;
     for segment in image.segments() {
         if segment.flags & libc::PF_W == 0 {
-            map_again(&segment, view)?;
+            map_again(&segment, view.file.as_fd())?;
         } else {
             make_anonymous(&segment)?;
         }
     }
     image.protect_relocated()?;
-    set_executable(&image, view)
+    set_executable(&image, view.file.as_fd())
 }
 
 /// The main program's load address and program headers.
@@ -76,6 +78,12 @@ pub fn replace(view: BorrowedFd<'_>) -> Result<()> {
 struct Image {
     bias: usize,
     headers: &'static [libc::Elf64_Phdr],
+}
+
+impl std::fmt::Debug for Image {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Image").field("bias", &self.bias).finish_non_exhaustive()
+    }
 }
 
 /// One file-backed piece of the program in memory, on page boundaries.

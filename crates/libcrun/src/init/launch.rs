@@ -1,7 +1,7 @@
 //! The end of init: finding the program, waiting for the start, and the exec. Shared by containers and `exec`.
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, statat};
 use rustix::io::{Errno, read};
@@ -14,7 +14,7 @@ use crate::prepare::PreparedProcess;
 /// Makes the runtime's executable unwritable for the container, where [`crate::self_protection`] found that needed.
 pub(crate) fn protect_executable(process: &PreparedProcess<'_>) -> Result<(), Failure> {
     match &process.executable_view {
-        Some(view) => sys::exe::replace(view.file.as_fd()).at(Step::SelfProtection),
+        Some(view) => sys::exe::replace(view).at(Step::SelfProtection),
         None => Ok(()),
     }
 }
