@@ -12,6 +12,7 @@ mod error;
 mod files;
 pub mod layout;
 pub mod path;
+mod presence;
 mod remove;
 pub mod resources;
 
@@ -19,4 +20,5 @@ pub use cgroup::Cgroup;
 pub use error::{Error, Result};
 pub use layout::Layout;
 pub use path::CgroupPath;
+pub use presence::Presence;
 pub use resources::Resources;

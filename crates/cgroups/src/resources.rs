@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::devices::DeviceRule;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
+use crate::presence::Presence;
 
 mod legacy;
 mod unified;
@@ -31,49 +32,10 @@ pub struct Resources {
     pub unified: BTreeMap<String, String>,
     // Sections this version cannot apply yet, kept to be refused by name.
     #[serde(rename = "blockIO")]
-    block_io: Option<Section>,
-    hugepage_limits: Option<Section>,
-    network: Option<Section>,
-    rdma: Option<Section>,
-}
-
-/// Whether a section says anything at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Section {
-    empty: bool,
-}
-
-impl<'de> Deserialize<'de> for Section {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Section;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object or an array")
-            }
-            fn visit_map<A: serde::de::MapAccess<'de>>(
-                self,
-                mut map: A,
-            ) -> std::result::Result<Section, A::Error> {
-                let mut empty = true;
-                while map.next_entry::<serde::de::IgnoredAny, serde::de::IgnoredAny>()?.is_some() {
-                    empty = false;
-                }
-                Ok(Section { empty })
-            }
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(
-                self,
-                mut seq: A,
-            ) -> std::result::Result<Section, A::Error> {
-                let mut empty = true;
-                while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {
-                    empty = false;
-                }
-                Ok(Section { empty })
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
+    block_io: Presence,
+    hugepage_limits: Presence,
+    network: Presence,
+    rdma: Presence,
 }
 
 /// `linux.resources.memory`; sizes in bytes, −1 for no limit.
@@ -181,7 +143,7 @@ impl Resources {
             || cpu.as_ref().is_some_and(|cpu| *cpu != Cpu::default())
             || pids.is_some_and(|pids| pids.limit != 0)
             || !unified.is_empty()
-            || sections.into_iter().flatten().any(|section| !section.empty)
+            || sections.into_iter().any(|section| section.is_present())
     }
 
     fn refuse_unsupported(&self) -> Result<()> {
@@ -191,7 +153,7 @@ impl Resources {
             ("network", self.network),
             ("rdma", self.rdma),
         ] {
-            if section.is_some_and(|section| !section.empty) {
+            if section.is_present() {
                 return Err(Error::plain(format!(
                     "linux.resources.{name}: limits of this kind are not supported yet"
                 )));

@@ -5,7 +5,6 @@
 
 mod linux;
 mod load;
-mod presence;
 mod process;
 mod template;
 mod text;
@@ -13,12 +12,12 @@ mod unsupported;
 
 use std::collections::BTreeMap;
 
+pub(crate) use cgroups::Presence;
 use serde::Deserialize;
 
 pub use linux::{Device, IdMapping, Linux, Namespace, TimeOffset};
 pub(crate) use load::parse_annotations;
 pub use load::{parse, parse_process};
-pub(crate) use presence::Presence;
 pub use process::{Capabilities, Process, Rlimit, User};
 pub use template::template;
 pub use text::Text;

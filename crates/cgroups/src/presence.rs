@@ -1,19 +1,23 @@
-//! Whether a section of the configuration says anything, for sections that are only recognised.
+//! Whether a section of the configuration says anything, for sections that are recognised only to be refused.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Absent (or null, or empty) or present. The content is skipped without being kept.
+/// Absent (or null, empty, or zero) or present. The content is skipped without being kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Presence {
+pub enum Presence {
+    /// Nothing is asked for.
     #[default]
     Absent,
+    /// Something is.
     Present,
 }
 
 impl Presence {
-    pub(crate) fn is_present(self) -> bool {
+    /// Whether something is asked for.
+    #[must_use]
+    pub fn is_present(self) -> bool {
         self == Self::Present
     }
 }
@@ -32,8 +36,8 @@ impl<'de> Deserialize<'de> for Presence {
             fn visit_bool<E>(self, value: bool) -> Result<Presence, E> {
                 Ok(if value { Presence::Present } else { Presence::Absent })
             }
-            fn visit_u64<E>(self, _: u64) -> Result<Presence, E> {
-                Ok(Presence::Present)
+            fn visit_u64<E>(self, value: u64) -> Result<Presence, E> {
+                Ok(if value == 0 { Presence::Absent } else { Presence::Present })
             }
             fn visit_i64<E>(self, _: i64) -> Result<Presence, E> {
                 Ok(Presence::Present)
@@ -72,14 +76,14 @@ mod tests {
 
     #[test]
     fn empty_sections_count_as_absent() {
-        for text in ["null", "{}", "[]", r#"{"prestart":[],"poststop":null}"#, "\"\""] {
+        for text in ["null", "{}", "[]", "0", r#"{"prestart":[],"poststop":null}"#, "\"\""] {
             assert_eq!(serde_json::from_str::<Presence>(text).unwrap(), Presence::Absent, "{text}");
         }
     }
 
     #[test]
     fn anything_else_is_present() {
-        for text in ["{\"a\":1}", "[{}]", "\"x\"", "0", r#"{"prestart":[{"path":"/x"}]}"#] {
+        for text in ["{\"a\":1}", "[{}]", "\"x\"", "1", r#"{"prestart":[{"path":"/x"}]}"#] {
             assert_eq!(serde_json::from_str::<Presence>(text).unwrap(), Presence::Present, "{text}");
         }
     }
