@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::results::{Results, Series, Summary};
-use crate::runtime::{FLOOR, PEER};
+use crate::runtime::{FLOOR, NATIVE, PEER};
 
 /// One block for each scenario: a line for each runtime with its numbers and how they compare.
 pub(crate) fn render(results: &Results) -> String {
@@ -32,7 +32,9 @@ fn line(results: &Results, series: &Series) -> String {
         return format!("  failed: {}", series.failure.as_deref().unwrap_or("not measured"));
     };
     let scale = if series.unit == "KiB" { 1024.0 } else { 1000.0 };
-    let against = |other: &str| match results.summary(&series.scenario, other) {
+    // What was measured at another time is not compared: the machine may have been another one then.
+    let together = series.runtime != NATIVE;
+    let against = |other: &str| match results.summary(&series.scenario, other).filter(|_| together) {
         Some(other) if series.runtime != FLOOR || other != summary => ratios(summary, other),
         _ => String::new(),
     };

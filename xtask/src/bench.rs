@@ -32,13 +32,18 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<()> {
     let wanted = parse(arguments)?;
     ensure!(kit::rootfs::is_root(), "the benchmark must be run as root: it makes cgroups and namespaces");
     tools::install_packages();
+    let load = fs::read_to_string("/proc/loadavg")?;
     let place = Place::new()?;
     place.fill(&wanted)?;
     let mut results = vec![measure_in_view(&place, &wanted)?];
     if !Path::new("/sys/fs/cgroup/cgroup.procs").exists() {
         results.push(measure_natively(&place, &wanted)?);
     }
-    report(&place, &results, wanted.partial)
+    report(&place, &results, wanted.partial)?;
+    if load.split('.').next() != Some("0") {
+        println!("WARNING: the machine was busy before the start (load {}): measure again.", load.trim());
+    }
+    Ok(())
 }
 
 fn parse(arguments: Vec<OsString>) -> Result<Wanted> {

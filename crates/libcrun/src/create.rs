@@ -12,7 +12,7 @@ use sys::signal::{SignalSet, set_mask};
 
 use crate::channel::{FromInit, ToInit};
 use crate::error::{Code, Context, Result};
-use crate::foreground;
+use crate::foreground::{self, Reaping};
 use crate::host::Host;
 use crate::id::ContainerId;
 use crate::plan::{CgroupManager, CgroupPlan, Plan, Request};
@@ -79,6 +79,7 @@ struct Starting {
     directory: StateDirectory,
     cgroup: Option<Cgroup>,
     spawned: Option<Spawned>,
+    reaping: Reaping,
     kept: bool,
 }
 
@@ -134,7 +135,7 @@ fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode
     started.keep();
     let RunMode::Foreground { keep } = mode else { return Ok(0) };
     let status = match &started.spawned {
-        Some(spawned) => foreground::wait(&spawned.child)?,
+        Some(spawned) => foreground::wait(&spawned.child, started.reaping)?,
         None => 0,
     };
     if keep {
@@ -180,7 +181,8 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     let plan = Plan::new(&spec, &request, &Host::new())?;
 
     let directory = root.create(id)?;
-    let mut starting = Starting { directory, cgroup: None, spawned: None, kept: false };
+    let mut starting =
+        Starting { directory, cgroup: None, spawned: None, reaping: Reaping::Child, kept: false };
     starting.directory.write_config(&config)?;
     if let Some(cgroup) = &plan.cgroup {
         starting.cgroup = Some(create_cgroup(cgroup)?);
@@ -191,7 +193,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     let prepared = Prepared::new(&plan, cgroup, || root.empty_directory(), executable_view)?;
     let fifo = if kind == Kind::Create { Some(starting.directory.create_fifo()?) } else { None };
     if kind == (Kind::Run { detached: false }) {
-        foreground::adopt_orphans(&plan.namespaces)?;
+        starting.reaping = foreground::adopt_orphans(&plan.namespaces)?;
     }
     let spawned = spawn::spawn(&prepared, cgroup, fifo.as_ref().map(AsFd::as_fd))?;
     let pid = spawned.child.pid;

@@ -186,7 +186,7 @@ fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &Exe
         let _ = foreground::reap(&child);
         return Err(error);
     }
-    if options.detach { Ok(0) } else { foreground::wait(&child) }
+    if options.detach { Ok(0) } else { foreground::wait(&child, foreground::Reaping::Child) }
 }
 
 /// The namespaces that the container does not share with the runtime.

@@ -14,20 +14,34 @@ const SIGCHLD: i32 = 17;
 
 /// Without a pid namespace of its own, what the container leaves behind would go to the host's init; as a subreaper
 /// the runtime gets it, to end it with the container.
-pub(crate) fn adopt_orphans(namespaces: &NamespacePlan) -> Result<()> {
+pub(crate) fn adopt_orphans(namespaces: &NamespacePlan) -> Result<Reaping> {
     if namespaces.contains(Namespaces::PID) {
-        return Ok(());
+        return Ok(Reaping::Child);
     }
-    set_child_subreaper(Some(getpid())).context(Code::System, || "become a subreaper")
+    set_child_subreaper(Some(getpid())).context(Code::System, || "become a subreaper")?;
+    Ok(Reaping::Everything)
+}
+
+/// Whose ends a foreground wait sees to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reaping {
+    /// Only that of the process waited for; the caller may have other children.
+    Child,
+    /// Also those of what the container has left to this process ([`adopt_orphans`]).
+    Everything,
 }
 
 /// Waits for the end of `child`, forwarding to it every signal that arrives. All signals are blocked in the caller.
 /// Returns the exit status, or 128 plus the number of the signal that ended it.
-pub(crate) fn wait(child: &Child) -> Result<i32> {
+pub(crate) fn wait(child: &Child, reaping: Reaping) -> Result<i32> {
     let signals = SignalFd::new(SignalSet::ALL).context(Code::System, || "open a signal descriptor")?;
     loop {
         // Looked at before each signal: one SIGCHLD may stand for several ended children.
-        if let Some(status) = ended(child)? {
+        let ended = match reaping {
+            Reaping::Child => child_ended(child),
+            Reaping::Everything => any_ended(child),
+        };
+        if let Some(status) = ended.context(Code::System, || "wait for the container's process")? {
             return Ok(status);
         }
         let signal = signals.wait().context(Code::System, || "wait for a signal")?;
@@ -38,27 +52,25 @@ pub(crate) fn wait(child: &Child) -> Result<i32> {
     }
 }
 
-/// The child's status if it has ended; also reaps what it left behind to this process.
-fn ended(child: &Child) -> Result<Option<i32>> {
-    loop {
-        match wait_any() {
-            Ok(Some((pid, status))) if pid == child.pid => return Ok(Some(status)),
-            Ok(Some(_)) | Err(Errno::INTR) => {}
-            Ok(None) => return Ok(None),
-            Err(errno) => return Err(Error::os(Code::System, "wait for the container's process", errno)),
-        }
-    }
+/// The child's status if it has ended.
+fn child_ended(child: &Child) -> core::result::Result<Option<i32>, Errno> {
+    let status = waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?;
+    Ok(status.and_then(|status| match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Some(code),
+        (None, Some(signal)) => Some(128 + signal),
+        (None, None) => None,
+    }))
 }
 
-/// Reaps one child that has ended.
-fn wait_any() -> core::result::Result<Option<(rustix::process::Pid, i32)>, Errno> {
-    let Some((pid, status)) = rustix::process::wait(WaitOptions::NOHANG)? else { return Ok(None) };
-    let code = match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => code,
-        (None, Some(signal)) => 128 + signal,
-        (None, None) => return Ok(None),
-    };
-    Ok(Some((pid, code)))
+/// The same; also reaps every other child that has ended.
+fn any_ended(child: &Child) -> core::result::Result<Option<i32>, Errno> {
+    while let Some((pid, status)) = rustix::process::wait(WaitOptions::NOHANG)? {
+        let code = status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
+        if pid == child.pid && code.is_some() {
+            return Ok(code);
+        }
+    }
+    Ok(None)
 }
 
 /// Waits for the end of a child that has been killed.
