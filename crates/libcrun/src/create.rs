@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, renameat, unlin
 use rustix::process::{Pid, Signal};
 use sys::signal::{SignalSet, set_mask};
 
-use crate::channel::{FromInit, ToInit};
+use crate::channel::ToInit;
 use crate::error::{Code, Context, Result};
 use crate::foreground::{self, Reaping};
 use crate::host::Host;
@@ -19,7 +19,7 @@ use crate::plan::{CgroupManager, CgroupPlan, Plan, Request};
 use crate::prepare::Prepared;
 use crate::report;
 use crate::self_protection;
-use crate::spawn::{self, Spawned};
+use crate::spawn::{self, Spawned, Until};
 use crate::spec;
 use crate::state::{StateDirectory, StateRoot, Status, start_time};
 
@@ -258,17 +258,8 @@ fn attend_outside(
 }
 
 fn hear_until_started(plan: &Plan, spawned: &Spawned, kind: Kind) -> Result<()> {
-    let mut ready = false;
-    loop {
-        match spawned.channel.hear().context(Code::System, || "hear from the container's process")? {
-            Some(FromInit::Failed(failure)) => return Err(report::container_failure(plan, failure)),
-            Some(FromInit::Ready) if kind == Kind::Create => return Ok(()),
-            Some(FromInit::Ready | FromInit::Born(_)) => ready = true,
-            // The exec closes the channel.
-            None if ready => return Ok(()),
-            None => return Err(foreground::died_early(&spawned.child)),
-        }
-    }
+    let until = if kind == Kind::Create { Until::Ready } else { Until::Executed };
+    spawn::hear(&spawned.channel, &spawned.child, until, |failure| report::container_failure(plan, failure))
 }
 
 fn status(plan: &Plan, pid: Pid, bundle: &Path, kind: Kind) -> Result<Status> {

@@ -25,7 +25,7 @@ use crate::plan::{ProcessPlan, namespace_type, process_plan};
 use crate::prepare::PreparedProcess;
 use crate::report;
 use crate::self_protection;
-use crate::spawn::{clone_into, write_proc};
+use crate::spawn::{self, Until, clone_into, write_proc};
 use crate::spec::{self, Spec, Text, User};
 use crate::state::StateRoot;
 
@@ -276,13 +276,5 @@ fn attend(
         channel.tell(ToInit::Placed);
     }
     channel.tell(ToInit::Go);
-    let mut ready = false;
-    loop {
-        match channel.hear().context(Code::System, || "hear from the process")? {
-            Some(FromInit::Failed(failure)) => return Err(report::process_failure(plan, failure)),
-            Some(FromInit::Ready | FromInit::Born(_)) => ready = true,
-            None if ready => return Ok(()),
-            None => return Err(foreground::died_early(child)),
-        }
-    }
+    spawn::hear(channel, child, Until::Executed, |failure| report::process_failure(plan, failure))
 }

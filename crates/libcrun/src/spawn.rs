@@ -12,8 +12,9 @@ use rustix::io::{Errno, write};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use sys::clone::{Child, Namespaces};
 
-use crate::channel::{self, InitEnd, RuntimeEnd, ToInit};
+use crate::channel::{self, Failure, FromInit, InitEnd, RuntimeEnd, ToInit};
 use crate::error::{Code, Context, Error, Result};
+use crate::foreground;
 use crate::init::{Init, Placement};
 use crate::plan::{NamespacePlan, Plan, ProcessPlan};
 use crate::prepare::Prepared;
@@ -26,6 +27,35 @@ pub(crate) struct Spawned {
     pub(crate) channel: RuntimeEnd,
     placement: Placement,
     in_unified_cgroup: bool,
+}
+
+/// How far a new process has to come before its parent goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// It is set up.
+    Ready,
+    /// It has become the program.
+    Executed,
+}
+
+/// Listens to a new process until it has come that far; `describe` makes an error of a failure it reports.
+pub(crate) fn hear(
+    channel: &RuntimeEnd,
+    child: &Child,
+    until: Until,
+    describe: impl Fn(Failure) -> Error,
+) -> Result<()> {
+    let mut ready = false;
+    loop {
+        match channel.hear().context(Code::System, || "hear from the container's process")? {
+            Some(FromInit::Failed(failure)) => return Err(describe(failure)),
+            Some(FromInit::Ready) if until == Until::Ready => return Ok(()),
+            Some(FromInit::Ready | FromInit::Born(_)) => ready = true,
+            // The exec closes the channel.
+            None if ready => return Ok(()),
+            None => return Err(foreground::died_early(child)),
+        }
+    }
 }
 
 /// Clones the container's process.
