@@ -125,3 +125,50 @@ fn nothing_of_the_hosts_mounts_is_left_inside() {
         |p: &&&str| !known.contains(*p) && !["/proc/", "/dev/", "/sys/"].iter().any(|k| p.starts_with(k));
     assert_eq!(points.iter().find(stray), None, "{text}");
 }
+
+/// A program of the host, and the paths by which a descriptor of a host directory would lead to it (CVE-2024-21626).
+fn ways_out() -> (tempfile::TempDir, Vec<String>) {
+    let outside = tempfile::tempdir().unwrap();
+    let program = outside.path().join("busybox");
+    fs::copy(kit::rootfs::busybox_rootfs().unwrap().join("bin/busybox"), &program).unwrap();
+    let way = |fd| {
+        format!("/proc/self/fd/{fd}/{}{}", "../".repeat(12), program.strip_prefix("/").unwrap().display())
+    };
+    let ways = (3..48).map(way).collect();
+    (outside, ways)
+}
+
+#[test]
+fn no_program_of_the_host_can_be_named_through_a_descriptor() {
+    let crun = runtime!();
+    let (_outside, ways) = ways_out();
+    for way in ways {
+        let output = crun.run(&Bundle::new().args([way.as_str(), "true"]));
+        assert_ne!(output.code, 0, "{way} led out: {output}");
+    }
+}
+
+#[test]
+fn no_interpreter_of_the_host_can_be_named_through_a_descriptor() {
+    use std::os::unix::fs::PermissionsExt;
+    let crun = runtime!();
+    let (_outside, ways) = ways_out();
+    for way in ways {
+        let bundle = Bundle::new().args(["/entry"]);
+        fs::write(bundle.rootfs().join("entry"), format!("#!{way} true\n")).unwrap();
+        fs::set_permissions(bundle.rootfs().join("entry"), fs::Permissions::from_mode(0o755)).unwrap();
+        let output = crun.run(&bundle);
+        assert_ne!(output.code, 0, "{way} led out: {output}");
+    }
+}
+
+#[test]
+fn exec_cannot_name_a_program_of_the_host_through_a_descriptor() {
+    let crun = runtime!();
+    let container = crun.start(&Bundle::new().args(["sleep", "99"]));
+    let (_outside, ways) = ways_out();
+    for way in ways {
+        let output = container.cmd(["exec", "ID", way.as_str(), "true"]);
+        assert_ne!(output.code, 0, "{way} led out: {output}");
+    }
+}

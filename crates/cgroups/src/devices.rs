@@ -143,13 +143,18 @@ impl Rule {
             && self.access == EVERY_ACCESS
     }
 
-    /// The line for `devices.allow` or `devices.deny` (cgroup-v1/devices.rst).
-    fn legacy_line(&self) -> String {
-        let kind = match self.kind {
-            DeviceKind::All => return "a".to_owned(),
-            DeviceKind::Block => 'b',
-            DeviceKind::Char => 'c',
-        };
+    /// The lines for `devices.allow` or `devices.deny` (cgroup-v1/devices.rst). There `a` stands for every device and
+    /// every access, whatever follows it, so a narrower rule for both kinds takes two lines.
+    fn legacy_lines(&self) -> Vec<String> {
+        match self.kind {
+            DeviceKind::All if self.is_final() => vec!["a".to_owned()],
+            DeviceKind::All => vec![self.legacy_line('b'), self.legacy_line('c')],
+            DeviceKind::Block => vec![self.legacy_line('b')],
+            DeviceKind::Char => vec![self.legacy_line('c')],
+        }
+    }
+
+    fn legacy_line(&self, kind: char) -> String {
         let number = |value: Option<u32>| value.map_or_else(|| "*".to_owned(), |value| value.to_string());
         let letters = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
         let access: String =
@@ -162,7 +167,7 @@ impl Rule {
 #[must_use]
 pub fn legacy_writes(rules: &[Rule]) -> Vec<(&'static str, String)> {
     let file = |rule: &Rule| if rule.allow { "devices.allow" } else { "devices.deny" };
-    rules.iter().map(|rule| (file(rule), rule.legacy_line())).collect()
+    rules.iter().flat_map(|rule| rule.legacy_lines().into_iter().map(|line| (file(rule), line))).collect()
 }
 
 /// The rule book in plain words: whether all of `access` to a device is allowed.
@@ -219,7 +224,7 @@ fn by_kind(rules: &[Rule]) -> Vec<Instruction> {
             Some(DeviceKind::Char) => Some(TYPE_CHAR),
             _ => None,
         };
-        only_if(R_KIND, kind, by_major(group))
+        only_if(R_KIND, kind, by_major(reachable(group, |rule| rule.major.is_none() && rule.minor.is_none())))
     });
     groups.flatten().collect()
 }
@@ -227,11 +232,18 @@ fn by_kind(rules: &[Rule]) -> Vec<Instruction> {
 fn by_major(rules: &[Rule]) -> Vec<Instruction> {
     let groups = rules.chunk_by(|a, b| a.major == b.major).map(|group| {
         let major = group.first().and_then(|rule| rule.major);
-        let minors =
-            group.iter().flat_map(|rule| only_if(R_MINOR, rule.minor.map(u32::cast_signed), action(rule)));
+        let minors = reachable(group, |rule| rule.minor.is_none())
+            .iter()
+            .flat_map(|rule| only_if(R_MINOR, rule.minor.map(u32::cast_signed), action(rule)));
         only_if(R_MAJOR, major.map(u32::cast_signed), minors.collect())
     });
     groups.flatten().collect()
+}
+
+/// The rules up to the first that decides whatever gets to it; the verifier refuses code that cannot be reached.
+fn reachable(rules: &[Rule], matches_all: impl Fn(&Rule) -> bool) -> &[Rule] {
+    let last = rules.iter().position(|rule| rule.access == EVERY_ACCESS && matches_all(rule));
+    &rules[..last.map_or(rules.len(), |index| index + 1)]
 }
 
 /// `code`, skipped unless the register has the value, if one is asked for.

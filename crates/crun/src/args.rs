@@ -156,6 +156,7 @@ fn read_option(
     matches: &mut Matches,
 ) -> Result<(), Mistake> {
     let option = find(&given, options)?;
+    let is_long = matches!(given, Given::Long(_));
     let value = match option.value {
         None => String::new(),
         Some(_) => {
@@ -165,7 +166,7 @@ fn read_option(
             text(value)?
         }
     };
-    if option.value.is_none() && parser.optional_value().is_some() {
+    if is_long && option.value.is_none() && parser.optional_value().is_some() {
         return Err(Mistake::Usage(format!("option '--{}' doesn't allow an argument", option.long)));
     }
     matches.0.push((option.long, value));

@@ -210,6 +210,12 @@ impl RuntimeEnd {
 #[derive(Debug)]
 pub(crate) struct InitEnd(OwnedFd);
 
+impl AsFd for InitEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl InitEnd {
     /// Says something to the runtime.
     pub(crate) fn tell(&self, message: FromInit) -> Result<(), Errno> {

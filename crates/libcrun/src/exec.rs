@@ -3,6 +3,7 @@
 //! The same pipeline as for a container, with namespaces that are joined and nothing to be mounted: the process plan,
 //! one clone into the container's cgroup, and the same last steps of init.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use sys::signal::{SignalSet, set_mask};
 use crate::channel::{self, At, Failure, FromInit, InitEnd, RuntimeEnd, Step, ToInit};
 use crate::container::{Container, Phase};
 use crate::create::write_pid_file;
-use crate::error::{Code, Context, Result, words};
+use crate::error::{Code, Context, Error, Result, words};
 use crate::foreground;
 use crate::home;
 use crate::id::ContainerId;
@@ -77,6 +78,8 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result
 /// The process: an object of its own, or the container's with changes.
 fn plan(spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
     let own = spec.process.as_ref();
+    // A process beside a confined one must not be less confined.
+    spec::refuse_unsupported_confinement(spec)?;
     let Some(path) = &options.process else {
         let mut process = container_process(own);
         apply_options(&mut process, own, options);
@@ -171,13 +174,17 @@ fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &Exe
     let namespaces = namespaces(spec);
     let joining = Joining {
         pidfd,
-        root: (!namespaces.contains(Namespaces::MOUNT)).then_some(root),
+        root: (!has_new_mount_namespace(spec)).then_some(root),
         namespaces,
         process: PreparedProcess { plan, env, executable_view: None },
     };
     let cgroup = container.cgroup()?;
     let (runtime, init) = channel::pair().context(Code::System, || "create the socket pair")?;
-    let (child, placement, in_unified) = clone_process(&joining, cgroup.as_ref(), &init)?;
+    let runtime = Cell::new(Some(runtime));
+    let (child, placement, in_unified) =
+        clone_process(&joining, cgroup.as_ref(), &init, || drop(runtime.take()))?;
+    let closed = || Error::new(Code::System, "the channel to the process is closed");
+    let runtime = runtime.take().ok_or_else(closed)?;
     drop::<InitEnd>(init);
     let started = attend(&runtime, &child, plan, cgroup.as_ref(), in_unified, placement)
         .and_then(|()| options.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, child.pid)));
@@ -195,10 +202,18 @@ fn namespaces(spec: &Spec<'_>) -> Namespaces {
     entries.iter().filter_map(|entry| namespace_type(&entry.kind)).collect()
 }
 
+/// A container with a new mount namespace has made its root that namespace's; any other was put into a root directory.
+fn has_new_mount_namespace(spec: &Spec<'_>) -> bool {
+    let entries = spec.linux.as_ref().and_then(|linux| linux.namespaces.as_deref()).unwrap_or_default();
+    let is_new = |path: Option<&str>| path.is_none_or(str::is_empty);
+    entries.iter().any(|entry| &*entry.kind == "mount" && is_new(entry.path.as_deref()))
+}
+
 fn clone_process(
     joining: &Joining<'_>,
     cgroup: Option<&Cgroup>,
     init: &InitEnd,
+    close_other_end: impl Fn(),
 ) -> Result<(Child, Placement, bool)> {
     let name = || "join the pid namespace of the container";
     let own = joining.namespaces.contains(Namespaces::PID).then(|| {
@@ -214,6 +229,7 @@ fn clone_process(
         _ => Placement::Done,
     };
     let cloned = clone_into(Namespaces::empty(), cgroup, preferred, |placement| {
+        close_other_end();
         let Err(failure) = live(joining, init, placement);
         launch::report_failure(init, failure)
     });
@@ -229,6 +245,7 @@ fn live(
     channel: &InitEnd,
     placement: Placement,
 ) -> core::result::Result<Infallible, Failure> {
+    let _ = rustix::process::setsid();
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
     if placement != Placement::Done {
         channel.expect(ToInit::Placed).at(Step::Runtime)?;
@@ -247,6 +264,7 @@ fn live(
         change_root(root.as_fd()).at(Step::JoinNamespace)?;
     }
     credentials::assume(process.plan, !in_user_namespace)?;
+    launch::close_descriptors(process.plan, [Some(channel.as_fd()), None])?;
     let program = launch::find_executable(process.plan)?;
     channel.tell(FromInit::Ready).at(Step::Runtime)?;
     channel.expect(ToInit::Go).at(Step::Runtime)?;

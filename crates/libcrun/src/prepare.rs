@@ -192,8 +192,16 @@ fn clone_devices(plan: &Plan) -> Result<Vec<OwnedFd>> {
         .iter()
         .map(|device| {
             let path = device.path.to_string();
-            clone_tree(Path::new(&path), Reach::Mount)
-                .context(Code::Rootfs, || format!("open the host's device `{path}`"))
+            let name = || format!("open the host's device `{path}`");
+            let tree = clone_tree(Path::new(&path), Reach::Mount).context(Code::Rootfs, name)?;
+            // A peer of the host's mount would take what is mounted over it inside back to the host.
+            let change = MountChange {
+                set: MountAttr::NOSUID | MountAttr::NOEXEC,
+                propagation: Some(Propagation::Private),
+                ..MountChange::default()
+            };
+            set_attributes(tree.as_fd(), change, Reach::Mount).context(Code::Rootfs, name)?;
+            Ok(tree)
         })
         .collect()
 }

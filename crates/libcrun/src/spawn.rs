@@ -67,6 +67,7 @@ pub(crate) fn spawn(
     let plan = prepared.plan;
     let (runtime_end, init_end) = channel::pair().context(Code::System, || "create the socket pair")?;
     let borrowed = ForChildren::enter(&plan.namespaces, &prepared.joins)?;
+    let runtime_end = Cell::new(Some(runtime_end));
     let deferred = Cell::new(Vec::with_capacity(plan.rootfs.mounts.len()));
     let init = |channel, placement| Init {
         prepared,
@@ -80,6 +81,8 @@ pub(crate) fn spawn(
     let relay = relay.filter(|_| relay::is_needed(&plan.namespaces));
     let new = if relay.is_some() { Namespaces::empty() } else { plan.namespaces.clone };
     let cloned = clone_into(new, cgroup, preferred_placement(plan, cgroup), |placement| {
+        // With a copy of the other end open, the end of the runtime would go unnoticed.
+        drop(runtime_end.take());
         let live = || init(&init_end, placement).run();
         match relay {
             None => live(),
@@ -89,6 +92,8 @@ pub(crate) fn spawn(
     borrowed.leave()?;
     drop::<InitEnd>(init_end);
     let (mut child, placement, in_unified_cgroup) = cloned?;
+    let closed = || Error::new(Code::System, "the channel to the container's process is closed");
+    let runtime_end = runtime_end.take().ok_or_else(closed)?;
     if relay.is_some() {
         child = relay::take_over(plan, &runtime_end, &child)?;
     }

@@ -21,7 +21,9 @@ pub use load::{parse, parse_process};
 pub use process::{Capabilities, Process, Rlimit, User};
 pub use template::template;
 pub use text::Text;
-pub(crate) use unsupported::{refuse_unsupported, refuse_unsupported_process};
+pub(crate) use unsupported::{
+    refuse_unsupported, refuse_unsupported_confinement, refuse_unsupported_process,
+};
 
 /// A whole configuration (runtime-spec config.md).
 #[derive(Debug, Default, Deserialize)]

@@ -23,5 +23,7 @@ pub fn prepare() -> Result<()> {
     }
     // SAFETY: ignoring a signal runs no code of ours.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    // SAFETY: as above. Inherited as ignored, it would let children vanish without the signal they are waited for by.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     Ok(())
 }

@@ -84,6 +84,45 @@ pub fn exec_descriptor(
     last_errno()
 }
 
+/// Closes every descriptor but 0 to 2, the two given, and those below `first` that were inherited.
+///
+/// The kernel resolves a program, its `#!` line and its loader before it closes what is close-on-exec, so a directory of
+/// the host that is still open then can be walked out of through `/proc/self/fd` (CVE-2024-21626). What was inherited
+/// is told from what this process opened by the flag: an inherited descriptor never is close-on-exec.
+///
+/// For a process that is about to execute or to end: whoever owns one of the closed descriptors must not use it again.
+///
+/// # Errors
+/// Those of `close_range(2)`.
+pub fn close_all_but(keep: [Option<std::os::fd::BorrowedFd<'_>>; 2], first: u32) -> Result<()> {
+    use std::os::fd::AsRawFd;
+    let kept = |fd: u32| keep.iter().flatten().any(|kept| kept.as_raw_fd().unsigned_abs() == fd);
+    let open_limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    let inherited_end = first.min(u32::try_from(open_limit.unwrap_or(1 << 20)).unwrap_or(1 << 20));
+    for fd in (3..inherited_end).filter(|fd| !kept(*fd)) {
+        // SAFETY: asking for the flags of a number that may not be open is harmless.
+        let flags = unsafe { libc::fcntl(fd.cast_signed(), libc::F_GETFD) };
+        if flags >= 0 && flags & libc::FD_CLOEXEC != 0 {
+            close_range(fd, fd)?;
+        }
+    }
+    let mut from = first.max(3);
+    let mut ends = keep.map(|kept| kept.map_or(libc::c_uint::MAX, |kept| kept.as_raw_fd().unsigned_abs()));
+    ends.sort_unstable();
+    for end in ends {
+        if end > from {
+            close_range(from, end - 1)?;
+        }
+        from = from.max(end.saturating_add(1));
+    }
+    if from < libc::c_uint::MAX { close_range(from, libc::c_uint::MAX) } else { Ok(()) }
+}
+
+fn close_range(first: u32, last: u32) -> Result<()> {
+    // SAFETY: the caller promises that the owners of these descriptors do not use them again.
+    checked(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+}
+
 /// Marks every descriptor from `first` on close-on-exec (`close_range(2)` with `CLOSE_RANGE_CLOEXEC`, Linux 5.11).
 ///
 /// # Errors

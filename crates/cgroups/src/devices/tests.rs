@@ -104,6 +104,38 @@ fn with_everything_denied_the_default_devices_remain() {
 }
 
 #[test]
+fn a_v1_rule_for_both_kinds_opens_no_more_than_it_says() {
+    let narrow = rule(true, DeviceKind::All, Some(10), Some(229), "rw");
+    let lines: Vec<_> = legacy_writes(&rules(&[narrow]).unwrap()).into_iter().map(|(_, line)| line).collect();
+    assert_eq!(lines[..2], ["b 10:229 rw", "c 10:229 rw"]);
+    assert!(!lines.contains(&"a".to_owned()));
+}
+
+#[test]
+fn every_instruction_can_be_reached() {
+    let mut random = Random(2);
+    for _ in 0..400 {
+        let configured: Vec<_> = (0..=random.below(8)).map(|_| random.rule()).collect();
+        let code = program(&rules(&configured).unwrap());
+        let mut reached = vec![false; code.len()];
+        let mut open = vec![0_usize];
+        while let Some(at) = open.pop() {
+            if std::mem::replace(&mut reached[at], true) {
+                continue;
+            }
+            let target = || at + 1 + usize::try_from(code[at].offset).unwrap();
+            match code[at].code {
+                0x95 => {}
+                0x05 => open.push(target()),
+                0x56 | 0x46 => open.extend([at + 1, target()]),
+                _ => open.push(at + 1),
+            }
+        }
+        assert!(reached.iter().all(|reached| *reached), "{configured:?}");
+    }
+}
+
+#[test]
 fn no_rules_leave_all_devices_usable() {
     assert_eq!(rules(&[]).unwrap(), []);
 }

@@ -19,6 +19,14 @@ pub(crate) fn protect_executable(process: &PreparedProcess<'_>) -> Result<(), Fa
     }
 }
 
+/// Closes every descriptor of the host before anything is looked up by a path of the container's (CVE-2024-21626).
+pub(crate) fn close_descriptors(
+    process: &ProcessPlan,
+    keep: [Option<BorrowedFd<'_>>; 2],
+) -> Result<(), Failure> {
+    sys::exec::close_all_but(keep, process.first_closed_fd).at(Step::Runtime)
+}
+
 /// The first candidate that can be executed by the user the process has become; returns its place in the list.
 pub(crate) fn find_executable(process: &ProcessPlan) -> Result<usize, Failure> {
     let mut best = Failure { step: Step::FindExecutable, index: 0, errno: Errno::NOENT };

@@ -36,6 +36,21 @@ pub(crate) fn refuse_unsupported(spec: &Spec<'_>) -> Result<()> {
     }
 }
 
+/// Refuses a container whose confinement another process in it would not get.
+pub(crate) fn refuse_unsupported_confinement(spec: &Spec<'_>) -> Result<()> {
+    let seccomp = spec.linux.as_ref().is_some_and(|linux| linux.seccomp.is_present());
+    let process = spec.process.as_ref();
+    let wanted = [
+        ("linux.seccomp", seccomp),
+        ("process.apparmorProfile", process.is_some_and(|process| process.apparmor_profile.is_present())),
+        ("process.selinuxLabel", process.is_some_and(|process| process.selinux_label.is_present())),
+    ];
+    match wanted.into_iter().find(|(_, present)| *present) {
+        Some((path, _)) => Err(refuse(path)),
+        None => Ok(()),
+    }
+}
+
 /// The same for a process object alone, as `exec` gets one.
 pub(crate) fn refuse_unsupported_process(process: &Process<'_>) -> Result<()> {
     if process.terminal == Some(true) {
