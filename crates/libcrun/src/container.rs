@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 
+use cgroups::layout::Hierarchy;
 use cgroups::{Cgroup, CgroupPath, Layout};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -111,19 +112,18 @@ impl Container {
 
     /// Its cgroup in the hierarchies that freeze.
     fn freezer(&self) -> Result<Option<Cgroup>> {
-        let mut layout = Layout::detect()?;
-        layout.hierarchies.retain(|hierarchy| {
+        self.cgroup_in(|hierarchy| {
             hierarchy.unified || hierarchy.controllers.iter().any(|name| name == "freezer")
-        });
-        self.cgroup_in(&layout)
+        })
     }
 
     /// Its cgroup in all hierarchies, if it has one.
     pub(crate) fn cgroup(&self) -> Result<Option<Cgroup>> {
-        self.cgroup_in(&Layout::detect()?)
+        self.cgroup_in(|_| true)
     }
 
-    fn cgroup_in(&self, layout: &Layout) -> Result<Option<Cgroup>> {
+    /// A container without a cgroup must not need a host with cgroups.
+    fn cgroup_in(&self, wanted: impl Fn(&Hierarchy) -> bool) -> Result<Option<Cgroup>> {
         if self.status.cgroup_path.is_empty() {
             return Ok(None);
         }
@@ -131,7 +131,9 @@ impl Container {
         if path.is_root() {
             return Ok(None);
         }
-        Ok(Some(Cgroup::open(layout, &path)?))
+        let mut layout = Layout::detect()?;
+        layout.hierarchies.retain(wanted);
+        Ok(Some(Cgroup::open(&layout, &path)?))
     }
 
     pub(crate) fn snapshot(self) -> Result<Snapshot> {
@@ -139,7 +141,7 @@ impl Container {
         Ok(Snapshot { id: self.id, phase, status: self.status })
     }
 
-    /// Whether the configuration gives it a pid namespace of its own, new or joined.
+    /// Whether the configuration gives it a new pid namespace of its own.
     pub(crate) fn has_own_pid_namespace(&self) -> Result<bool> {
         let config = self.directory.read_config()?;
         let spec = spec::parse(&config, &self.directory.file("config.json"))?;
