@@ -63,7 +63,8 @@ fn empty_out(root: BorrowedFd<'_>, path: &str) -> Result<(), Errno> {
 }
 
 /// Sends `signal` to every process in a cgroup and below it: SIGKILL in one step where the kernel has
-/// `cgroup.kill` (Linux 5.14), otherwise process by process until no new one turns up.
+/// `cgroup.kill` (Linux 5.14), otherwise process by process, once: one that is forked meanwhile may
+/// be missed.
 pub(crate) fn signal_all(directory: Option<BorrowedFd<'_>>, signal: i32) -> Result<(), Errno> {
     let Some(directory) = directory else { return Ok(()) };
     if signal == Signal::KILL.as_raw() && write_value(directory, "cgroup.kill", b"1").is_ok() {

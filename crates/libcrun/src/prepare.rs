@@ -33,7 +33,7 @@ pub(crate) struct Prepared<'p> {
     /// One for each device of the plan when they cannot be made inside (user namespace), otherwise empty.
     pub(crate) device_nodes: Vec<OwnedFd>,
     pub(crate) masks: Option<Masks>,
-    /// The namespaces to join, without those the parent joins for its child.
+    /// The namespaces to join; that of pids is joined by the parent for its child.
     pub(crate) joins: Vec<(Namespaces, OwnedFd)>,
     pub(crate) process: PreparedProcess<'p>,
 }

@@ -17,7 +17,7 @@ use crate::plan::NamespacePlan;
 
 const EXECUTABLE: &core::ffi::CStr = c"/proc/self/exe";
 
-/// Marks a process that runs from a read-only view already, where that cannot be seen from the mount.
+/// `statx(2)`: the file is sealed by fs-verity, so nobody can open it for writing.
 const STATX_ATTR_VERITY: u64 = 0x0010_0000;
 
 /// Whether no process can write to the runtime's executable through `/proc/PID/exe`: it was opened through a

@@ -1,6 +1,6 @@
 //! Making the container's process and putting it into its place.
 //!
-//! Fourth stage of the pipeline: one `clone3(2)`, whatever is made or joined. Namespaces that only children can enter
+//! Fourth stage of the pipeline: one `clone3(2)`, but for the case of [`crate::relay`]. Namespaces that only children can enter
 //! (pid; time with offsets) are entered by the runtime for its child and left again at once.
 
 use std::cell::Cell;

@@ -35,7 +35,7 @@ pub(crate) struct ProcessPlan {
     pub(crate) first_closed_fd: u32,
 }
 
-/// What is searched when the container's environment has no PATH (as `execvp(3)` does).
+/// What is searched when the container's environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32) -> Result<ProcessPlan> {
