@@ -54,7 +54,21 @@ pub(crate) struct Failure {
     pub(crate) step: Step,
     /// Which entry of the list the step works on.
     pub(crate) index: u16,
+    /// Which part of that entry.
+    pub(crate) detail: u16,
     pub(crate) errno: Errno,
+}
+
+impl Failure {
+    /// A failure at entry `index` of a list.
+    pub(crate) fn new(step: Step, index: usize, errno: Errno) -> Self {
+        Self { step, index: u16::try_from(index).unwrap_or(u16::MAX), detail: 0, errno }
+    }
+
+    /// The same, at part `detail` of the entry.
+    pub(crate) fn concerning(self, detail: usize) -> Self {
+        Self { detail: u16::try_from(detail).unwrap_or(u16::MAX), ..self }
+    }
 }
 
 /// The steps of init, as far as they can fail. The order is that of [`Step::ALL`], which the wire format uses.
@@ -71,10 +85,14 @@ pub(crate) enum Step {
     AttachRoot,
     MountTarget,
     MountTargetLink,
+    MountTargetKernel,
+    MountLinkDiffers,
     MountCreate,
     MountOption,
     MountAttach,
     MountAttributes,
+    MountIdmap,
+    MountCopyUp,
     DevDirectory,
     Device,
     DeviceLink,
@@ -101,7 +119,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 37] = [
+    const ALL: [Self; 41] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
@@ -112,10 +130,14 @@ impl Step {
         Self::AttachRoot,
         Self::MountTarget,
         Self::MountTargetLink,
+        Self::MountTargetKernel,
+        Self::MountLinkDiffers,
         Self::MountCreate,
         Self::MountOption,
         Self::MountAttach,
         Self::MountAttributes,
+        Self::MountIdmap,
+        Self::MountCopyUp,
         Self::DevDirectory,
         Self::Device,
         Self::DeviceLink,
@@ -156,12 +178,12 @@ impl<T> At<T> for Result<T, Errno> {
     }
 
     fn at_entry(self, step: Step, index: usize) -> Result<T, Failure> {
-        self.map_err(|errno| Failure { step, index: u16::try_from(index).unwrap_or(u16::MAX), errno })
+        self.map_err(|errno| Failure::new(step, index, errno))
     }
 }
 
-/// Length of a message from init: kind, step, index, errno or pid.
-const REPORT: usize = 8;
+/// Length of a message from init: kind, step, index, detail, errno or pid.
+const REPORT: usize = 10;
 
 /// Both ends, close-on-exec: the runtime's and init's.
 pub(crate) fn pair() -> Result<(RuntimeEnd, InitEnd), Errno> {
@@ -192,12 +214,13 @@ impl RuntimeEnd {
     pub(crate) fn hear(&self) -> Result<Option<FromInit>, Errno> {
         let mut buffer = [0_u8; REPORT];
         let length = receive(self.0.as_fd(), &mut buffer)?;
-        let [kind, step, index @ .., e0, e1, e2, e3] = buffer;
+        let [kind, step, i0, i1, d0, d1, e0, e1, e2, e3] = buffer;
         Ok(match (length, kind) {
             (0, _) => None,
             (REPORT, 1) => Some(FromInit::Failed(Failure {
                 step: Step::ALL.get(usize::from(step)).copied().unwrap_or(Step::Runtime),
-                index: u16::from_ne_bytes(index),
+                index: u16::from_ne_bytes([i0, i1]),
+                detail: u16::from_ne_bytes([d0, d1]),
                 errno: Errno::from_raw_os_error(i32::from_ne_bytes([e0, e1, e2, e3])),
             })),
             (REPORT, 2) => Pid::from_raw(i32::from_ne_bytes([e0, e1, e2, e3])).map(FromInit::Born),
@@ -224,13 +247,14 @@ impl InitEnd {
             FromInit::Ready => {}
             FromInit::Born(pid) => {
                 buffer[0] = 2;
-                buffer[4..].copy_from_slice(&pid.as_raw_nonzero().get().to_ne_bytes());
+                buffer[6..].copy_from_slice(&pid.as_raw_nonzero().get().to_ne_bytes());
             }
             FromInit::Failed(failure) => {
                 buffer[0] = 1;
                 buffer[1] = failure.step as u8;
                 buffer[2..4].copy_from_slice(&failure.index.to_ne_bytes());
-                buffer[4..].copy_from_slice(&failure.errno.raw_os_error().to_ne_bytes());
+                buffer[4..6].copy_from_slice(&failure.detail.to_ne_bytes());
+                buffer[6..].copy_from_slice(&failure.errno.raw_os_error().to_ne_bytes());
             }
         }
         send(&self.0, &buffer, SendFlags::NOSIGNAL).map(drop)
@@ -300,7 +324,7 @@ mod tests {
         let (runtime, init) = pair().unwrap();
         for (index, step) in Step::ALL.into_iter().enumerate() {
             assert_eq!(step as usize, index, "{step:?} is out of order in Step::ALL");
-            let failure = Failure { step, index: 777, errno: Errno::NOSPC };
+            let failure = Failure::new(step, 777, Errno::NOSPC).concerning(888);
             init.tell(FromInit::Failed(failure)).unwrap();
             assert_eq!(runtime.hear().unwrap(), Some(FromInit::Failed(failure)));
         }
@@ -321,7 +345,7 @@ mod tests {
     fn last_words_are_heard_from_one_who_did_not_listen() {
         let (runtime, init) = pair().unwrap();
         runtime.tell(ToInit::Go);
-        let failure = Failure { step: Step::Exec, index: 0, errno: Errno::NOENT };
+        let failure = Failure::new(Step::Exec, 0, Errno::NOENT);
         init.tell(FromInit::Failed(failure)).unwrap();
         drop(init);
         assert_eq!(runtime.hear().unwrap(), Some(FromInit::Failed(failure)));

@@ -23,6 +23,7 @@ use sys::mount::MountChange;
 use crate::channel::{At, Failure, FromInit, InitEnd, Step, ToInit};
 use crate::prepare::Prepared;
 use crate::relay;
+pub(crate) use inner::Made;
 
 /// When init has to wait until the runtime has put it into its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub(crate) struct Init<'a> {
     pub(crate) exec_fifo: Option<BorrowedFd<'a>>,
     /// Room for the mounts that become read-only at the end; reserved by the parent, because init does not allocate.
     pub(crate) deferred: Vec<(OwnedFd, MountChange)>,
+    /// What was made in the root filesystem, which a failed start leaves as it was.
+    pub(crate) made: Made,
     /// Whether the network namespace that the runtime makes is still to come.
     pub(crate) awaits_network: bool,
 }
@@ -54,6 +57,7 @@ impl Init<'_> {
     /// Runs to the exec, or reports why not and returns the exit status.
     pub(crate) fn run(mut self) -> i32 {
         let Err(failure) = self.live();
+        self.made.undo();
         launch::report_failure(self.channel, failure)
     }
 
@@ -73,6 +77,7 @@ impl Init<'_> {
         self.make_cgroup_namespace(Placement::BeforeCgroupNamespace)?;
         self.set_names()?;
         credentials::assume(self.prepared.process.plan, !self.plan().namespaces.contains(Namespaces::USER))?;
+        self.made.forget();
         let keep = [Some(self.channel.as_fd()), self.exec_fifo];
         launch::close_descriptors(self.prepared.process.plan, keep)?;
         let program = launch::find_executable(self.prepared.process.plan)?;

@@ -1,6 +1,8 @@
 //! The mount options of the specification: one table for the planner and for `features`
 //! (runtime-spec config.md#linux-mount-options, `mount(8)`, `mount_setattr(2)`).
 
+use core::ffi::CStr;
+
 use sys::mount::{MountAttr, Propagation, Reach};
 
 /// What one option means.
@@ -19,20 +21,39 @@ pub(crate) enum Effect {
     /// Changes a mount that is there instead of making one.
     Remount,
     /// A flag of the filesystem instead of the mount.
-    Filesystem(&'static str),
+    Filesystem(&'static CStr),
+    /// The same, for a flag that only some filesystems have and the others can do without.
+    WhereKnown(&'static CStr),
+    /// The ids of the files are shown by a mapping.
+    Idmap(Reach),
+    /// Something this runtime does beside mounting.
+    Special(Special),
     /// Asks for what is so anyway.
     Default,
 }
 
-use Effect::{AccessTime, Bind, Clear, Default, Filesystem, Remount, Set};
+/// What crun does for options that the kernel knows nothing of (crun(1)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Special {
+    /// `tmpcopyup`: a tmpfs starts with what it covers.
+    CopyUp,
+    /// `copy-symlink`: a source that is a symbolic link is made again at the destination.
+    CopySymlink,
+    /// `src-nofollow`: a source that is a symbolic link is mounted itself.
+    SourceNoFollow,
+    /// `dest-nofollow`: a destination that is a symbolic link is mounted over itself.
+    DestinationNoFollow,
+}
+
+use Effect::{AccessTime, Bind, Clear, Default, Filesystem, Idmap, Remount, Set, WhereKnown};
 use MountAttr as A;
 use Reach::{Mount, Tree};
 
 /// `relatime` is how the kernel says "no other mode".
 const RELATIVE: MountAttr = MountAttr::empty();
 
-/// Every option this version can honour. Anything else is handed to the filesystem as it stands.
-pub(crate) const TABLE: [(&str, Effect); 64] = [
+/// Every option that is not the filesystem's own. Anything else is handed to the filesystem as it stands.
+pub(crate) const TABLE: [(&str, Effect); 70] = [
     ("defaults", Default),
     ("bind", Bind(Mount)),
     ("rbind", Bind(Tree)),
@@ -82,26 +103,28 @@ pub(crate) const TABLE: [(&str, Effect); 64] = [
     ("unbindable", Effect::Propagation(Propagation::Unbindable, Mount)),
     ("runbindable", Effect::Propagation(Propagation::Unbindable, Tree)),
     ("async", Default),
-    ("sync", Filesystem("sync")),
-    ("dirsync", Filesystem("dirsync")),
-    ("mand", Filesystem("mand")),
+    ("sync", Filesystem(c"sync")),
+    ("dirsync", Filesystem(c"dirsync")),
+    ("mand", Filesystem(c"mand")),
     ("nomand", Default),
-    ("lazytime", Filesystem("lazytime")),
+    ("lazytime", Filesystem(c"lazytime")),
     ("nolazytime", Default),
-    ("iversion", Filesystem("iversion")),
+    ("iversion", WhereKnown(c"iversion")),
     ("noiversion", Default),
     ("silent", Default),
     ("loud", Default),
-    ("rsync", Filesystem("sync")),
+    ("rsync", Filesystem(c"sync")),
     ("rasync", Default),
-    ("rdirsync", Filesystem("dirsync")),
-    ("rmand", Filesystem("mand")),
+    ("rdirsync", Filesystem(c"dirsync")),
+    ("rmand", Filesystem(c"mand")),
     ("rnomand", Default),
+    ("idmap", Idmap(Mount)),
+    ("ridmap", Idmap(Tree)),
+    ("tmpcopyup", Effect::Special(Special::CopyUp)),
+    ("copy-symlink", Effect::Special(Special::CopySymlink)),
+    ("src-nofollow", Effect::Special(Special::SourceNoFollow)),
+    ("dest-nofollow", Effect::Special(Special::DestinationNoFollow)),
 ];
-
-/// Options of the specification that this version refuses by name.
-pub(crate) const UNSUPPORTED: [&str; 7] =
-    ["tmpcopyup", "idmap", "ridmap", "copy-symlink", "src-nofollow", "dest-nofollow", "acl"];
 
 /// The meaning of `option`, or `None` when it is for the filesystem.
 pub(crate) fn effect(option: &str) -> Option<Effect> {
@@ -118,7 +141,7 @@ pub(crate) fn defaults(destination: &str, privileged: bool) -> &'static [&'stati
             &["noexec", "nosuid", "newinstance", "ptmxmode=0666", "mode=620", "gid=5"]
         }
         "/dev/pts" => &["noexec", "nosuid", "newinstance", "ptmxmode=0666", "mode=620"],
-        "/sys/fs/cgroup" | "/dev/cgroup" => &["noexec", "nosuid", "nodev", "strictatime"],
+        "/sys/fs/cgroup" | "/dev/cgroup" => &["noexec", "nosuid", "strictatime"],
         _ => &[],
     }
 }
@@ -129,10 +152,10 @@ mod tests {
 
     #[test]
     fn no_option_stands_twice() {
-        let mut names: Vec<_> = TABLE.iter().map(|(name, _)| *name).chain(UNSUPPORTED).collect();
+        let mut names: Vec<_> = TABLE.iter().map(|(name, _)| *name).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), TABLE.len() + UNSUPPORTED.len());
+        assert_eq!(names.len(), TABLE.len());
     }
 
     #[test]

@@ -20,11 +20,14 @@ use cgroups::devices::Rule;
 use cgroups::resources::Write;
 use cgroups::{CgroupPath, Layout};
 
-pub(crate) use mounts::{CgroupTree, MountOperation, MountSource, Parameter};
-pub(crate) use namespaces::{Join, NamespacePlan, namespace_type};
+pub(crate) use mounts::{
+    Bind, CgroupTree, Fallback, Filesystem, Idmap, Maker, Maps, MountOperation, MountSource, Parameter,
+    SourceLink, Target,
+};
+pub(crate) use namespaces::{IdMaps, Join, NamespacePlan, namespace_type};
 pub(crate) use paths::InnerPath;
 pub(crate) use process::{ProcessPlan, process_plan};
-pub(crate) use rootfs::{DevicePlan, RootfsPlan, SYMLINKS};
+pub(crate) use rootfs::{DevicePlan, NodeKind, RootfsPlan, SYMLINKS};
 
 use crate::error::{Code, Error, Result};
 use crate::host::Host;

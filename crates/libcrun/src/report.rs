@@ -1,21 +1,27 @@
 //! From what init reports to the words a person reads: the step, the object it concerned, the kernel's reason.
 
+use core::ffi::CStr;
+
 use rustix::io::Errno;
 
 use crate::capabilities;
 use crate::channel::{Failure, Step};
 use crate::error::{Code, Error, words};
-use crate::plan::{Plan, ProcessPlan};
+use crate::plan::{MountOperation, MountSource, Plan, ProcessPlan};
 use crate::rlimits;
 
 /// The error for a failed start of a container.
 pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
     let index = usize::from(failure.index);
     let rootfs = &plan.rootfs;
-    let mount = || match rootfs.mounts.iter().find(|mount| mount.index == index) {
-        Some(mount) => format!("mounts[{index}]: {}", mount.destination),
-        None => format!("mounts[{index}]"),
-    };
+    if let Some(error) = rootfs
+        .mounts
+        .iter()
+        .find(|mount| mount.index == index)
+        .and_then(|mount| mount_failure(mount, failure))
+    {
+        return error;
+    }
     let inner =
         |paths: &[crate::plan::InnerPath]| paths.get(index).map(ToString::to_string).unwrap_or_default();
     let rootfs_path = rootfs.path.display();
@@ -34,17 +40,6 @@ pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
             (Code::Rootfs, "make the mounts of the new mount namespace private".to_owned())
         }
         Step::AttachRoot => (Code::Rootfs, format!("mount the rootfs `{rootfs_path}`")),
-        Step::MountTarget => (Code::Rootfs, format!("{}: create the mount point", mount())),
-        Step::MountTargetLink => {
-            let target = rootfs.mounts.iter().find(|mount| mount.index == index);
-            let target = target.map(|mount| mount.destination.to_string()).unwrap_or_default();
-            let message = format!("invalid target `{target}`: it must be mounted at the root");
-            return Error::os(Code::Rootfs, format!("{}: {message}", mount()), failure.errno);
-        }
-        Step::MountCreate => (Code::Rootfs, format!("{}: mount the filesystem", mount())),
-        Step::MountOption => (Code::Rootfs, format!("{}: the filesystem refuses an option", mount())),
-        Step::MountAttach => (Code::Rootfs, format!("{}: attach the mount", mount())),
-        Step::MountAttributes => (Code::Rootfs, format!("{}: set the mount's options", mount())),
         Step::DevDirectory => (Code::Rootfs, "open `/dev` in the rootfs without following links".to_owned()),
         Step::Device => {
             let path = rootfs.devices.get(index).map(|device| device.path.to_string());
@@ -70,9 +65,64 @@ pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
     Error::os(code, message, failure.errno)
 }
 
+/// The error for a failed mount; nothing for a step that concerns no mount.
+fn mount_failure(mount: &MountOperation, failure: Failure) -> Option<Error> {
+    let destination = &mount.destination;
+    let filesystem = || match &mount.source {
+        MountSource::Filesystem(filesystem) => (filesystem.kind.clone(), filesystem.parameters.as_slice()),
+        MountSource::Remount { parameters, .. } => (c"mounted".to_owned(), parameters.as_slice()),
+        MountSource::CgroupTree(_) => (c"tmpfs".to_owned(), [].as_slice()),
+        MountSource::Bind(_) => (c"bound".to_owned(), [].as_slice()),
+    };
+    let message = match failure.step {
+        Step::MountTarget => mount.name("create the mount point"),
+        Step::MountTargetLink => {
+            mount.name(&format!("invalid target `{destination}`: it must be mounted at the root"))
+        }
+        Step::MountTargetKernel => {
+            mount.name(&format!("override of the mount destination `{destination}` is not allowed"))
+        }
+        Step::MountLinkDiffers => {
+            mount.name(&format!("symlink `{destination}` already exists with a different content"))
+        }
+        Step::MountCreate => {
+            let (kind, _) = filesystem();
+            let hint = visibility_hint(&kind, failure.errno);
+            mount.refused(&kind, None) + hint
+        }
+        Step::MountOption => {
+            let (kind, parameters) = filesystem();
+            mount.refused(&kind, parameters.get(usize::from(failure.detail)))
+        }
+        Step::MountAttach => mount.name("attach the mount"),
+        Step::MountAttributes => mount.name("set the mount's options"),
+        Step::MountIdmap => {
+            mount.name(&format!("id-map the {} filesystem", filesystem().0.to_string_lossy()))
+        }
+        Step::MountCopyUp => mount.name("copy what the tmpfs covers"),
+        _ => return None,
+    };
+    Some(Error::os(Code::Rootfs, message, failure.errno))
+}
+
+/// Why the kernel does not let a user namespace have a filesystem that shows the whole system (`user_namespaces(7)`).
+fn visibility_hint(kind: &CStr, errno: Errno) -> &'static str {
+    match kind.to_bytes() {
+        b"proc" if errno == Errno::PERM => {
+            " (in a user namespace it takes a pid namespace of its own, and a `/proc` outside that is fully visible: \
+             nothing may be mounted over parts of it)"
+        }
+        b"sysfs" if errno == Errno::PERM => {
+            " (in a user namespace it takes a network namespace of its own, and a `/sys` outside that is fully \
+             visible: nothing may be mounted over parts of it)"
+        }
+        _ => "",
+    }
+}
+
 /// The error for a failed start of a process, in a new container or by `exec`.
 pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error {
-    let Failure { step, index, errno } = failure;
+    let Failure { step, index, errno, .. } = failure;
     let candidate = || {
         let path = process.candidates.get(usize::from(index)).map(|path| path.to_string_lossy());
         path.unwrap_or_default().into_owned()

@@ -15,7 +15,7 @@ use sys::clone::{Child, Namespaces};
 use crate::channel::{self, Failure, FromInit, InitEnd, RuntimeEnd, ToInit};
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground;
-use crate::init::{Init, Placement};
+use crate::init::{Init, Made, Placement};
 use crate::plan::{NamespacePlan, Plan, ProcessPlan};
 use crate::prepare::Prepared;
 use crate::relay;
@@ -58,6 +58,9 @@ pub(crate) fn hear(
     }
 }
 
+/// How many files and directories that init makes in the root filesystem it can take away again.
+const ROOM_FOR_MADE: usize = 128;
+
 /// Clones the container's process.
 pub(crate) fn spawn(
     prepared: &Prepared<'_>,
@@ -69,12 +72,14 @@ pub(crate) fn spawn(
     let borrowed = ForChildren::enter(&plan.namespaces, &prepared.joins)?;
     let runtime_end = Cell::new(Some(runtime_end));
     let deferred = Cell::new(Vec::with_capacity(plan.rootfs.mounts.len()));
+    let made = Cell::new(Made::with_capacity(ROOM_FOR_MADE));
     let init = |channel, placement| Init {
         prepared,
         channel,
         placement,
         exec_fifo,
         deferred: deferred.take(),
+        made: made.take(),
         awaits_network: plan.namespaces.network_by_runtime,
     };
     let relay = prepared.joins.iter().find(|(kind, _)| *kind == Namespaces::USER);
@@ -164,8 +169,8 @@ impl Spawned {
         let pid = self.child.pid;
         if let Some(maps) = &plan.namespaces.id_maps {
             // The group map first: afterwards the process may already have become someone.
-            write_proc(pid, "gid_map", &maps.gid)?;
-            write_proc(pid, "uid_map", &maps.uid)?;
+            write_proc(pid, "gid_map", &maps.gid_lines())?;
+            write_proc(pid, "uid_map", &maps.uid_lines())?;
         }
         if plan.namespaces.contains(Namespaces::USER) {
             set_limits(pid, &plan.process)?;

@@ -84,8 +84,10 @@ pub struct Mount<'a> {
     /// How.
     #[serde(borrow, default)]
     pub options: Option<Vec<Text<'a>>>,
+    /// User ids of the files: in the filesystem, and as they are shown.
     #[serde(default)]
-    pub(crate) uid_mappings: Presence,
+    pub uid_mappings: Option<Vec<IdMapping>>,
+    /// The same for group ids.
     #[serde(default)]
-    pub(crate) gid_mappings: Presence,
+    pub gid_mappings: Option<Vec<IdMapping>>,
 }

@@ -9,6 +9,7 @@
 //! | [`crun`] | the runtime under test as a value with methods |
 //! | [`container`] | a container of it, deleted when dropped |
 //! | [`running`] | a command of it, running or done |
+//! | [`mountinfo`] | what is mounted in a container, in parts |
 //! | [`leftovers`] | what a container left behind on the machine |
 //!
 //! It is a developer's tool: it uses `mount(8)`, `unshare(1)` and the like where a product would make system calls.
@@ -19,6 +20,7 @@ pub mod bundle;
 pub mod container;
 pub mod crun;
 pub mod leftovers;
+pub mod mountinfo;
 pub mod rootfs;
 pub mod running;
 pub mod view;

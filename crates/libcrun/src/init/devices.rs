@@ -3,37 +3,41 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, chownat, mknodat, openat, statat, symlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chownat, mknodat, openat, statat, symlinkat};
 use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::process::{Gid, Uid};
 
-use super::{Init, inner, mounts};
+use super::inner::{self, Made};
+use super::{Init, mounts};
 use crate::channel::{At, Failure, Step};
 use crate::plan::{DevicePlan, SYMLINKS};
 
 impl Init<'_> {
     /// Makes the devices and links of the plan below `root`.
-    pub(super) fn make_devices(&self, root: BorrowedFd<'_>) -> Result<(), Failure> {
+    pub(super) fn make_devices(&mut self, root: BorrowedFd<'_>) -> Result<(), Failure> {
         let rootfs = &self.prepared.plan.rootfs;
         if rootfs.devices.is_empty() && !rootfs.links {
             return Ok(());
         }
-        let dev = open_dev(root).at(Step::DevDirectory)?;
+        let mut nothing = Made::none();
+        let made = if rootfs.own_dev { &mut nothing } else { &mut self.made };
+        let dev = open_dev(root, made).at(Step::DevDirectory)?;
         for (index, device) in rootfs.devices.iter().enumerate() {
-            let node = self.prepared.device_nodes.get(index);
-            let make = |parent: BorrowedFd<'_>, name: &CStr| match node {
-                None => make_node(parent, name, device),
-                Some(host) => bind_node(parent, name, host.as_fd()),
+            let node = self.prepared.device_nodes.get(index).and_then(Option::as_ref);
+            let make = |parent: BorrowedFd<'_>, name: &CStr, made: &mut Made| match node {
+                None => make_node(parent, name, device, made),
+                Some(node) => bind_node(parent, name, node.as_fd(), made),
             };
             match device.path.name_below("dev") {
-                Some(name) => make(dev.as_fd(), name),
-                None => inner::make_parents(root, &device.path, make),
+                Some(name) => make(dev.as_fd(), name, made),
+                None => inner::in_parent(root, &device.path, made, make),
             }
             .at_entry(Step::Device, index)?;
         }
         if rootfs.links {
             for (name, target) in SYMLINKS {
-                make_link(dev.as_fd(), name, target).at(Step::DeviceLink)?;
+                make_link(dev.as_fd(), name, target, made).at(Step::DeviceLink)?;
             }
         }
         Ok(())
@@ -41,30 +45,24 @@ impl Init<'_> {
 }
 
 /// The container's `/dev`, which must not be a link: the devices would go somewhere else (CVE-2026-47766).
-fn open_dev(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+fn open_dev(root: BorrowedFd<'_>, made: &mut Made) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     match openat(root, c"dev", flags, Mode::empty()) {
-        Err(Errno::NOENT) => {
-            mounts::ensure_directory(root, c"dev")?;
-            openat(root, c"dev", flags, Mode::empty())
-        }
+        Err(Errno::NOENT) => inner::make_directory(root, c"dev", made),
         other => other,
     }
 }
 
-fn make_node(parent: BorrowedFd<'_>, name: &CStr, device: &DevicePlan) -> Result<(), Errno> {
+fn make_node(parent: BorrowedFd<'_>, name: &CStr, device: &DevicePlan, made: &mut Made) -> Result<(), Errno> {
     let (kind, number) = (device.kind.file_type(), device.kind.device());
     // The mask is empty here, so that the mode is exactly the one asked for.
     match mknodat(parent, name, kind, Mode::from_raw_mode(device.mode), number) {
-        Ok(()) => {}
-        Err(Errno::EXIST) => {
-            let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            let same_device = kind == FileType::Fifo || stat.st_rdev == number;
-            return if FileType::from_raw_mode(stat.st_mode) == kind && same_device {
-                Ok(())
-            } else {
-                Err(Errno::EXIST)
-            };
+        Ok(()) => made.note(parent, name),
+        Err(Errno::EXIST) => return is_node(parent, name, device),
+        // Not for this process to make: it lives in somebody's user namespace itself.
+        Err(Errno::PERM) if kind != FileType::Fifo => {
+            let node = hosts_node(device)?;
+            return bind_node(parent, name, node.as_fd(), made);
         }
         Err(errno) => return Err(errno),
     }
@@ -75,17 +73,39 @@ fn make_node(parent: BorrowedFd<'_>, name: &CStr, device: &DevicePlan) -> Result
     chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
 }
 
-/// Shows the host's node, where a user namespace keeps one from being made.
-fn bind_node(parent: BorrowedFd<'_>, name: &CStr, node: BorrowedFd<'_>) -> Result<(), Errno> {
-    let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let place = openat(parent, name, flags, Mode::from_raw_mode(0o644))?;
+/// Whether what is there already is the device asked for: an engine names one twice, or an image brings it.
+fn is_node(parent: BorrowedFd<'_>, name: &CStr, device: &DevicePlan) -> Result<(), Errno> {
+    let (kind, number) = (device.kind.file_type(), device.kind.device());
+    let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let same_device = kind == FileType::Fifo || stat.st_rdev == number;
+    if FileType::from_raw_mode(stat.st_mode) == kind && same_device { Ok(()) } else { Err(Errno::EXIST) }
+}
+
+/// The host's node of that path; its own root is still the root of this process.
+fn hosts_node(device: &DevicePlan) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
+    let host = openat(CWD, c"/", flags, Mode::empty())?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(host, device.path.as_c_str(), flags)
+}
+
+/// Shows a node that is made already, where a user namespace keeps one from being made.
+fn bind_node(
+    parent: BorrowedFd<'_>,
+    name: &CStr,
+    node: BorrowedFd<'_>,
+    made: &mut Made,
+) -> Result<(), Errno> {
+    let place = inner::make_file(parent, name, made)?;
     mounts::attach(node, place.as_fd())
 }
 
-fn make_link(dev: BorrowedFd<'_>, name: &CStr, target: &CStr) -> Result<(), Errno> {
+fn make_link(dev: BorrowedFd<'_>, name: &CStr, target: &CStr, made: &mut Made) -> Result<(), Errno> {
     match symlinkat(target, dev, name) {
+        Ok(()) => made.note(dev, name),
         // An image brings its own, or a device of that name was asked for.
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(errno),
+        Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
     }
+    Ok(())
 }

@@ -2,12 +2,14 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{chdir, chroot, fchdir, pivot_root};
 use sys::mount::{MountAttr, MountChange, Propagation, Reach, set_attributes, set_root_propagation};
 
-use super::{Init, inner, mounts};
+use super::inner::{self, Missing};
+use super::{Init, mounts};
 use crate::channel::{At, Failure, Step};
 
 impl Init<'_> {
@@ -24,7 +26,8 @@ impl Init<'_> {
             Err(errno) => return Err(errno).at(Step::HostPropagation),
         }
         mounts::attach_over_root(root).at(Step::AttachRoot)?;
-        self.make_mounts(root)?;
+        let over_root = self.make_mounts(root)?;
+        let root = over_root.as_ref().map_or(root, AsFd::as_fd);
         self.make_devices(root)?;
         self.make_working_directory(root)?;
         self.mask_paths(root)?;
@@ -34,7 +37,8 @@ impl Init<'_> {
             let change = MountChange { set: MountAttr::RDONLY, ..MountChange::default() };
             set_attributes(root, change, Reach::Mount).at(Step::ReadOnlyRoot)?;
         }
-        enter(root, prepared.plan.pivot).at(Step::Pivot)?;
+        let over = prepared.plan.rootfs.mounts.iter().filter(|mount| mount.covers_root()).count();
+        enter(root, prepared.plan.pivot, over).at(Step::Pivot)?;
         match prepared.plan.rootfs.propagation {
             (propagation @ (Propagation::Shared | Propagation::Unbindable), reach) => {
                 set_root_propagation(propagation, reach).at(Step::Pivot)
@@ -44,17 +48,23 @@ impl Init<'_> {
     }
 
     /// Without a mount namespace of its own a container only gets another root directory.
-    fn enter_host_tree(&self) -> Result<(), Failure> {
-        chroot(self.prepared.plan.rootfs.c_path.as_c_str()).at(Step::Pivot)?;
+    fn enter_host_tree(&mut self) -> Result<(), Failure> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let path = self.prepared.plan.rootfs.c_path.as_c_str();
+        let root = openat(CWD, path, flags, Mode::empty()).at(Step::Pivot)?;
+        self.make_devices(root.as_fd())?;
+        self.make_working_directory(root.as_fd())?;
+        fchdir(&root).at(Step::Pivot)?;
+        chroot(c".").at(Step::Pivot)?;
         chdir(c"/").at(Step::Pivot)
     }
 
-    fn make_working_directory(&self, root: BorrowedFd<'_>) -> Result<(), Failure> {
+    fn make_working_directory(&mut self, root: BorrowedFd<'_>) -> Result<(), Failure> {
         let cwd = &self.prepared.plan.rootfs.working_directory;
         if cwd.is_root() {
             return Ok(());
         }
-        match inner::open_or_make_directory(root, cwd) {
+        match inner::open_or_make(root, cwd, Missing::Directory, &mut self.made) {
             // In the way stands something only the container's user may pass, or a read-only image; whether the
             // directory can be entered shows later, and is then said.
             Ok(_) | Err(Errno::ACCESS | Errno::ROFS | Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => Ok(()),
@@ -63,14 +73,17 @@ impl Init<'_> {
     }
 }
 
-/// Makes `root`, which is mounted over the present root, the root directory, and lets go of everything else.
-fn enter(root: BorrowedFd<'_>, pivot: bool) -> Result<(), Errno> {
+/// Makes `root`, which is mounted over the present root, the root directory, and lets go of everything else; `between`
+/// is how many mounts lie between the two.
+fn enter(root: BorrowedFd<'_>, pivot: bool, between: usize) -> Result<(), Errno> {
     fchdir(root)?;
     if pivot {
-        // With both arguments the same directory the old root ends up on top of the new one (pivot_root(2)), from
-        // where it can be taken off without a place for it in the container.
+        // With both arguments the same directory the old root ends up on top of the new one (pivot_root(2)), with what
+        // is mounted over it, from where it can be taken off without a place for it in the container.
         pivot_root(c".", c".")?;
-        unmount(c".", UnmountFlags::DETACH)?;
+        for _ in 0..=between {
+            unmount(c".", UnmountFlags::DETACH)?;
+        }
     } else {
         chroot(c".")?;
     }

@@ -29,7 +29,7 @@ pub(crate) fn close_descriptors(
 
 /// The first candidate that can be executed by the user the process has become; returns its place in the list.
 pub(crate) fn find_executable(process: &ProcessPlan) -> Result<usize, Failure> {
-    let mut best = Failure { step: Step::FindExecutable, index: 0, errno: Errno::NOENT };
+    let mut best = Failure::new(Step::FindExecutable, 0, Errno::NOENT);
     for index in 0..process.candidates.len() {
         match try_candidate(process, index) {
             Ok(()) => return Ok(index),

@@ -1,43 +1,60 @@
 //! The mounts of the plan, one after the other, each by descriptor.
 
+mod copy_up;
+
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, fstat, mkdirat, openat, symlinkat};
-use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, move_mount,
-};
+use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, openat, readlinkat_raw, symlinkat};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::mount::{MoveMountFlags, move_mount};
 use sys::mount::{MountAttr, MountChange, Reach, set_attributes};
 
-use super::{Init, inner};
+use super::Init;
+use super::inner::{self, Made, Missing};
 use crate::channel::{At, Failure, Step};
-use crate::plan::{CgroupTree, MountOperation, MountSource, Parameter};
+use crate::filesystem::{self, Refusal};
+use crate::plan::{CgroupTree, Filesystem, MountOperation, MountSource, Target};
 use crate::prepare::PreparedMount;
 
 impl Init<'_> {
-    /// Makes every mount of the plan below `root`.
-    pub(super) fn make_mounts(&mut self, root: BorrowedFd<'_>) -> Result<(), Failure> {
+    /// Makes every mount of the plan below `root`; returns the root that has taken its place, if one was mounted
+    /// over it.
+    pub(super) fn make_mounts(&mut self, root: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Failure> {
         let prepared = self.prepared;
+        let mut over_root: Option<OwnedFd> = None;
         for (mount, ready) in prepared.plan.rootfs.mounts.iter().zip(&prepared.mounts) {
             // A sysfs shows the devices of the network namespace it is made in.
-            if matches!(&mount.source, MountSource::Filesystem { kind, .. } if kind.as_c_str() == c"sysfs") {
+            if mount.is_sysfs() {
                 self.enter_network()?;
             }
-            let made = make_mount(root, mount, ready)?;
-            if let Some(made) = made
+            let mut nothing = Made::none();
+            let made = if mount.leaves_traces { &mut self.made } else { &mut nothing };
+            let place = Place { root: over_root.as_ref().map_or(root, AsFd::as_fd), mount, made };
+            let new = place.make(ready)?;
+            if mount.covers_root() {
+                over_root = topmost(ready, new.as_ref()).at_entry(Step::MountAttach, mount.index)?;
+            }
+            if let Some(new) = new
                 && !mount.deferred.is_empty()
-                && self.deferred.len() < self.deferred.capacity()
             {
-                self.deferred.push((made, mount.deferred));
+                self.deferred.push((new, mount.deferred));
             }
         }
-        Ok(())
+        Ok(over_root)
     }
 
     /// Makes those mounts read-only that had to wait for what is below them.
     pub(super) fn finish_mounts(&self) -> Result<(), Failure> {
+        let prepared = self.prepared;
+        for (mount, ready) in prepared.plan.rootfs.mounts.iter().zip(&prepared.mounts) {
+            if let PreparedMount::Tree { tree, .. } = ready
+                && !mount.deferred.is_empty()
+            {
+                let done = set_attributes(tree.as_fd(), mount.deferred, Reach::Mount);
+                done.at_entry(Step::MountAttributes, mount.index)?;
+            }
+        }
         for (mount, change) in &self.deferred {
             set_attributes(mount.as_fd(), *change, Reach::Mount).at(Step::MountAttributes)?;
         }
@@ -45,99 +62,236 @@ impl Init<'_> {
     }
 }
 
-/// Makes one mount; returns it when it is a new filesystem.
-fn make_mount(
-    root: BorrowedFd<'_>,
-    mount: &MountOperation,
-    ready: &PreparedMount,
-) -> Result<Option<OwnedFd>, Failure> {
-    let index = mount.index;
-    match (&mount.source, ready) {
-        (MountSource::Filesystem { .. }, _) => make_filesystem(root, mount).map(Some),
-        (MountSource::Remount { changes }, _) => {
-            let target = inner::open(root, &mount.destination).at_entry(Step::MountTarget, index)?;
-            change(target.as_fd(), changes, index)?;
-            Ok(None)
-        }
-        (MountSource::CgroupTree(tree), PreparedMount::CgroupTrees(hierarchies)) => {
-            make_cgroup_tree(root, mount, tree, hierarchies).map(|()| None)
-        }
-        (_, PreparedMount::Tree { tree, is_directory }) => {
-            let target = if *is_directory {
-                inner::open_or_make_directory(root, &mount.destination)
-            } else {
-                inner::open_or_make_file(root, &mount.destination)
-            };
-            let target = target.at_entry(Step::MountTarget, index)?;
-            attach(tree.as_fd(), target.as_fd()).at_entry(Step::MountAttach, index)?;
-            Ok(None)
-        }
-        // The plan and its preparation are made side by side.
-        _ => Err(Errno::INVAL).at_entry(Step::MountCreate, index),
-    }
-}
-
-fn change(mount: BorrowedFd<'_>, changes: &[(MountChange, Reach)], index: usize) -> Result<(), Failure> {
-    changes.iter().try_for_each(|(change, reach)| {
-        set_attributes(mount, *change, *reach).at_entry(Step::MountAttributes, index)
-    })
-}
-
-fn make_filesystem(root: BorrowedFd<'_>, mount: &MountOperation) -> Result<OwnedFd, Failure> {
-    let index = mount.index;
-    let MountSource::Filesystem { kind, parameters, attributes, changes, inherit_mode, only_at_root } =
-        &mount.source
-    else {
-        return Err(Errno::INVAL).at_entry(Step::MountCreate, index);
+/// A descriptor of what was mounted over the root.
+fn topmost(ready: &PreparedMount, new: Option<&OwnedFd>) -> Result<Option<OwnedFd>, Errno> {
+    let mounted = match (ready, new) {
+        (PreparedMount::Tree { tree, .. }, _) => tree,
+        (_, Some(new)) => new,
+        _ => return Ok(None),
     };
-    let target = if *only_at_root {
-        directory_at_root(root, mount.destination.as_c_str()).at_entry(Step::MountTargetLink, index)?
-    } else {
-        inner::open_or_make_directory(root, &mount.destination).at_entry(Step::MountTarget, index)?
-    };
-    let context = fsopen(kind.as_c_str(), FsOpenFlags::FSOPEN_CLOEXEC).at_entry(Step::MountCreate, index)?;
-    set_parameters(context.as_fd(), parameters).at_entry(Step::MountOption, index)?;
-    if *inherit_mode {
-        inherit_directory_mode(context.as_fd(), target.as_fd()).at_entry(Step::MountOption, index)?;
+    fcntl_dupfd_cloexec(mounted, 3).map(Some)
+}
+
+/// One mount on its way to its place.
+struct Place<'a> {
+    root: BorrowedFd<'a>,
+    mount: &'a MountOperation,
+    made: &'a mut Made,
+}
+
+impl Place<'_> {
+    /// Makes the mount; returns it when it is a new filesystem.
+    fn make(mut self, ready: &PreparedMount) -> Result<Option<OwnedFd>, Failure> {
+        match (&self.mount.source, ready) {
+            (MountSource::Filesystem(filesystem), PreparedMount::Inside { fallback, idmap }) => {
+                self.make_filesystem(filesystem, fallback.as_ref(), idmap.as_ref())
+            }
+            (MountSource::Remount { .. }, _) => self.remount().map(|()| None),
+            (MountSource::CgroupTree(tree), PreparedMount::CgroupTrees(hierarchies)) => {
+                self.make_cgroup_tree(tree, hierarchies).map(|()| None)
+            }
+            (_, PreparedMount::Link(text)) => self.make_link(text).map(|()| None),
+            (_, PreparedMount::Tree { tree, is_directory }) => {
+                let missing = if *is_directory { Missing::Directory } else { Missing::File };
+                let target = self.open_target(missing)?;
+                self.at(Step::MountAttach, attach(tree.as_fd(), target.as_fd())).map(|()| None)
+            }
+            // The plan and its preparation are made side by side.
+            _ => self.at(Step::MountCreate, Err(Errno::INVAL)),
+        }
     }
-    fsconfig_create(&context).at_entry(Step::MountCreate, index)?;
-    let made = instance(context.as_fd(), *attributes).at_entry(Step::MountCreate, index)?;
-    change(made.as_fd(), changes, index)?;
-    attach(made.as_fd(), target.as_fd()).at_entry(Step::MountAttach, index)?;
-    Ok(made)
-}
 
-/// A mount of a configured filesystem, detached.
-fn instance(context: BorrowedFd<'_>, attributes: MountAttr) -> Result<OwnedFd, Errno> {
-    // The attributes that exist for new mounts are the low 32 bits of those for mount_setattr(2).
-    let attributes = MountAttrFlags::from_bits_retain(u32::try_from(attributes.bits()).unwrap_or(0));
-    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-}
-
-fn set_parameters(context: BorrowedFd<'_>, parameters: &[Parameter]) -> Result<(), Errno> {
-    parameters.iter().try_for_each(|parameter| match parameter {
-        Parameter::Flag(name) => fsconfig_set_flag(context, name.as_c_str()),
-        Parameter::Value(name, value) => fsconfig_set_string(context, name.as_c_str(), value.as_c_str()),
-    })
-}
-
-/// Gives a tmpfs the permissions of the directory it is about to cover.
-fn inherit_directory_mode(context: BorrowedFd<'_>, directory: BorrowedFd<'_>) -> Result<(), Errno> {
-    let mode = fstat(directory)?.st_mode & 0o7777;
-    let mut text = [0_u8; 5];
-    for (place, digit) in text[..4].iter_mut().enumerate() {
-        let value = (mode >> (9 - 3 * place)) & 7;
-        *digit = b'0' + u8::try_from(value).unwrap_or(0);
+    fn at<T>(&self, step: Step, result: Result<T, Errno>) -> Result<T, Failure> {
+        result.at_entry(step, self.mount.index)
     }
-    let text = CStr::from_bytes_with_nul(&text).map_err(|_| Errno::INVAL)?;
-    fsconfig_set_string(context, c"mode", text)
+
+    /// The destination, made if it is missing.
+    fn open_target(&mut self, missing: Missing) -> Result<OwnedFd, Failure> {
+        let destination = &self.mount.destination;
+        match self.mount.target {
+            Target::Follow => {
+                let target = inner::open_or_make(self.root, destination, missing, self.made);
+                self.at(Step::MountTarget, target)
+            }
+            Target::AtRoot => {
+                let target = directory_at_root(self.root, destination.as_c_str(), self.made);
+                self.at(Step::MountTargetLink, target)
+            }
+            Target::NoFollow => {
+                let target = match inner::open_no_follow(self.root, destination) {
+                    Err(Errno::NOENT) => inner::open_or_make(self.root, destination, missing, self.made),
+                    other => other,
+                };
+                let target = self.at(Step::MountTarget, target)?;
+                self.at(Step::MountTargetKernel, refuse_kernel_filesystem(target.as_fd()))?;
+                Ok(target)
+            }
+        }
+    }
+
+    fn change(&self, mount: BorrowedFd<'_>, changes: &[(MountChange, Reach)]) -> Result<(), Failure> {
+        changes.iter().try_for_each(|(change, reach)| {
+            self.at(Step::MountAttributes, set_attributes(mount, *change, *reach))
+        })
+    }
+
+    /// A new instance of a filesystem, or what is shown instead of it.
+    fn make_filesystem(
+        &mut self,
+        filesystem: &Filesystem,
+        fallback: Option<&OwnedFd>,
+        idmap: Option<&OwnedFd>,
+    ) -> Result<Option<OwnedFd>, Failure> {
+        let covered = self.open_covered(filesystem)?;
+        let made_target;
+        let target = match &covered {
+            Some(covered) => covered.as_fd(),
+            None => {
+                made_target = self.open_target(Missing::Directory)?;
+                made_target.as_fd()
+            }
+        };
+        let made = match (self.instance(filesystem, covered.as_ref()), fallback) {
+            (Ok(made), _) => made,
+            (Err(_), Some(tree)) => {
+                self.at(Step::MountAttach, attach(tree.as_fd(), target))?;
+                return Ok(None);
+            }
+            (Err(failure), None) => return Err(failure),
+        };
+        self.change(made.as_fd(), &filesystem.changes)?;
+        if let (Some(namespace), Some(idmap)) = (idmap, &filesystem.idmap) {
+            let mapped = sys::mount::set_idmap(made.as_fd(), namespace.as_fd(), idmap.reach);
+            self.at(Step::MountIdmap, mapped)?;
+        }
+        if let (true, Some(covered)) = (filesystem.copy_up, &covered) {
+            self.at(Step::MountCopyUp, copy_up::copy(covered.as_fd(), made.as_fd()))?;
+        }
+        self.at(Step::MountAttach, attach_filesystem(filesystem, made.as_fd(), target))?;
+        Ok(Some(made))
+    }
+
+    /// The directory that a tmpfs covers and takes properties from; nothing where it is yet to be made.
+    fn open_covered(&self, filesystem: &Filesystem) -> Result<Option<OwnedFd>, Failure> {
+        if !filesystem.inherits() {
+            return Ok(None);
+        }
+        match inner::open(self.root, &self.mount.destination) {
+            Err(Errno::NOENT) => Ok(None),
+            found => self.at(Step::MountTarget, found).map(Some),
+        }
+    }
+
+    /// The filesystem, detached.
+    fn instance(&self, filesystem: &Filesystem, covered: Option<&OwnedFd>) -> Result<OwnedFd, Failure> {
+        let index = self.mount.index;
+        let context = filesystem::configure(filesystem).map_err(|refusal| match refusal {
+            Refusal { parameter: Some(parameter), errno } => {
+                Failure::new(Step::MountOption, index, errno).concerning(parameter)
+            }
+            Refusal { parameter: None, errno } => Failure::new(Step::MountCreate, index, errno),
+        })?;
+        if let Some(covered) = covered {
+            self.at(Step::MountCreate, inherit(context.as_fd(), filesystem, covered.as_fd()))?;
+        }
+        self.at(Step::MountCreate, filesystem::create(context.as_fd(), filesystem.attributes))
+    }
+
+    fn remount(&self) -> Result<(), Failure> {
+        let MountSource::Remount { parameters, changes } = &self.mount.source else { return Ok(()) };
+        let target = self.at(Step::MountTarget, inner::open(self.root, &self.mount.destination))?;
+        if !parameters.is_empty() {
+            filesystem::reconfigure(target.as_fd(), parameters).map_err(|refusal| {
+                Failure::new(Step::MountOption, self.mount.index, refusal.errno)
+                    .concerning(refusal.parameter.unwrap_or(usize::MAX))
+            })?;
+        }
+        self.change(target.as_fd(), changes)
+    }
+
+    /// Makes a symbolic link, or finds it made.
+    fn make_link(&mut self, text: &CStr) -> Result<(), Failure> {
+        let linked = inner::in_parent(self.root, &self.mount.destination, self.made, |parent, name, made| {
+            match symlinkat(text, parent, name) {
+                Err(Errno::EXIST) => Ok(has_link(parent, name, text)),
+                Ok(()) => {
+                    made.note(parent, name);
+                    Ok(true)
+                }
+                Err(errno) => Err(errno),
+            }
+        });
+        match self.at(Step::MountTarget, linked)? {
+            true => Ok(()),
+            false => self.at(Step::MountLinkDiffers, Err(Errno::EXIST)),
+        }
+    }
+
+    /// What a container sees as `/sys/fs/cgroup` on a host with v1 hierarchies: a tmpfs with its own cgroup of each.
+    fn make_cgroup_tree(
+        &mut self,
+        tree: &CgroupTree,
+        hierarchies: &[(CString, OwnedFd)],
+    ) -> Result<(), Failure> {
+        let target = self.open_target(Missing::Directory)?;
+        let made = filesystem::small_tmpfs(c"cgroup", tree.attributes - MountAttr::RDONLY);
+        let made = self.at(Step::MountCreate, made)?;
+        self.at(Step::MountAttach, attach(made.as_fd(), target.as_fd()))?;
+        for (name, hierarchy) in hierarchies {
+            let place = inner::make_directory(made.as_fd(), name, &mut Made::none());
+            let place = self.at(Step::MountTarget, place)?;
+            self.at(Step::MountAttach, attach(hierarchy.as_fd(), place.as_fd()))?;
+        }
+        for (link, directory) in &tree.links {
+            self.at(Step::MountTarget, symlinkat(directory.as_c_str(), &made, link.as_c_str()))?;
+        }
+        if tree.attributes.contains(MountAttr::RDONLY) {
+            let change = MountChange { set: MountAttr::RDONLY, ..MountChange::default() };
+            self.at(Step::MountAttributes, set_attributes(made.as_fd(), change, Reach::Mount))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether there is a symbolic link of that text.
+fn has_link(parent: BorrowedFd<'_>, name: &CStr, text: &CStr) -> bool {
+    let mut buffer = [0_u8; 4096];
+    readlinkat_raw(parent, name, &mut buffer[..]).is_ok_and(|length| buffer[..length] == *text.to_bytes())
+}
+
+/// What lies on a filesystem of the kernel's is not covered without following its links: they are not the image's.
+fn refuse_kernel_filesystem(target: BorrowedFd<'_>) -> Result<(), Errno> {
+    const SYSFS_MAGIC: rustix::fs::FsWord = 0x6265_6572;
+    const DEVPTS_MAGIC: rustix::fs::FsWord = 0x1cd1;
+    match fstatfs(target)?.f_type {
+        PROC_SUPER_MAGIC | SYSFS_MAGIC | DEVPTS_MAGIC => Err(Errno::PERM),
+        _ => Ok(()),
+    }
+}
+
+/// Gives a tmpfs the permissions and the owner of the directory it is about to cover.
+fn inherit(context: BorrowedFd<'_>, filesystem: &Filesystem, directory: BorrowedFd<'_>) -> Result<(), Errno> {
+    /// What ids look like that are not mapped in this user namespace; no file can be given to them.
+    const UNMAPPED: u32 = 65_534;
+    let stat = fstat(directory)?;
+    if filesystem.inherit.mode {
+        filesystem::set_number(context, c"mode", stat.st_mode & 0o7777, 8)?;
+    }
+    if filesystem.inherit.owner {
+        for (name, id) in [(c"uid", stat.st_uid), (c"gid", stat.st_gid)] {
+            if id != 0 && id != UNMAPPED {
+                filesystem::set_number(context, name, id, 10)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A real directory directly below the root, never a link to one (CVE-2019-19921, CVE-2023-27561).
-fn directory_at_root(root: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+fn directory_at_root(root: BorrowedFd<'_>, name: &CStr, made: &mut Made) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::DIRECTORY;
     match openat(root, name, flags, Mode::empty()) {
-        Err(Errno::NOENT) => inner::make_directory(root, name),
+        Err(Errno::NOENT) => inner::make_directory(root, name, made),
         other => other,
     }
 }
@@ -148,49 +302,24 @@ pub(super) fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(),
     move_mount(mount, c"", place, c"", flags)
 }
 
+/// The same for a new filesystem: the kernel does not mount the cgroup tree over itself, but over something else that
+/// covers it.
+fn attach_filesystem(
+    filesystem: &Filesystem,
+    mount: BorrowedFd<'_>,
+    place: BorrowedFd<'_>,
+) -> Result<(), Errno> {
+    match attach(mount, place) {
+        Err(Errno::BUSY) if filesystem.kind.as_c_str() == c"cgroup2" => {
+            let between = filesystem::small_tmpfs(c"cgroup", MountAttr::RDONLY)?;
+            attach(between.as_fd(), place)?;
+            attach(mount, between.as_fd())
+        }
+        other => other,
+    }
+}
+
 /// Attaches a detached mount at the root of the calling process' mount namespace, over what is there.
 pub(super) fn attach_over_root(mount: BorrowedFd<'_>) -> Result<(), Errno> {
     move_mount(mount, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-}
-
-/// What a container sees as `/sys/fs/cgroup` on a host with v1 hierarchies: a tmpfs with its own cgroup of each.
-fn make_cgroup_tree(
-    root: BorrowedFd<'_>,
-    mount: &MountOperation,
-    tree: &CgroupTree,
-    hierarchies: &[(CString, OwnedFd)],
-) -> Result<(), Failure> {
-    let index = mount.index;
-    let target =
-        inner::open_or_make_directory(root, &mount.destination).at_entry(Step::MountTarget, index)?;
-    let made = cgroup_tmpfs(tree.attributes - MountAttr::RDONLY).at_entry(Step::MountCreate, index)?;
-    attach(made.as_fd(), target.as_fd()).at_entry(Step::MountAttach, index)?;
-    for (name, hierarchy) in hierarchies {
-        let place = inner::make_directory(made.as_fd(), name).at_entry(Step::MountTarget, index)?;
-        attach(hierarchy.as_fd(), place.as_fd()).at_entry(Step::MountAttach, index)?;
-    }
-    for (link, directory) in &tree.links {
-        symlinkat(directory.as_c_str(), &made, link.as_c_str()).at_entry(Step::MountTarget, index)?;
-    }
-    if tree.attributes.contains(MountAttr::RDONLY) {
-        let change = MountChange { set: MountAttr::RDONLY, ..MountChange::default() };
-        set_attributes(made.as_fd(), change, Reach::Mount).at_entry(Step::MountAttributes, index)?;
-    }
-    Ok(())
-}
-
-fn cgroup_tmpfs(attributes: MountAttr) -> Result<OwnedFd, Errno> {
-    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&context, c"source", c"tmpfs")?;
-    fsconfig_set_string(&context, c"mode", c"755")?;
-    fsconfig_create(&context)?;
-    instance(context.as_fd(), attributes)
-}
-
-/// Makes a directory where none is, for callers that do not care whether it was there.
-pub(super) fn ensure_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    match mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(errno),
-    }
 }

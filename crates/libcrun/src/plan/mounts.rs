@@ -1,14 +1,22 @@
-//! One entry of `mounts`, taken apart into an operation with nothing left to interpret.
+//! One entry of `mounts`, taken apart into an operation with nothing left to interpret
+//! (runtime-spec config.md#mounts).
 
-use std::ffi::CString;
-use std::path::PathBuf;
+mod idmap;
+mod options;
 
+use std::ffi::{CStr, CString};
+use std::path::{Path, PathBuf};
+
+use sys::clone::Namespaces;
 use sys::mount::{MountAttr, MountChange, Propagation, Reach};
 
-use super::{InnerPath, invalid};
-use crate::error::{Code, Error, Result};
-use crate::mount_options::{self, Effect};
-use crate::spec::Mount;
+pub(crate) use idmap::{Idmap, Maps};
+use options::Options;
+
+use super::{CgroupPlan, InnerPath, NamespacePlan, invalid};
+use crate::error::Result;
+use crate::mount_options::{self, Special};
+use crate::spec::{Linux, Mount};
 
 /// One mount to be made inside the container.
 #[derive(Debug)]
@@ -16,31 +24,140 @@ pub(crate) struct MountOperation {
     /// Its place in the configuration, for messages.
     pub(crate) index: usize,
     pub(crate) destination: InnerPath,
+    pub(crate) target: Target,
     pub(crate) source: MountSource,
     /// Changes that wait until everything below the mount is in place: a read-only mount takes no mount points.
     pub(crate) deferred: MountChange,
+    /// Whether a mount point that is made for it stays when the container does not come to be: not in a filesystem
+    /// that goes with it.
+    pub(crate) leaves_traces: bool,
+}
+
+impl MountOperation {
+    /// What an error calls this mount.
+    pub(crate) fn name_only(&self) -> String {
+        format!("mounts[{}]: {}", self.index, self.destination)
+    }
+
+    /// What an error says that concerns this mount.
+    pub(crate) fn name(&self, what: &str) -> String {
+        format!("{}: {what}", self.name_only())
+    }
+
+    /// Whether it takes the place of the root.
+    pub(crate) fn covers_root(&self) -> bool {
+        self.destination.is_root() && !matches!(self.source, MountSource::Remount { .. })
+    }
+
+    /// Whether it shows the devices of a network namespace.
+    pub(crate) fn is_sysfs(&self) -> bool {
+        matches!(&self.source, MountSource::Filesystem(filesystem) if filesystem.kind.as_c_str() == c"sysfs")
+    }
+
+    /// What it says when the filesystem does not take a parameter, or cannot be had at all.
+    pub(crate) fn refused(&self, kind: &CStr, parameter: Option<&Parameter>) -> String {
+        let kind = kind.to_string_lossy();
+        match parameter {
+            Some(parameter) => self.name(&format!("the {kind} filesystem refuses the option `{parameter}`")),
+            None => self.name(&format!("mount the {kind} filesystem")),
+        }
+    }
+}
+
+/// How the destination is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Below the root, through symbolic links.
+    Follow,
+    /// The same, but a link at its end is mounted over itself. Not on a filesystem of the kernel's, where links lead
+    /// out of the container.
+    NoFollow,
+    /// A real directory directly below the root: proc and sysfs must not be diverted by a symbolic link in the image
+    /// (CVE-2019-19921, CVE-2023-27561).
+    AtRoot,
 }
 
 /// What is mounted.
 #[derive(Debug)]
 pub(crate) enum MountSource {
-    /// A part of the host's tree, cloned before the container's process exists.
-    Bind { source: PathBuf, reach: Reach, changes: Vec<(MountChange, Reach)> },
-    /// A new instance of a filesystem, made by the container's process in its namespaces.
-    Filesystem {
-        kind: CString,
-        parameters: Vec<Parameter>,
-        attributes: MountAttr,
-        changes: Vec<(MountChange, Reach)>,
-        /// tmpfs without a mode takes that of the directory it covers.
-        inherit_mode: bool,
-        /// proc and sysfs must not be diverted by a symbolic link in the image (CVE-2019-19921, CVE-2023-27561).
-        only_at_root: bool,
-    },
+    Bind(Bind),
+    Filesystem(Filesystem),
     /// The cgroup hierarchies of a host that has more than one.
     CgroupTree(CgroupTree),
-    /// A change of a mount that is there.
-    Remount { changes: Vec<(MountChange, Reach)> },
+    /// A change of a mount that is there; with parameters, also of its filesystem.
+    Remount {
+        parameters: Vec<Parameter>,
+        changes: Vec<(MountChange, Reach)>,
+    },
+}
+
+/// A part of the host's tree, cloned before the container's process exists.
+#[derive(Debug)]
+pub(crate) struct Bind {
+    pub(crate) source: PathBuf,
+    pub(crate) reach: Reach,
+    pub(crate) link: SourceLink,
+    pub(crate) changes: Vec<(MountChange, Reach)>,
+    pub(crate) idmap: Option<Idmap>,
+}
+
+/// What is done with a source that is a symbolic link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SourceLink {
+    /// What it leads to is mounted.
+    Follow,
+    /// It is mounted itself.
+    NoFollow,
+    /// The same link is made at the destination, and nothing is mounted.
+    Copy,
+}
+
+/// A new instance of a filesystem.
+#[derive(Debug)]
+pub(crate) struct Filesystem {
+    pub(crate) kind: CString,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) attributes: MountAttr,
+    pub(crate) changes: Vec<(MountChange, Reach)>,
+    pub(crate) maker: Maker,
+    /// A tmpfs takes what was not asked for from the directory it covers: permissions and owner.
+    pub(crate) inherit: Inherit,
+    /// It starts with a copy of what it covers.
+    pub(crate) copy_up: bool,
+    pub(crate) fallback: Option<Fallback>,
+    pub(crate) idmap: Option<Idmap>,
+}
+
+impl Filesystem {
+    /// Whether anything of it depends on the directory it covers.
+    pub(crate) fn inherits(&self) -> bool {
+        self.copy_up || self.inherit != Inherit::default()
+    }
+}
+
+/// Who makes a filesystem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Maker {
+    /// The runtime: it has the host's rights and the host's paths (the layers of an overlay, say).
+    Runtime,
+    /// The container's process, because it shows the namespaces it is made in, or belongs to their owner.
+    Init,
+}
+
+/// Which properties of the covered directory a tmpfs takes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Inherit {
+    pub(crate) mode: bool,
+    pub(crate) owner: bool,
+}
+
+/// What is shown where the kernel does not let this container have an instance of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fallback {
+    /// A directory of the host with all that is mounted in it.
+    Tree(&'static CStr),
+    /// The container's cgroup.
+    Cgroup,
 }
 
 /// The v1 or hybrid `/sys/fs/cgroup`: a small tmpfs with a directory for each hierarchy.
@@ -55,193 +172,212 @@ pub(crate) struct CgroupTree {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Parameter {
     Flag(CString),
+    /// A flag that is left out where the filesystem does not know it.
+    WhereKnown(CString),
     Value(CString, CString),
 }
 
 impl Parameter {
-    pub(crate) fn name(&self) -> &CString {
+    pub(crate) fn name(&self) -> &CStr {
         match self {
-            Self::Flag(name) | Self::Value(name, _) => name,
+            Self::Flag(name) | Self::WhereKnown(name) | Self::Value(name, _) => name,
         }
     }
 }
 
-/// The options of an entry, summed up.
-#[derive(Debug, Default)]
-struct Options {
-    bind: Option<Reach>,
-    remount: bool,
-    /// For the mount alone and for its whole tree.
-    changes: [MountChange; 2],
-    propagation: Option<(Propagation, Reach)>,
-    parameters: Vec<Parameter>,
-}
-
-impl Options {
-    fn parse<'o>(options: impl Iterator<Item = &'o str>, name: &str) -> Result<Self> {
-        let mut parsed = Self::default();
-        for option in options {
-            let word = option.split('=').next().unwrap_or_default();
-            if mount_options::UNSUPPORTED.contains(&word) {
-                let message = format!("{name}: the mount option `{word}` is not supported by this version");
-                return Err(Error::new(Code::Unsupported, message));
-            }
-            match mount_options::effect(option) {
-                Some(effect) => parsed.apply(effect)?,
-                None => parsed.parameters.extend(parameter(option, name)?),
-            }
+impl std::fmt::Display for Parameter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name().to_string_lossy())?;
+        match self {
+            Self::Value(_, value) => write!(f, "={}", value.to_string_lossy()),
+            _ => Ok(()),
         }
-        Ok(parsed)
-    }
-
-    fn apply(&mut self, effect: Effect) -> Result<()> {
-        match effect {
-            Effect::Set(attribute, reach) => self.change(reach).set |= attribute,
-            Effect::Clear(attribute, reach) => {
-                let change = self.change(reach);
-                change.set -= attribute;
-                change.clear |= attribute;
-            }
-            Effect::AccessTime(mode, reach) => {
-                let change = self.change(reach);
-                change.set = (change.set - MountAttr::ATIME_MODES) | mode;
-                change.clear |= MountAttr::ATIME_MODES;
-            }
-            Effect::Propagation(propagation, reach) => self.propagation = Some((propagation, reach)),
-            Effect::Bind(reach) => self.bind = Some(reach),
-            Effect::Remount => self.remount = true,
-            Effect::Filesystem(flag) => {
-                self.parameters.push(Parameter::Flag(CString::new(flag).unwrap_or_default()));
-            }
-            Effect::Default => {}
-        }
-        Ok(())
-    }
-
-    fn change(&mut self, reach: Reach) -> &mut MountChange {
-        &mut self.changes[usize::from(reach == Reach::Tree)]
-    }
-
-    /// What is left to be changed once the mount exists, the propagation included.
-    fn into_changes(self, default_propagation: Option<(Propagation, Reach)>) -> Vec<(MountChange, Reach)> {
-        let [mount, tree] = self.changes;
-        let propagation = self.propagation.or(default_propagation).map(|(propagation, reach)| {
-            (MountChange { propagation: Some(propagation), ..MountChange::default() }, reach)
-        });
-        [Some((tree, Reach::Tree)), Some((mount, Reach::Mount)), propagation]
-            .into_iter()
-            .flatten()
-            .filter(|(change, _)| !change.is_empty())
-            .collect()
     }
 }
 
-/// An option for the filesystem; empty ones (from a trailing comma) are none.
-fn parameter(option: &str, name: &str) -> Result<Option<Parameter>> {
-    let text =
-        |text: &str| CString::new(text).map_err(|_| invalid(format!("{name}: an option holds a NUL byte")));
-    Ok(match option.split_once('=') {
-        _ if option.is_empty() => None,
-        None => Some(Parameter::Flag(text(option)?)),
-        Some((key, value)) => Some(Parameter::Value(text(key)?, text(value)?)),
-    })
-}
+/// Filesystems whose instances depend on the namespaces of whoever makes them, or belong to a user namespace.
+const MADE_INSIDE: [&str; 9] =
+    ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup", "cgroup2", "binfmt_misc"];
 
 /// What planning a mount needs to know beside the entry itself.
 pub(super) struct Surroundings<'a> {
-    pub(super) bundle: &'a std::path::Path,
-    pub(super) cgroup: Option<&'a super::CgroupPlan>,
+    pub(super) bundle: &'a Path,
+    pub(super) cgroup: Option<&'a CgroupPlan>,
     pub(super) privileged: bool,
+    pub(super) linux: &'a Linux<'a>,
+    pub(super) namespaces: &'a NamespacePlan,
+}
+
+/// An entry with what its errors call it.
+struct Entry<'a> {
+    mount: &'a Mount<'a>,
+    destination: InnerPath,
+    name: String,
 }
 
 pub(super) fn plan(index: usize, mount: &Mount<'_>, around: &Surroundings<'_>) -> Result<MountOperation> {
     let name = format!("mounts[{index}]: {}", mount.destination);
     let destination = InnerPath::new(&mount.destination, || name.clone())?;
+    let entry = Entry { mount, destination, name };
     let kind = mount.kind.as_deref().filter(|kind| !kind.is_empty());
     let options = match &mount.options {
-        Some(options) => Options::parse(options.iter().map(|option| &**option), &name)?,
+        Some(options) => Options::parse(options.iter().map(|option| &**option), &entry.name)?,
         // The defaults are those of filesystems; a bind has its source's.
         None if kind == Some("bind") => Options::default(),
         None => {
             let defaults = mount_options::defaults(&mount.destination, around.privileged);
-            Options::parse(defaults.iter().copied(), &name)?
+            Options::parse(defaults.iter().copied(), &entry.name)?
         }
     };
+    let mut target =
+        if options.has(Special::DestinationNoFollow) { Target::NoFollow } else { Target::Follow };
     let source = if options.remount {
-        MountSource::Remount { changes: options.into_changes(None) }
+        remount(options, kind == Some("bind"))
     } else if let Some(reach) = options.bind.or((kind == Some("bind")).then_some(Reach::Mount)) {
-        bind(mount, options, reach, around.bundle, &name)?
+        bind(&entry, options, reach, around)?
     } else {
         match kind {
             None => return Err(invalid(format!("invalid mount type for `{}`", mount.destination))),
-            Some("cgroup" | "cgroup2") => cgroup(options, around)?,
-            Some(kind) => filesystem(kind, mount, options, &destination, &name)?,
+            Some("cgroup" | "cgroup2") => cgroup(options, around),
+            Some(kind) => {
+                if matches!(kind, "proc" | "sysfs") {
+                    target = Target::AtRoot;
+                }
+                filesystem(kind, &entry, options, around)?
+            }
         }
     };
-    Ok(MountOperation { index, destination, source, deferred: MountChange::default() })
+    Ok(MountOperation {
+        index,
+        destination: entry.destination,
+        target,
+        source,
+        deferred: MountChange::default(),
+        leaves_traces: true,
+    })
 }
 
-fn bind(
-    mount: &Mount<'_>,
-    options: Options,
-    reach: Reach,
-    bundle: &std::path::Path,
-    name: &str,
-) -> Result<MountSource> {
-    let source = mount
-        .source
-        .as_deref()
-        .filter(|source| !source.is_empty())
-        .ok_or_else(|| invalid(format!("{name}: a bind mount needs a source")))?;
+/// With `bind`, the mount alone is changed; without, what is for the filesystem goes to that.
+fn remount(mut options: Options, bind: bool) -> MountSource {
+    let of_filesystem = !bind && options.bind.is_none();
+    let mut parameters = std::mem::take(&mut options.parameters);
+    parameters.append(&mut options.flags);
+    if !of_filesystem {
+        parameters.clear();
+    }
+    MountSource::Remount { parameters, changes: options.into_changes(None) }
+}
+
+fn bind(entry: &Entry<'_>, options: Options, reach: Reach, around: &Surroundings<'_>) -> Result<MountSource> {
+    let refuse = |what: &str| invalid(format!("{}: {what}", entry.name));
+    let source = entry.mount.source.as_deref().filter(|source| !source.is_empty());
+    let source = source.ok_or_else(|| refuse("a bind mount needs a source"))?;
     if source.contains('\0') {
-        return Err(invalid(format!("{name}: the source holds a NUL byte")));
+        return Err(refuse("the source holds a NUL byte"));
+    }
+    if options.has(Special::CopyUp) {
+        return Err(refuse("the option `tmpcopyup` is only for tmpfs"));
     }
     if let Some(parameter) = options.parameters.first() {
-        let option = parameter.name().to_string_lossy();
-        return Err(invalid(format!(
-            "{name}: a bind mount has no filesystem to give the option `{option}` to"
-        )));
+        return Err(refuse(&format!("a bind mount has no filesystem to give the option `{parameter}` to")));
     }
+    let link = match (options.has(Special::CopySymlink), options.has(Special::SourceNoFollow)) {
+        (true, false) if !options.has(Special::DestinationNoFollow) => SourceLink::Copy,
+        (true, _) => {
+            return Err(refuse("the option `copy-symlink` excludes `src-nofollow` and `dest-nofollow`"));
+        }
+        (false, true) => SourceLink::NoFollow,
+        (false, false) => SourceLink::Follow,
+    };
+    let idmap = idmap::plan(entry.mount, &options, around.linux, around.namespaces, &entry.name)?;
     // A clone of a shared mount would stay its peer, and mounts made inside would appear on the host.
     let changes = options.into_changes(Some((Propagation::Private, Reach::Tree)));
-    Ok(MountSource::Bind { source: bundle.join(source), reach, changes })
+    Ok(MountSource::Bind(Bind { source: around.bundle.join(source), reach, link, changes, idmap }))
 }
 
 fn filesystem(
     kind: &str,
-    mount: &Mount<'_>,
+    entry: &Entry<'_>,
     mut options: Options,
-    destination: &InnerPath,
-    name: &str,
+    around: &Surroundings<'_>,
 ) -> Result<MountSource> {
-    let only_at_root = matches!(kind, "proc" | "sysfs");
-    let inherit_mode =
-        kind == "tmpfs" && !options.parameters.iter().any(|parameter| parameter.name().as_c_str() == c"mode");
-    let source = mount.source.as_deref().filter(|source| !source.is_empty()).unwrap_or(kind);
-    options.parameters.extend(parameter(&format!("source={source}"), name)?);
-    if only_at_root && destination.as_c_str().to_bytes().contains(&b'/') {
-        let message = format!("invalid target `{}`: it must be mounted at the root", mount.destination);
-        return Err(invalid(message));
+    let refuse = |what: &str| invalid(format!("{}: {what}", entry.name));
+    let is_tmpfs = kind == "tmpfs";
+    for (special, name) in [
+        (Special::CopySymlink, "copy-symlink"),
+        (Special::SourceNoFollow, "src-nofollow"),
+        (Special::DestinationNoFollow, "dest-nofollow"),
+    ] {
+        if options.has(special) {
+            return Err(refuse(&format!("the option `{name}` is only for bind mounts")));
+        }
     }
-    let attributes = std::mem::take(&mut options.changes[0]).set;
-    let parameters = std::mem::take(&mut options.parameters);
-    let kind = CString::new(kind).map_err(|_| invalid(format!("{name}: the type holds a NUL byte")))?;
-    let changes = options.into_changes(None);
-    Ok(MountSource::Filesystem { kind, parameters, attributes, changes, inherit_mode, only_at_root })
+    let copy_up = options.has(Special::CopyUp);
+    if copy_up && (!is_tmpfs || entry.destination.is_root()) {
+        return Err(refuse("the option `tmpcopyup` is only for tmpfs, and not on `/`"));
+    }
+    if matches!(kind, "proc" | "sysfs") && entry.destination.as_c_str().to_bytes().contains(&b'/') {
+        let destination = &entry.mount.destination;
+        return Err(invalid(format!("invalid target `{destination}`: it must be mounted at the root")));
+    }
+    let idmap = idmap::plan(entry.mount, &options, around.linux, around.namespaces, &entry.name)?;
+    let maker = if MADE_INSIDE.contains(&kind) { Maker::Init } else { Maker::Runtime };
+    let mut parameters = std::mem::take(&mut options.parameters);
+    parameters.append(&mut options.flags);
+    let given = |name: &CStr| parameters.iter().any(|parameter| parameter.name() == name);
+    let inherit =
+        Inherit { mode: is_tmpfs && !given(c"mode"), owner: is_tmpfs && !given(c"uid") && !given(c"gid") };
+    let source = entry.mount.source.as_deref().filter(|source| !source.is_empty()).unwrap_or(kind);
+    let text = |text: &str, what: &str| {
+        CString::new(text).map_err(|_| refuse(&format!("the {what} holds a NUL byte")))
+    };
+    parameters.push(Parameter::Value(c"source".to_owned(), text(source, "source")?));
+    let attributes = options.take_attributes();
+    // A disk that cannot be written to has to be told so before it is mounted.
+    if maker == Maker::Runtime && attributes.contains(MountAttr::RDONLY) {
+        parameters.push(Parameter::Flag(c"ro".to_owned()));
+    }
+    Ok(MountSource::Filesystem(Filesystem {
+        kind: text(kind, "type")?,
+        parameters,
+        attributes,
+        changes: options.into_changes(None),
+        maker,
+        inherit,
+        copy_up,
+        fallback: fallback(kind, around.namespaces),
+        idmap,
+    }))
+}
+
+/// Namespaces that belong to somebody else's user namespace cannot be shown by a filesystem made in this one.
+fn fallback(kind: &str, namespaces: &NamespacePlan) -> Option<Fallback> {
+    let denied = |kind| namespaces.contains(Namespaces::USER) || !namespaces.contains(kind);
+    match kind {
+        "sysfs" if denied(Namespaces::NETWORK) => Some(Fallback::Tree(c"/sys")),
+        "mqueue" if denied(Namespaces::IPC) => Some(Fallback::Tree(c"/dev/mqueue")),
+        "cgroup2" if denied(Namespaces::CGROUP) => Some(Fallback::Cgroup),
+        _ => None,
+    }
 }
 
 /// A `cgroup` entry becomes what the host has: the v2 filesystem, or a tree of the hierarchies.
-fn cgroup(mut options: Options, around: &Surroundings<'_>) -> Result<MountSource> {
-    let attributes = std::mem::take(&mut options.changes[0]).set;
+fn cgroup(mut options: Options, around: &Surroundings<'_>) -> MountSource {
+    let attributes = options.take_attributes();
     let unified = around.cgroup.is_none_or(|cgroup| cgroup.layout.is_unified());
     if unified {
-        return Ok(MountSource::Filesystem {
+        let mut parameters = std::mem::take(&mut options.parameters);
+        parameters.push(Parameter::Value(c"source".to_owned(), c"cgroup2".to_owned()));
+        return MountSource::Filesystem(Filesystem {
             kind: c"cgroup2".to_owned(),
-            parameters: vec![Parameter::Value(c"source".to_owned(), c"cgroup2".to_owned())],
+            parameters,
             attributes,
             changes: options.into_changes(None),
-            inherit_mode: false,
-            only_at_root: false,
+            maker: Maker::Init,
+            inherit: Inherit::default(),
+            copy_up: false,
+            fallback: fallback("cgroup2", around.namespaces),
+            idmap: None,
         });
     }
     let mut links = Vec::new();
@@ -251,5 +387,43 @@ fn cgroup(mut options: Options, around: &Surroundings<'_>) -> Result<MountSource
             links.push((text(controller), text(&hierarchy.directory)));
         }
     }
-    Ok(MountSource::CgroupTree(CgroupTree { attributes, links }))
+    MountSource::CgroupTree(CgroupTree { attributes, links })
+}
+
+/// What a mount has to know of the others: a read-only mount with something to be mounted or made below it becomes
+/// read-only at the end, so that mount points can be made in it; and mount points in a new filesystem go with that.
+pub(super) fn relate(mounts: &mut [MountOperation]) {
+    for index in 0..mounts.len() {
+        let (before, after) = mounts.split_at_mut(index + 1);
+        let Some(mount) = before.last_mut() else { continue };
+        let is_new = matches!(&mount.source, MountSource::Filesystem(new) if new.maker == Maker::Init);
+        let mut has_more = mount.destination.as_c_str() == c"dev";
+        for below in after.iter_mut().filter(|later| mount.destination.is_above(&later.destination)) {
+            has_more = true;
+            below.leaves_traces = !is_new;
+        }
+        if has_more && mount.source.take_read_only() {
+            mount.deferred.set = MountAttr::RDONLY;
+        }
+    }
+}
+
+impl MountSource {
+    /// Leaves read-only out of what the mount is made with; whether it was in.
+    fn take_read_only(&mut self) -> bool {
+        let attributes = match self {
+            Self::Filesystem(filesystem) if filesystem.maker == Maker::Init => &mut filesystem.attributes,
+            Self::Bind(bind) => {
+                let of_mount = bind.changes.iter_mut().find(|(_, reach)| *reach == Reach::Mount);
+                match of_mount {
+                    Some((change, _)) => &mut change.set,
+                    None => return false,
+                }
+            }
+            _ => return false,
+        };
+        let had = attributes.contains(MountAttr::RDONLY);
+        attributes.remove(MountAttr::RDONLY);
+        had
+    }
 }

@@ -52,11 +52,55 @@ pub(crate) struct Join {
     pub(crate) path: PathBuf,
 }
 
-/// The contents of `uid_map` and `gid_map` (`user_namespaces(7)`).
+/// Which ids outside stand for those inside a user namespace (`user_namespaces(7)`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IdMaps {
-    pub(crate) uid: String,
-    pub(crate) gid: String,
+    uid: Vec<IdMapping>,
+    gid: Vec<IdMapping>,
+}
+
+impl IdMaps {
+    /// Takes mappings that the kernel can take. `names` are what an error calls them.
+    pub(super) fn new(uid: Vec<IdMapping>, gid: Vec<IdMapping>, names: [&str; 2]) -> Result<Self> {
+        for (mappings, name) in [&uid, &gid].into_iter().zip(names) {
+            if mappings.len() > 340 {
+                return Err(invalid(format!("{name}: the kernel takes at most 340 mappings")));
+            }
+        }
+        Ok(Self { uid, gid })
+    }
+
+    /// The contents of `uid_map`.
+    pub(crate) fn uid_lines(&self) -> String {
+        self.uid.iter().map(line).collect()
+    }
+
+    /// The contents of `gid_map`.
+    pub(crate) fn gid_lines(&self) -> String {
+        self.gid.iter().map(line).collect()
+    }
+
+    /// The user outside that is `id` inside.
+    pub(crate) fn outside_uid(&self, id: u32) -> Option<u32> {
+        outside(&self.uid, id)
+    }
+
+    /// The group outside that is `id` inside.
+    pub(crate) fn outside_gid(&self, id: u32) -> Option<u32> {
+        outside(&self.gid, id)
+    }
+}
+
+fn line(mapping: &IdMapping) -> String {
+    format!("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size)
+}
+
+/// The id outside that stands for `id`.
+pub(super) fn outside(mappings: &[IdMapping], id: u32) -> Option<u32> {
+    let range = mappings
+        .iter()
+        .find(|range| id.checked_sub(range.container_id).is_some_and(|offset| offset < range.size))?;
+    range.host_id.checked_add(id - range.container_id)
 }
 
 impl NamespacePlan {
@@ -111,21 +155,12 @@ pub(super) fn plan(linux: &Linux<'_>) -> Result<NamespacePlan> {
 
 /// The maps of a new user namespace; without any in the configuration all ids stand for themselves.
 fn id_maps(linux: &Linux<'_>) -> Result<IdMaps> {
-    let everything = [IdMapping { container_id: 0, host_id: 0, size: u32::MAX }];
-    let lines = |mappings: &Option<Vec<IdMapping>>, name: &str| {
-        let mappings = mappings.as_deref().unwrap_or_default();
-        if mappings.len() > 340 {
-            return Err(invalid(format!("linux.{name}: the kernel takes at most 340 mappings")));
-        }
-        let mappings = if mappings.is_empty() { &everything } else { mappings };
-        let line =
-            |mapping: &IdMapping| format!("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size);
-        Ok(mappings.iter().map(line).collect::<String>())
+    let everything = || vec![IdMapping { container_id: 0, host_id: 0, size: u32::MAX }];
+    let listed = |mappings: &Option<Vec<IdMapping>>| {
+        mappings.clone().filter(|list| !list.is_empty()).unwrap_or_else(everything)
     };
-    Ok(IdMaps {
-        uid: lines(&linux.uid_mappings, "uidMappings")?,
-        gid: lines(&linux.gid_mappings, "gidMappings")?,
-    })
+    let names = ["linux.uidMappings", "linux.gidMappings"];
+    IdMaps::new(listed(&linux.uid_mappings), listed(&linux.gid_mappings), names)
 }
 
 fn time_offsets(linux: &Linux<'_>, clone: &mut Namespaces) -> Result<Option<String>> {

@@ -44,6 +44,14 @@ impl InnerPath {
             || other.len() > own.len() && other.starts_with(own) && other[own.len()] == b'/'
     }
 
+    /// The path without its last component, and that.
+    pub(crate) fn split(&self) -> (&[u8], &CStr) {
+        let bytes = self.0.as_bytes_with_nul();
+        let slash = bytes.iter().rposition(|byte| *byte == b'/');
+        let name = &bytes[slash.map_or(0, |slash| slash + 1)..];
+        (&bytes[..slash.unwrap_or(0)], CStr::from_bytes_with_nul(name).unwrap_or_default())
+    }
+
     /// The part below `prefix`, when that is a single name.
     pub(crate) fn name_below(&self, prefix: &str) -> Option<&CStr> {
         let rest = self.0.as_bytes_with_nul().strip_prefix(prefix.as_bytes())?.strip_prefix(b"/")?;
@@ -85,6 +93,12 @@ mod tests {
         assert_eq!(inner("/dev/null").name_below("dev"), Some(c"null"));
         assert_eq!(inner("/dev/net/tun").name_below("dev"), None);
         assert_eq!(inner("/devil").name_below("dev"), None);
+    }
+
+    #[test]
+    fn a_path_is_split_before_its_last_component() {
+        assert_eq!(inner("/a/b/c").split(), (b"a/b".as_slice(), c"c"));
+        assert_eq!(inner("/a").split(), (b"".as_slice(), c"a"));
     }
 
     #[test]

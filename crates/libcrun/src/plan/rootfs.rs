@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rustix::fs::{Dev, FileType, Mode, RawMode, makedev};
 use sys::clone::Namespaces;
-use sys::mount::{MountAttr, Propagation, Reach};
+use sys::mount::{Propagation, Reach};
 
 use super::mounts::{self, Surroundings};
 use super::{CgroupPlan, InnerPath, MountOperation, MountSource, NamespacePlan, Request, invalid};
@@ -24,6 +24,8 @@ pub(crate) struct RootfsPlan {
     pub(crate) propagation: (Propagation, Reach),
     pub(crate) mounts: Vec<MountOperation>,
     pub(crate) devices: Vec<DevicePlan>,
+    /// Whether `/dev` is a filesystem of the container's own, with which everything that is made in it goes away.
+    pub(crate) own_dev: bool,
     /// Whether the usual links (`/dev/fd` and the like) are made.
     pub(crate) links: bool,
     pub(crate) masked: Vec<InnerPath>,
@@ -32,7 +34,7 @@ pub(crate) struct RootfsPlan {
     pub(crate) own_mounts: bool,
     /// Where the process starts; made when it is missing.
     pub(crate) working_directory: InnerPath,
-    /// [`RootfsPlan::path`] as the kernel takes it.
+    /// The path again, as the kernel takes it.
     pub(crate) c_path: CString,
 }
 
@@ -102,25 +104,22 @@ pub(super) fn plan(
     let missing = |block: &str| invalid(format!("invalid config file, no `{block}` block specified"));
     let root = spec.root.as_ref().ok_or_else(|| missing("root"))?;
     let own_mounts = namespaces.creates(Namespaces::MOUNT);
-    let around = Surroundings { bundle: request.bundle, cgroup, privileged: host.effective_uid() == 0 };
-    let mut mounts = Vec::new();
-    for (index, mount) in spec.mounts.iter().flatten().enumerate() {
-        if !own_mounts {
-            let message = format!("mounts[{index}]: {}: needs a new mount namespace", mount.destination);
-            return Err(invalid(message));
-        }
-        mounts.push(mounts::plan(index, mount, &around)?);
+    if !own_mounts {
+        refuse_mounts(spec, linux, root.readonly == Some(true))?;
     }
+    let privileged = host.effective_uid() == 0;
+    let around = Surroundings { bundle: request.bundle, cgroup, privileged, linux, namespaces };
+    let mounts = spec.mounts.iter().flatten().enumerate();
+    let mut mounts =
+        mounts.map(|(index, mount)| mounts::plan(index, mount, &around)).collect::<Result<Vec<_>>>()?;
     let masked = inner_paths(linux.masked_paths.as_deref(), "linux.maskedPaths")?;
     let read_only_paths = inner_paths(linux.readonly_paths.as_deref(), "linux.readonlyPaths")?;
-    let hides_paths = !masked.is_empty() || !read_only_paths.is_empty();
-    if hides_paths && !own_mounts {
-        return Err(invalid("linux.maskedPaths, linux.readonlyPaths: need a new mount namespace"));
-    }
-    defer_read_only(&mut mounts);
-    let host_dev = mounts.iter().any(|mount| {
-        mount.destination.as_c_str() == c"dev" && matches!(mount.source, MountSource::Bind { .. })
-    });
+    mounts::relate(&mut mounts);
+    let host_dev = mounts
+        .iter()
+        .any(|mount| mount.destination.as_c_str() == c"dev" && matches!(mount.source, MountSource::Bind(_)));
+    // The host's own /dev has all it should have; nothing may be made in it. In a user namespace nodes are mounted.
+    let makes_devices = !host_dev && (own_mounts || !namespaces.contains(Namespaces::USER));
     let path = request.bundle.join(&*root.path);
     let cwd = spec.process.as_ref().and_then(|process| process.cwd.as_deref()).unwrap_or("/");
     Ok(RootfsPlan {
@@ -129,11 +128,11 @@ pub(super) fn plan(
         working_directory: InnerPath::new(cwd, || "process.cwd".to_owned())?,
         path,
         given_path: root.path.to_string(),
-        readonly: root.readonly == Some(true) && own_mounts,
+        readonly: root.readonly == Some(true),
         propagation: propagation(linux.rootfs_propagation.as_deref())?,
-        // The host's own /dev has all it should have; nothing may be made in it.
-        devices: if host_dev || !own_mounts { Vec::new() } else { devices(linux)? },
-        links: !host_dev && own_mounts,
+        devices: if makes_devices { devices(linux)? } else { Vec::new() },
+        links: makes_devices,
+        own_dev: mounts.iter().any(|mount| mount.destination.as_c_str() == c"dev"),
         mounts,
         masked,
         read_only_paths,
@@ -141,26 +140,26 @@ pub(super) fn plan(
     })
 }
 
-fn inner_paths(paths: Option<&[crate::spec::Text<'_>]>, name: &str) -> Result<Vec<InnerPath>> {
-    paths.unwrap_or_default().iter().map(|path| InnerPath::new(path, || name.to_owned())).collect()
+/// Without a mount namespace of its own a container must not change anybody's mounts; what would need that is refused.
+fn refuse_mounts(spec: &Spec<'_>, linux: &Linux<'_>, readonly: bool) -> Result<()> {
+    let any = |paths: &Option<Vec<_>>| paths.as_ref().is_some_and(|paths| !paths.is_empty());
+    let wanted = [
+        ("root.readonly", readonly),
+        ("linux.maskedPaths", any(&linux.masked_paths)),
+        ("linux.readonlyPaths", any(&linux.readonly_paths)),
+    ];
+    if let Some((index, mount)) = spec.mounts.iter().flatten().enumerate().next() {
+        let destination = &mount.destination;
+        return Err(invalid(format!("mounts[{index}]: {destination}: needs a new mount namespace")));
+    }
+    match wanted.into_iter().find(|(_, wanted)| *wanted) {
+        Some((path, _)) => Err(invalid(format!("{path}: needs a new mount namespace"))),
+        None => Ok(()),
+    }
 }
 
-/// A read-only mount with something to be mounted or made below it becomes read-only at the end. (A bind of the
-/// host's tree has its mount points already or must not get any.)
-fn defer_read_only(mounts: &mut [MountOperation]) {
-    for index in 0..mounts.len() {
-        let (before, after) = mounts.split_at_mut(index + 1);
-        let Some(mount) = before.last_mut() else { continue };
-        let has_more = mount.destination.as_c_str() == c"dev"
-            || after.iter().any(|later| mount.destination.is_above(&later.destination));
-        if let MountSource::Filesystem { attributes, .. } = &mut mount.source
-            && has_more
-            && attributes.contains(MountAttr::RDONLY)
-        {
-            attributes.remove(MountAttr::RDONLY);
-            mount.deferred.set = MountAttr::RDONLY;
-        }
-    }
+fn inner_paths(paths: Option<&[crate::spec::Text<'_>]>, name: &str) -> Result<Vec<InnerPath>> {
+    paths.unwrap_or_default().iter().map(|path| InnerPath::new(path, || name.to_owned())).collect()
 }
 
 /// `linux.rootfsPropagation`; private unless something else is asked for.

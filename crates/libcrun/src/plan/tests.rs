@@ -66,7 +66,7 @@ fn with_a_user_namespace_the_process_makes_its_own_network_namespace() {
     assert!(!plan.namespaces.network_by_runtime);
     assert!(plan.namespaces.unshare.contains(Namespaces::NETWORK));
     assert!(plan.namespaces.clone.contains(Namespaces::USER));
-    assert_eq!(plan.namespaces.id_maps.unwrap().uid, "0 0 4294967295\n");
+    assert_eq!(plan.namespaces.id_maps.unwrap().uid_lines(), "0 0 4294967295\n");
 }
 
 #[test]
@@ -77,6 +77,7 @@ fn namespaces_are_joined_user_first_and_mount_last() {
         config["mounts"] = json!([]);
         config["linux"]["maskedPaths"] = json!([]);
         config["linux"]["readonlyPaths"] = json!([]);
+        config["root"]["readonly"] = json!(false);
     });
     let order: Vec<_> = plan.namespaces.join.iter().map(|join| join.kind).collect();
     assert_eq!(order, [Namespaces::USER, Namespaces::UTS, Namespaces::NETWORK, Namespaces::MOUNT]);
@@ -87,10 +88,12 @@ fn a_read_only_mount_with_something_below_becomes_read_only_at_the_end() {
     let plan = plan(|_| ());
     let sys = mount(&plan, "/sys");
     assert_eq!(sys.deferred.set, MountAttr::RDONLY);
-    let MountSource::Filesystem { attributes, .. } = &sys.source else { panic!("a filesystem") };
+    let MountSource::Filesystem(Filesystem { attributes, .. }) = &sys.source else { panic!("a filesystem") };
     assert!(!attributes.contains(MountAttr::RDONLY));
     let cgroup = mount(&plan, "/sys/fs/cgroup");
-    let MountSource::Filesystem { kind, attributes, .. } = &cgroup.source else { panic!("a filesystem") };
+    let MountSource::Filesystem(Filesystem { kind, attributes, .. }) = &cgroup.source else {
+        panic!("a filesystem")
+    };
     assert!(attributes.contains(MountAttr::RDONLY) && cgroup.deferred.is_empty());
     assert_eq!(kind.as_c_str(), c"cgroup2");
 }
@@ -142,7 +145,7 @@ fn a_relative_bind_source_lies_in_the_bundle() {
         config["mounts"] =
             json!([{"destination": "/data", "type": "none", "source": "data", "options": ["rbind"]}]);
     });
-    let MountSource::Bind { source, .. } = &mount(&plan, "/data").source else { panic!("a bind") };
+    let MountSource::Bind(Bind { source, .. }) = &mount(&plan, "/data").source else { panic!("a bind") };
     assert_eq!(source, Path::new("/bundle/data"));
 }
 
@@ -151,7 +154,8 @@ fn without_options_a_mount_gets_those_of_its_destination() {
     let plan = plan(|config| {
         config["mounts"] = json!([{"destination": "/dev/shm", "type": "tmpfs", "source": "shm"}]);
     });
-    let MountSource::Filesystem { attributes, parameters, .. } = &mount(&plan, "/dev/shm").source else {
+    let MountSource::Filesystem(Filesystem { attributes, parameters, .. }) = &mount(&plan, "/dev/shm").source
+    else {
         panic!("a filesystem")
     };
     assert_eq!(*attributes, MountAttr::NOEXEC | MountAttr::NOSUID | MountAttr::NODEV);

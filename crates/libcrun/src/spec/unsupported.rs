@@ -25,11 +25,6 @@ pub(crate) fn refuse_unsupported(spec: &Spec<'_>) -> Result<()> {
     if let Some((path, _)) = wanted.into_iter().find(|(_, section)| section.is_present()) {
         return Err(refuse(path));
     }
-    for (index, mount) in spec.mounts.iter().flatten().enumerate() {
-        if mount.uid_mappings.is_present() || mount.gid_mappings.is_present() {
-            return Err(refuse(&format!("mounts[{index}].uidMappings")));
-        }
-    }
     match &spec.process {
         Some(process) => refuse_unsupported_process(process),
         None => Ok(()),

@@ -1,0 +1,93 @@
+//! Making a filesystem: from what the plan says to a detached mount (`fsopen(2)`, `fsconfig(2)`, `fsmount(2)`).
+//!
+//! Used by the runtime for filesystems of the host ([`crate::prepare`]) and by init for those of its namespaces
+//! ([`crate::init`]); so nothing here allocates.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, fsconfig_create, fsconfig_reconfigure,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, fspick,
+};
+use sys::mount::MountAttr;
+
+use crate::plan::{Filesystem, Parameter};
+
+/// Why a filesystem cannot be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The parameter that was refused, by its place in the list; nothing when it is the filesystem itself.
+    pub(crate) parameter: Option<usize>,
+    pub(crate) errno: Errno,
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        Self { parameter: None, errno }
+    }
+}
+
+/// A filesystem that has been told everything the plan has for it; nothing is made yet.
+pub(crate) fn configure(filesystem: &Filesystem) -> Result<OwnedFd, Refusal> {
+    let context = fsopen(filesystem.kind.as_c_str(), FsOpenFlags::FSOPEN_CLOEXEC)?;
+    set_parameters(context.as_fd(), &filesystem.parameters)?;
+    Ok(context)
+}
+
+/// Makes the filesystem and a detached mount of it.
+pub(crate) fn create(context: BorrowedFd<'_>, attributes: MountAttr) -> Result<OwnedFd, Errno> {
+    fsconfig_create(context)?;
+    // The attributes that exist for new mounts are the low 32 bits of those for mount_setattr(2).
+    let attributes = MountAttrFlags::from_bits_retain(u32::try_from(attributes.bits()).unwrap_or(0));
+    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// A small tmpfs for things to be mounted or made in.
+pub(crate) fn small_tmpfs(source: &CStr, attributes: MountAttr) -> Result<OwnedFd, Errno> {
+    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, c"source", source)?;
+    fsconfig_set_string(&context, c"mode", c"755")?;
+    create(context.as_fd(), attributes)
+}
+
+/// Gives parameters to the filesystem that is mounted at an open place.
+pub(crate) fn reconfigure(mounted: BorrowedFd<'_>, parameters: &[Parameter]) -> Result<(), Refusal> {
+    let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+    let context = fspick(mounted, c"", flags)?;
+    set_parameters(context.as_fd(), parameters)?;
+    Ok(fsconfig_reconfigure(&context)?)
+}
+
+fn set_parameters(context: BorrowedFd<'_>, parameters: &[Parameter]) -> Result<(), Refusal> {
+    for (index, parameter) in parameters.iter().enumerate() {
+        let set = match parameter {
+            Parameter::Flag(name) => fsconfig_set_flag(context, name.as_c_str()),
+            Parameter::WhereKnown(name) => match fsconfig_set_flag(context, name.as_c_str()) {
+                Err(Errno::INVAL) => Ok(()),
+                other => other,
+            },
+            Parameter::Value(name, value) => fsconfig_set_string(context, name.as_c_str(), value.as_c_str()),
+        };
+        set.map_err(|errno| Refusal { parameter: Some(index), errno })?;
+    }
+    Ok(())
+}
+
+/// Sets a parameter to a number, in the base that parameter takes: octal for a mode, decimal for an id.
+pub(crate) fn set_number(context: BorrowedFd<'_>, name: &CStr, number: u32, base: u32) -> Result<(), Errno> {
+    let mut text = [0_u8; 12];
+    let mut start = text.len() - 1;
+    let mut rest = number;
+    loop {
+        start -= 1;
+        text[start] = b'0' + u8::try_from(rest % base).unwrap_or(0);
+        rest /= base;
+        if rest == 0 {
+            break;
+        }
+    }
+    let text = CStr::from_bytes_with_nul(&text[start..]).map_err(|_| Errno::INVAL)?;
+    fsconfig_set_string(context, name, text)
+}
