@@ -293,11 +293,46 @@ fn a_bundle_over_an_overlay_runs_and_its_writes_go_to_the_upper_layer() {
 }
 
 #[test]
+fn without_pivot_root_nothing_of_the_hosts_proc_and_sys_is_left_below() {
+    let crun = runtime!();
+    // A user namespace may mount proc only where all of one is visible: there is none below that is not masked.
+    let bundle = Bundle::new()
+        .caps(["CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_SETFCAP"])
+        .sh("cat /etc/os-release; unshare -Ur -m -p -f sh -c 'mount -t proc proc /proc && echo unmasked'");
+    let output = crun.run_with(&bundle, ["--no-pivot"]);
+    assert!(output.stdout.contains("busybox") && !output.stdout.contains("unmasked"), "{output}");
+    let mounts = Bundle::new().args(["cat", "/proc/self/mountinfo"]);
+    let mounts = mountinfo::parse(&crun.run_with(&mounts, ["--no-pivot"]).ok());
+    assert_eq!(mounts.iter().filter(|mount| mount.point == "/").count(), 1, "{mounts:#?}");
+}
+
+#[test]
+fn a_runtime_in_a_chroot_on_a_shared_mount_shows_none_of_its_mounts_outside() {
+    let crun = runtime_on_v2!();
+    let dir = tempfile::tempdir().unwrap();
+    let tree = Bundle::new().args(["sleep", "99"]);
+    let script = format!(
+        "cd {dir}; mkdir root peer; mount -t tmpfs tmpfs root; mount --make-shared root; mount --bind root peer
+         mkdir root/sub; cd root/sub; mkdir proc sys dev run tmp bundle; mount --rbind /proc proc; mount --rbind /sys sys
+         mount --rbind /dev dev; mount --bind {bundle} bundle; cp {program} crun
+         before=$(wc -l </proc/self/mountinfo)
+         chroot . /crun --root /run/crun run --detach --bundle /bundle inside >/dev/null 2>&1
+         after=$(wc -l </proc/self/mountinfo)
+         chroot . /crun --root /run/crun delete --force inside
+         echo $((after - before)) more",
+        dir = dir.path().display(),
+        bundle = tree.save().display(),
+        program = kit::crun::binary().display(),
+    );
+    assert_eq!(in_view(&crun, &script), "0 more\n");
+}
+
+#[test]
 fn a_file_with_any_permissions_can_be_a_mount_point() {
     let crun = runtime!();
     let bundle =
         Bundle::new().mount("/locked", "bind", "/dev/null", ["bind"]).args(["stat", "-c", "%F", "/locked"]);
     fs::write(bundle.rootfs().join("locked"), "").unwrap();
-    fs::set_permissions(bundle.rootfs().join("locked"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(bundle.rootfs().join("locked"), fs::Permissions::from_mode(0o000)).unwrap();
     assert_eq!(crun.run(&bundle).ok(), "character special file\n");
 }

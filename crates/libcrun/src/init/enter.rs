@@ -1,16 +1,19 @@
 //! Building the root filesystem and moving into it.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{chdir, chroot, fchdir, pivot_root};
+use sys::clone::Namespaces;
 use sys::mount::{MountAttr, MountChange, Propagation, Reach, set_attributes, set_root_propagation};
 
 use super::inner::{self, Missing};
 use super::{Init, mounts};
 use crate::channel::{At, Failure, Step};
+use crate::filesystem;
 
 impl Init<'_> {
     /// Assembles everything the plan has for the root filesystem and makes it the root.
@@ -19,12 +22,7 @@ impl Init<'_> {
         let Some(root) = prepared.root.as_ref().map(AsFd::as_fd) else {
             return self.enter_host_tree();
         };
-        // From here on nothing that is mounted or unmounted in this namespace is seen in the host's.
-        match set_root_propagation(Propagation::Private, Reach::Tree) {
-            // Not the root of a mount: the runtime itself lives in a chroot. Its clone of the rootfs is private.
-            Ok(()) | Err(Errno::INVAL) => {}
-            Err(errno) => return Err(errno).at(Step::HostPropagation),
-        }
+        leave_host_propagation().at(Step::HostPropagation)?;
         mounts::attach_over_root(root).at(Step::AttachRoot)?;
         let over_root = self.make_mounts(root)?;
         let root = over_root.as_ref().map_or(root, AsFd::as_fd);
@@ -73,19 +71,60 @@ impl Init<'_> {
     }
 }
 
+/// From here on nothing that is mounted or unmounted in this namespace is seen in the host's.
+fn leave_host_propagation() -> Result<(), Errno> {
+    match set_root_propagation(Propagation::Private, Reach::Tree) {
+        // Not the root of a mount: the runtime lives in a chroot, and the mount that holds it cannot be named from in
+        // there. Entering the namespace it is in already takes the process to the root of that (setns(2)).
+        Err(Errno::INVAL) => {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let own = openat(CWD, c"/proc/thread-self/ns/mnt", flags, Mode::empty())?;
+            sys::namespace::join(own.as_fd(), Namespaces::MOUNT)?;
+            set_root_propagation(Propagation::Private, Reach::Tree)
+        }
+        other => other,
+    }
+}
+
 /// Makes `root`, which is mounted over the present root, the root directory, and lets go of everything else; `between`
 /// is how many mounts lie between the two.
 fn enter(root: BorrowedFd<'_>, pivot: bool, between: usize) -> Result<(), Errno> {
+    if !pivot {
+        return change_root(root);
+    }
     fchdir(root)?;
-    if pivot {
-        // With both arguments the same directory the old root ends up on top of the new one (pivot_root(2)), with what
-        // is mounted over it, from where it can be taken off without a place for it in the container.
-        pivot_root(c".", c".")?;
-        for _ in 0..=between {
-            unmount(c".", UnmountFlags::DETACH)?;
-        }
-    } else {
-        chroot(c".")?;
+    // With both arguments the same directory the old root ends up on top of the new one (pivot_root(2)), with what is
+    // mounted over it, from where it can be taken off without a place for it in the container.
+    pivot_root(c".", c".")?;
+    for _ in 0..=between {
+        unmount(c".", UnmountFlags::DETACH)?;
     }
     chdir(c"/")
+}
+
+/// The same for hosts that run from a ramdisk, which cannot be pivoted away from. The old root stays below the new one,
+/// but not its proc and sysfs: with these in sight, a user namespace inside may mount others that nothing hides or
+/// protects.
+fn change_root(root: BorrowedFd<'_>) -> Result<(), Errno> {
+    for path in [c"/proc", c"/sys"] {
+        let mut unmounted = Ok(());
+        while unmounted.is_ok() {
+            unmounted = unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
+        }
+        match unmounted {
+            // Nothing is mounted there (any more).
+            Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => {}
+            // Locked by a user namespace: it can be covered all the same.
+            _ => cover(path)?,
+        }
+    }
+    fchdir(root)?;
+    chroot(c".")?;
+    chdir(c"/")
+}
+
+fn cover(path: &CStr) -> Result<(), Errno> {
+    let place = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let nothing = filesystem::small_tmpfs(c"tmpfs", MountAttr::RDONLY)?;
+    mounts::attach(nothing.as_fd(), place.as_fd())
 }
