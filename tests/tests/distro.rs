@@ -39,9 +39,9 @@ fn apt_get_runs() {
 #[test]
 fn ps_sees_only_the_containers_processes() {
     let crun = runtime!();
-    let text = crun.run(&debian!().sh("sleep 30 & ps -eo pid,user,comm --no-headers; true")).ok();
+    let text = crun.run(&debian!().sh("sleep 30 & sleep 0.3; ps -eo pid,user,comm --no-headers; true")).ok();
     let rows: Vec<Vec<_>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows, [["1", "root", "sh"], ["2", "root", "sleep"], ["3", "root", "ps"]], "{text}");
+    assert_eq!(rows, [["1", "root", "sh"], ["2", "root", "sleep"], ["4", "root", "ps"]], "{text}");
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<()> {
     drop(kit::rootfs::busybox_rootfs());
     drop(kit::rootfs::debian_rootfs());
     drop(kit::rootfs::peers_root());
+    // The programs that tests run others by.
+    sh::run(sh::cargo().args(["build", "--quiet", "--package", "crun-kit", "--bins"]))?;
     if wanted.filters.is_empty() {
         sh::run(sh::cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
     }

@@ -127,6 +127,21 @@ impl Cgroup {
         self.members.iter().map(|member| (member.hierarchy.directory.as_str(), member.directory.as_fd()))
     }
 
+    /// The same as paths of the host.
+    pub fn paths(&self) -> impl Iterator<Item = (&str, String)> {
+        self.members.iter().map(|member| (member.hierarchy.directory.as_str(), self.path_of(member)))
+    }
+
+    /// The path of the directory in the v2 tree.
+    #[must_use]
+    pub fn unified_path(&self) -> Option<String> {
+        self.unified().map(|member| self.path_of(member))
+    }
+
+    fn path_of(&self, member: &Member) -> String {
+        format!("{}{}", mount_point(&member.hierarchy), self.path)
+    }
+
     fn unified(&self) -> Option<&Member> {
         self.members.iter().find(|member| member.hierarchy.unified)
     }

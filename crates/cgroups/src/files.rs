@@ -2,7 +2,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::{Errno, read, write};
 
 /// Opens `path`, relative to and below `root`: no symbolic link and no other file system is followed.
@@ -12,7 +12,27 @@ pub(crate) fn open_below(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Er
     }
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    openat2(root, path, flags, Mode::empty(), resolve)
+    match openat2(root, path, flags, Mode::empty(), resolve) {
+        // Linux before 5.6, or a filter that does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => open_below_by_steps(root, path),
+        other => other,
+    }
+}
+
+fn open_below_by_steps(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mut here = rustix::io::dup(root)?;
+    for name in path.split('/') {
+        if name == ".." {
+            return Err(Errno::XDEV);
+        }
+        let below = openat(&here, name, flags, Mode::empty())?;
+        if fstat(&below)?.st_dev != fstat(&here)?.st_dev {
+            return Err(Errno::XDEV);
+        }
+        here = below;
+    }
+    Ok(here)
 }
 
 /// Reads a file of at most one page, as nearly all cgroup files are.

@@ -83,6 +83,7 @@ pub(crate) enum Step {
     Loopback,
     HostPropagation,
     AttachRoot,
+    MountSource,
     MountTarget,
     MountTargetLink,
     MountTargetKernel,
@@ -119,7 +120,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 41] = [
+    const ALL: [Self; 42] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
@@ -128,6 +129,7 @@ impl Step {
         Self::Loopback,
         Self::HostPropagation,
         Self::AttachRoot,
+        Self::MountSource,
         Self::MountTarget,
         Self::MountTargetLink,
         Self::MountTargetKernel,

@@ -190,7 +190,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     let executable_view =
         if options.self_protection { self_protection::protect(&plan.namespaces)? } else { None };
     let cgroup = starting.cgroup.as_ref();
-    let prepared = Prepared::new(&plan, cgroup, || root.empty_directory(), executable_view)?;
+    let prepared = Prepared::new(&plan, cgroup, root, executable_view)?;
     let fifo = if kind == Kind::Create { Some(starting.directory.create_fifo()?) } else { None };
     if kind == (Kind::Run { detached: false }) {
         starting.reaping = foreground::adopt_orphans(&plan.namespaces)?;

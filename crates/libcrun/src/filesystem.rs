@@ -75,19 +75,42 @@ fn set_parameters(context: BorrowedFd<'_>, parameters: &[Parameter]) -> Result<(
     Ok(())
 }
 
-/// Sets a parameter to a number, in the base that parameter takes: octal for a mode, decimal for an id.
-pub(crate) fn set_number(context: BorrowedFd<'_>, name: &CStr, number: u32, base: u32) -> Result<(), Errno> {
-    let mut text = [0_u8; 12];
-    let mut start = text.len() - 1;
-    let mut rest = number;
-    loop {
-        start -= 1;
-        text[start] = b'0' + u8::try_from(rest % base).unwrap_or(0);
-        rest /= base;
-        if rest == 0 {
-            break;
+/// A number as text, without an allocation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Number {
+    text: [u8; 12],
+    start: usize,
+}
+
+impl Number {
+    /// `number` in a base of at most ten.
+    pub(crate) fn new(number: u32, base: u32) -> Self {
+        let mut this = Self { text: [0; 12], start: 11 };
+        let mut rest = number;
+        loop {
+            this.start -= 1;
+            this.text[this.start] = b'0' + u8::try_from(rest % base).unwrap_or(0);
+            rest /= base;
+            if rest == 0 {
+                return this;
+            }
         }
     }
-    let text = CStr::from_bytes_with_nul(&text[start..]).map_err(|_| Errno::INVAL)?;
-    fsconfig_set_string(context, name, text)
+
+    pub(crate) fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_with_nul(&self.text[self.start..]).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_written_in_its_base() {
+        assert_eq!(Number::new(0o1753, 8).as_c_str(), c"1753");
+        assert_eq!(Number::new(0, 10).as_c_str(), c"0");
+        assert_eq!(Number::new(u32::MAX, 8).as_c_str(), c"37777777777");
+        assert_eq!(Number::new(u32::MAX, 10).as_c_str(), c"4294967295");
+    }
 }

@@ -2,10 +2,10 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::{Errno, read};
 use sys::exec::StringArray;
 
+use crate::init::inner;
 use crate::plan::ProcessPlan;
 
 /// A passwd file larger than this is not searched further.
@@ -25,10 +25,7 @@ pub(crate) fn environment(
 }
 
 fn read_passwd(root: BorrowedFd<'_>) -> core::result::Result<Vec<u8>, Errno> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    // Not to be held up by an image that has a FIFO there.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = openat2(root, c"etc/passwd", flags, Mode::empty(), resolve)?;
+    let file = inner::open_to_read(root, c"etc/passwd")?;
     let mut text = Vec::new();
     let mut buffer = [0_u8; 4096];
     while text.len() < LARGEST {

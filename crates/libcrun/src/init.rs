@@ -4,6 +4,7 @@
 //! walks the plan with the descriptors that [`crate::prepare`] acquired, reports the first failure and ends. Read from
 //! top to bottom, [`Init::live`] is the story of how a container is born.
 
+mod classic;
 pub(crate) mod credentials;
 mod devices;
 mod enter;

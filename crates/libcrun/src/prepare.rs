@@ -4,6 +4,7 @@
 //! Third stage of the pipeline, the last one before the clone. What fails here has made nothing but the cgroup, which
 //! the guard of [`crate::create`] takes back.
 
+pub(crate) mod classic;
 mod devices;
 mod masks;
 mod mounts;
@@ -24,6 +25,8 @@ use crate::error::{Code, Context, Error, Result};
 use crate::home;
 use crate::idmap::UserNamespaces;
 use crate::plan::{Join, Plan, ProcessPlan};
+use crate::state::StateRoot;
+use classic::Classic;
 pub(crate) use masks::Masks;
 pub(crate) use mounts::PreparedMount;
 
@@ -31,17 +34,33 @@ pub(crate) use mounts::PreparedMount;
 #[derive(Debug)]
 pub(crate) struct Prepared<'p> {
     pub(crate) plan: &'p Plan,
-    /// The root filesystem, cloned with all that is mounted in it and detached from the host's tree; `None` for a
-    /// container without a mount namespace of its own.
-    pub(crate) root: Option<OwnedFd>,
+    pub(crate) root: PreparedRoot,
+    /// The namespaces to join; that of pids is joined by the parent for its child.
+    pub(crate) joins: Vec<(Namespaces, OwnedFd)>,
+    pub(crate) process: PreparedProcess<'p>,
+}
+
+/// What there is of the root filesystem before the container's process exists.
+#[derive(Debug)]
+pub(crate) enum PreparedRoot {
+    /// Nothing is mounted: the container has no mount namespace of its own.
+    Directory,
+    /// Detached mounts, to be attached.
+    Trees(Trees),
+    /// Nothing, on a kernel without detached mounts: everything is done by path.
+    Classic(Classic),
+}
+
+/// The mounts of the container, as far as they can be had beforehand.
+#[derive(Debug)]
+pub(crate) struct Trees {
+    /// The root filesystem, cloned with all that is mounted in it.
+    pub(crate) root: OwnedFd,
     /// One for each mount of the plan.
     pub(crate) mounts: Vec<PreparedMount>,
     /// One for each device of the plan when they cannot be made inside (user namespace), otherwise empty.
     pub(crate) device_nodes: Vec<Option<OwnedFd>>,
     pub(crate) masks: Option<Masks>,
-    /// The namespaces to join; that of pids is joined by the parent for its child.
-    pub(crate) joins: Vec<(Namespaces, OwnedFd)>,
-    pub(crate) process: PreparedProcess<'p>,
 }
 
 /// The process with its final environment.
@@ -57,30 +76,55 @@ pub(crate) struct PreparedProcess<'p> {
 const PATH_ONLY: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 impl<'p> Prepared<'p> {
-    /// Acquires everything but the cgroup, which exists already. `empty_directory` is what masked directories show.
+    /// Acquires everything but the cgroup, which exists already. `state_root` has the directory that masked ones show.
     pub(crate) fn new(
         plan: &'p Plan,
         cgroup: Option<&Cgroup>,
-        empty_directory: impl FnOnce() -> Result<OwnedFd>,
+        state_root: &StateRoot,
         executable_view: Option<ReadOnlyView>,
     ) -> Result<Self> {
         let joins = open_joins(&plan.namespaces.join)?;
         let root_path = open_root(plan)?;
         let env = home::environment(&plan.process, root_path.as_fd());
         let env = env.context(Code::InvalidConfig, || "process.env")?;
-        let root = plan.rootfs.own_mounts.then(|| clone_root(plan, root_path.as_fd())).transpose()?;
-        let mut user_namespaces = UserNamespaces::default();
-        let mounts = plan.rootfs.mounts.iter();
-        let mounts = mounts
-            .map(|mount| mounts::prepare(mount, cgroup, &mut user_namespaces))
-            .collect::<Result<_>>()?;
-        let device_nodes =
-            if plan.namespaces.contains(Namespaces::USER) { devices::prepare(plan)? } else { Vec::new() };
-        let masks =
-            if plan.rootfs.masked.is_empty() { None } else { Some(Masks::new(empty_directory()?.as_fd())?) };
+        let root = match plan.rootfs.own_mounts {
+            false => PreparedRoot::Directory,
+            true => prepare_root(plan, root_path.as_fd(), cgroup, state_root)?,
+        };
         let process = PreparedProcess { plan: &plan.process, env, executable_view };
-        Ok(Self { plan, root, mounts, device_nodes, masks, joins, process })
+        Ok(Self { plan, root, joins, process })
     }
+}
+
+fn prepare_root(
+    plan: &Plan,
+    root_path: BorrowedFd<'_>,
+    cgroup: Option<&Cgroup>,
+    state_root: &StateRoot,
+) -> Result<PreparedRoot> {
+    let root = match clone_root(plan, root_path) {
+        // Before Linux 5.12, or taken away by a filter.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            // Made here, because init only names it.
+            drop(state_root.empty_directory()?);
+            let classic = Classic::new(plan, cgroup, &state_root.empty_directory_path())?;
+            return Ok(PreparedRoot::Classic(classic));
+        }
+        other => other.context(Code::Rootfs, || {
+            format!("clone the mount of the rootfs `{}`", plan.rootfs.path.display())
+        })?,
+    };
+    let mut user_namespaces = UserNamespaces::default();
+    let mounts = plan.rootfs.mounts.iter();
+    let mounts =
+        mounts.map(|mount| mounts::prepare(mount, cgroup, &mut user_namespaces)).collect::<Result<_>>()?;
+    let device_nodes =
+        if plan.namespaces.contains(Namespaces::USER) { devices::prepare(plan)? } else { Vec::new() };
+    let masks = match plan.rootfs.masked.as_slice() {
+        [] => None,
+        _ => Some(Masks::new(state_root.empty_directory()?.as_fd())?),
+    };
+    Ok(PreparedRoot::Trees(Trees { root, mounts, device_nodes, masks }))
 }
 
 /// Opens the namespaces to join while their paths still mean what the configuration meant.
@@ -119,16 +163,14 @@ fn clone_flags(reach: Reach) -> OpenTreeFlags {
     }
 }
 
-fn clone_root(plan: &Plan, root: BorrowedFd<'_>) -> Result<OwnedFd> {
-    let name = || format!("clone the mount of the rootfs `{}`", plan.rootfs.path.display());
-    let flags = clone_flags(Reach::Tree) | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(root, c"", flags).context(Code::Rootfs, name)?;
+fn clone_root(plan: &Plan, root: BorrowedFd<'_>) -> core::result::Result<OwnedFd, Errno> {
+    let tree = open_tree(root, c"", clone_flags(Reach::Tree) | OpenTreeFlags::AT_EMPTY_PATH)?;
     // A clone of a shared mount is its peer: what is mounted in one shows up in the other. A slave only listens.
     let propagation = match plan.rootfs.propagation {
         (Propagation::Slave, _) => Propagation::Slave,
         _ => Propagation::Private,
     };
     let change = MountChange { propagation: Some(propagation), ..MountChange::default() };
-    set_attributes(tree.as_fd(), change, Reach::Tree).context(Code::Rootfs, name)?;
+    set_attributes(tree.as_fd(), change, Reach::Tree)?;
     Ok(tree)
 }

@@ -75,6 +75,10 @@ fn mount_failure(mount: &MountOperation, failure: Failure) -> Option<Error> {
         MountSource::Bind(_) => (c"bound".to_owned(), [].as_slice()),
     };
     let message = match failure.step {
+        Step::MountSource => match &mount.source {
+            MountSource::Bind(bind) => mount.name(&format!("open the source `{}`", bind.source.display())),
+            _ => mount.name("open the host's directory"),
+        },
         Step::MountTarget => mount.name("create the mount point"),
         Step::MountTargetLink => {
             mount.name(&format!("invalid target `{destination}`: it must be mounted at the root"))

@@ -11,7 +11,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create, openat, sendfile};
 use rustix::mount::OpenTreeFlags;
 use rustix::process::PrctlMmMap;
 
@@ -23,26 +23,50 @@ use crate::{Errno, Result, last_errno};
 pub struct ReadOnlyView {
     /// The file, opened for reading.
     pub file: OwnedFd,
-    /// The mount. Closing its last descriptor dissolves it, for which the kernel waits until no processor can be
+    /// The mount (or the sealed copy). Closing its last descriptor dissolves it, for which the kernel waits until no processor can be
     /// looking at it any more; better done when nobody waits for this process. The file does not need it.
     pub mount: OwnedFd,
     /// Where the program lies in memory; found here because finding it takes a lock of the C library's.
     image: Image,
 }
 
-/// Makes a read-only view of the running executable.
+/// Makes a read-only view of the running executable: its file through a read-only mount, or a sealed copy of it where
+/// mounts cannot be cloned (Linux before 5.12, or a filter).
 ///
 /// # Errors
-/// Those of `open_tree(2)` and `mount_setattr(2)`; `EPERM` without CAP_SYS_ADMIN.
+/// Those of `open_tree(2)`, `mount_setattr(2)` and `memfd_create(2)`.
 pub fn read_only_view() -> Result<ReadOnlyView> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let mount = rustix::mount::open_tree(CWD, c"/proc/self/exe", flags)?;
-    let change = MountChange { set: MountAttr::RDONLY, ..MountChange::default() };
-    set_attributes(mount.as_fd(), change, Reach::Mount)?;
+    let mount = match read_only_mount() {
+        Err(Errno::NOSYS | Errno::PERM) => sealed_copy()?,
+        other => other?,
+    };
     let path = format!("/proc/self/fd/{}", mount.as_raw_fd());
     let file = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let image = Image::of_this_process().ok_or(Errno::NOEXEC)?;
     Ok(ReadOnlyView { file, mount, image })
+}
+
+fn read_only_mount() -> Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = rustix::mount::open_tree(CWD, c"/proc/self/exe", flags)?;
+    let change = MountChange { set: MountAttr::RDONLY, ..MountChange::default() };
+    set_attributes(mount.as_fd(), change, Reach::Mount)?;
+    Ok(mount)
+}
+
+/// The executable in memory, which nobody can change any more (`memfd_create(2)`, F_ADD_SEALS).
+fn sealed_copy() -> Result<OwnedFd> {
+    const PIECE: usize = 1 << 20;
+    let executable = openat(CWD, c"/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let copy = match memfd_create(c"crun", flags | MemfdFlags::EXEC) {
+        // Linux before 6.3, where every such file is executable.
+        Err(Errno::INVAL) => memfd_create(c"crun", flags)?,
+        other => other?,
+    };
+    while sendfile(&copy, &executable, None, PIECE)? > 0 {}
+    fcntl_add_seals(&copy, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+    Ok(copy)
 }
 
 /// Whether this kernel lets a process change its executable ([`replace`]): it was built with

@@ -120,8 +120,22 @@ pub fn close_all_but(keep: [Option<std::os::fd::BorrowedFd<'_>>; 2], first: u32)
 
 fn close_range(first: u32, last: u32) -> Result<()> {
     // SAFETY: the caller promises that the owners of these descriptors do not use them again.
-    checked(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+    match checked(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }) {
+        // Linux before 5.9, or a filter that does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            for fd in first..last.min(END_OF_SEARCH) {
+                // SAFETY: as above; a number that is not open is no harm.
+                unsafe { libc::close(fd.cast_signed()) };
+            }
+            Ok(())
+        }
+        other => other.map(drop),
+    }
 }
+
+/// Where the search for open descriptors ends that is needed without `close_range(2)`: the kernel's own limit where
+/// nobody has raised it.
+const END_OF_SEARCH: u32 = 1 << 20;
 
 /// Marks every descriptor from `first` on close-on-exec (`close_range(2)` with `CLOSE_RANGE_CLOEXEC`, Linux 5.11).
 ///
@@ -129,10 +143,20 @@ fn close_range(first: u32, last: u32) -> Result<()> {
 /// Those of `close_range(2)`.
 pub fn close_on_exec_from(first: u32) -> Result<()> {
     // SAFETY: only a descriptor flag changes; no descriptor is closed under its owner.
-    checked(unsafe {
+    let marked = checked(unsafe {
         libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
-    })
-    .map(drop)
+    });
+    match marked {
+        // Linux before 5.11 (5.9 knows the call, but not the flag), or a filter.
+        Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => {
+            for fd in first..END_OF_SEARCH {
+                // SAFETY: as above; a number that is not open is no harm.
+                unsafe { libc::fcntl(fd.cast_signed(), libc::F_SETFD, libc::FD_CLOEXEC) };
+            }
+            Ok(())
+        }
+        other => other.map(drop),
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod keyring;
 pub mod mount;
 pub mod namespace;
 pub mod net;
+pub mod seccomp;
 pub mod signal;
 
 pub use rustix::io::Errno;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A directory with `config.json` and `rootfs`.
-#[derive(Debug)]
+/// A directory with `config.json` and `rootfs`. A clone is another configuration over the same directory.
+#[derive(Debug, Clone)]
 pub struct Bundle {
     dir: Arc<TempDir>,
     config: Value,

@@ -71,6 +71,13 @@ pub fn binary() -> PathBuf {
         .expect("there is no release binary: run `cargo xtask test`, or set CRUN_BIN")
 }
 
+/// A program of the kit, which cargo puts two directories above the test.
+fn helper(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the path of the test");
+    let found = test.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("the kit's program `{name}` is not built: run `cargo xtask test`"))
+}
+
 /// A new container ID, unlike any other, and no part of any other.
 #[must_use]
 pub fn new_id() -> String {
@@ -106,6 +113,8 @@ pub struct Crun {
     program: PathBuf,
     work: Arc<TempDir>,
     view: Option<Arc<View>>,
+    /// What the runtime is run by, if not directly.
+    under: Vec<OsString>,
     global: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
 }
@@ -119,7 +128,12 @@ impl Crun {
         if !crate::rootfs::is_root() {
             return Err("only root can run containers so far".to_owned());
         }
-        Ok(Self { program: binary(), work: Self::place(), view: None, global: Vec::new(), env: Vec::new() })
+        let (program, work) = (binary(), Self::place());
+        let crun = Self { program, work, view: None, under: Vec::new(), global: Vec::new(), env: Vec::new() };
+        // A developer can put a whole run on an older kernel: CRUN_WITHOUT="openat2 mount_setattr".
+        let missing = std::env::var("CRUN_WITHOUT").unwrap_or_default();
+        let missing: Vec<_> = missing.split_whitespace().collect();
+        Ok(if missing.is_empty() { crun } else { crun.without_all(&missing) })
     }
 
     /// The binary under test, in a private place with pure cgroup v2.
@@ -142,13 +156,27 @@ impl Crun {
     #[must_use]
     pub fn in_view(view: &Arc<View>, program: &str, work: &Arc<TempDir>) -> Self {
         let view = Some(Arc::clone(view));
-        Self { program: program.into(), work: Arc::clone(work), view, global: Vec::new(), env: Vec::new() }
+        let (program, work) = (program.into(), Arc::clone(work));
+        Self { program, work, view, under: Vec::new(), global: Vec::new(), env: Vec::new() }
     }
 
     /// The same state, used by another program.
     #[must_use]
     pub fn program(mut self, path: &Path) -> Self {
         path.clone_into(&mut self.program);
+        self
+    }
+
+    /// The same state, on a kernel that does not seem to have these system calls.
+    #[must_use]
+    pub fn without<const N: usize>(self, calls: [&str; N]) -> Self {
+        self.without_all(&calls)
+    }
+
+    fn without_all(mut self, calls: &[&str]) -> Self {
+        self.under = vec![helper("without").into()];
+        self.under.extend(calls.iter().map(OsString::from));
+        self.under.push("--".into());
         self
     }
 
@@ -180,10 +208,13 @@ impl Crun {
 
     /// `crun --root STATE ARGS...`, to be changed and spawned.
     pub fn command<I: IntoIterator<Item: AsRef<OsStr>>>(&self, args: I) -> Command {
+        let mut words = self.under.iter().map(OsString::as_os_str).chain([self.program.as_os_str()]);
+        let first = words.next().unwrap();
         let mut command = match &self.view {
-            Some(view) => view.command(&self.program),
-            None => Command::new(&self.program),
+            Some(view) => view.command(first),
+            None => Command::new(first),
         };
+        command.args(words);
         command.arg("--root").arg(self.state_dir()).args(&self.global).args(args);
         command.envs(self.env.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
         command

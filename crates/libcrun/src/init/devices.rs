@@ -9,13 +9,17 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::process::{Gid, Uid};
 
 use super::inner::{self, Made};
-use super::{Init, mounts};
+use super::{Init, classic, mounts};
 use crate::channel::{At, Failure, Step};
 use crate::plan::{DevicePlan, SYMLINKS};
 
 impl Init<'_> {
-    /// Makes the devices and links of the plan below `root`.
-    pub(super) fn make_devices(&mut self, root: BorrowedFd<'_>) -> Result<(), Failure> {
+    /// Makes the devices and links of the plan below `root`; `nodes` are those that are made already.
+    pub(super) fn make_devices(
+        &mut self,
+        root: BorrowedFd<'_>,
+        nodes: &[Option<OwnedFd>],
+    ) -> Result<(), Failure> {
         let rootfs = &self.prepared.plan.rootfs;
         if rootfs.devices.is_empty() && !rootfs.links {
             return Ok(());
@@ -24,7 +28,7 @@ impl Init<'_> {
         let made = if rootfs.own_dev { &mut nothing } else { &mut self.made };
         let dev = open_dev(root, made).at(Step::DevDirectory)?;
         for (index, device) in rootfs.devices.iter().enumerate() {
-            let node = self.prepared.device_nodes.get(index).and_then(Option::as_ref);
+            let node = nodes.get(index).and_then(Option::as_ref);
             let make = |parent: BorrowedFd<'_>, name: &CStr, made: &mut Made| match node {
                 None => make_node(parent, name, device, made),
                 Some(node) => bind_node(parent, name, node.as_fd(), made),
@@ -61,8 +65,7 @@ fn make_node(parent: BorrowedFd<'_>, name: &CStr, device: &DevicePlan, made: &mu
         Err(Errno::EXIST) => return is_node(parent, name, device),
         // Not for this process to make: it lives in somebody's user namespace itself.
         Err(Errno::PERM) if kind != FileType::Fifo => {
-            let node = hosts_node(device)?;
-            return bind_node(parent, name, node.as_fd(), made);
+            return bind_host_node(parent, name, device.path.as_c_str(), made);
         }
         Err(errno) => return Err(errno),
     }
@@ -81,12 +84,16 @@ fn is_node(parent: BorrowedFd<'_>, name: &CStr, device: &DevicePlan) -> Result<(
     if FileType::from_raw_mode(stat.st_mode) == kind && same_device { Ok(()) } else { Err(Errno::EXIST) }
 }
 
-/// The host's node of that path; its own root is still the root of this process.
-fn hosts_node(device: &DevicePlan) -> Result<OwnedFd, Errno> {
+/// Shows the host's node of that path; the host's root is still the root of this process.
+fn bind_host_node(parent: BorrowedFd<'_>, name: &CStr, path: &CStr, made: &mut Made) -> Result<(), Errno> {
+    let place = inner::make_file(parent, name, made)?;
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
     let host = openat(CWD, c"/", flags, Mode::empty())?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    open_tree(host, device.path.as_c_str(), flags)
+    match open_tree(&host, path, flags) {
+        Err(Errno::NOSYS | Errno::PERM) => classic::bind_host_node(path, place.as_fd()),
+        node => mounts::attach(node?.as_fd(), place.as_fd()),
+    }
 }
 
 /// Shows a node that is made already, where a user namespace keeps one from being made.

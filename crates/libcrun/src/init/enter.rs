@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::mount::{UnmountFlags, unmount};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
 use rustix::process::{chdir, chroot, fchdir, pivot_root};
 use sys::clone::Namespaces;
 use sys::mount::{MountAttr, MountChange, Propagation, Reach, set_attributes, set_root_propagation};
@@ -14,30 +14,36 @@ use super::inner::{self, Missing};
 use super::{Init, mounts};
 use crate::channel::{At, Failure, Step};
 use crate::filesystem;
+use crate::prepare::{PreparedRoot, Trees};
 
 impl Init<'_> {
     /// Assembles everything the plan has for the root filesystem and makes it the root.
     pub(super) fn build_root(&mut self) -> Result<(), Failure> {
-        let prepared = self.prepared;
-        let Some(root) = prepared.root.as_ref().map(AsFd::as_fd) else {
-            return self.enter_host_tree();
-        };
+        match &self.prepared.root {
+            PreparedRoot::Directory => self.enter_host_tree(),
+            PreparedRoot::Trees(trees) => self.attach_trees(trees),
+            PreparedRoot::Classic(classic) => self.build_root_by_mount(classic),
+        }
+    }
+
+    fn attach_trees(&mut self, trees: &Trees) -> Result<(), Failure> {
+        let (plan, root) = (self.prepared.plan, trees.root.as_fd());
         leave_host_propagation().at(Step::HostPropagation)?;
         mounts::attach_over_root(root).at(Step::AttachRoot)?;
-        let over_root = self.make_mounts(root)?;
+        let over_root = self.make_mounts(trees)?;
         let root = over_root.as_ref().map_or(root, AsFd::as_fd);
-        self.make_devices(root)?;
+        self.make_devices(root, &trees.device_nodes)?;
         self.make_working_directory(root)?;
-        self.mask_paths(root)?;
+        self.mask_paths(root, trees.masks.as_ref())?;
         self.protect_paths(root)?;
-        self.finish_mounts()?;
-        if prepared.plan.rootfs.readonly {
+        self.finish_mounts(trees)?;
+        if plan.rootfs.readonly {
             let change = MountChange { set: MountAttr::RDONLY, ..MountChange::default() };
             set_attributes(root, change, Reach::Mount).at(Step::ReadOnlyRoot)?;
         }
-        let over = prepared.plan.rootfs.mounts.iter().filter(|mount| mount.covers_root()).count();
-        enter(root, prepared.plan.pivot, over).at(Step::Pivot)?;
-        match prepared.plan.rootfs.propagation {
+        let over = plan.rootfs.mounts.iter().filter(|mount| mount.covers_root()).count();
+        enter(root, plan.pivot, over).at(Step::Pivot)?;
+        match plan.rootfs.propagation {
             (propagation @ (Propagation::Shared | Propagation::Unbindable), reach) => {
                 set_root_propagation(propagation, reach).at(Step::Pivot)
             }
@@ -50,14 +56,14 @@ impl Init<'_> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let path = self.prepared.plan.rootfs.c_path.as_c_str();
         let root = openat(CWD, path, flags, Mode::empty()).at(Step::Pivot)?;
-        self.make_devices(root.as_fd())?;
+        self.make_devices(root.as_fd(), &[])?;
         self.make_working_directory(root.as_fd())?;
         fchdir(&root).at(Step::Pivot)?;
         chroot(c".").at(Step::Pivot)?;
         chdir(c"/").at(Step::Pivot)
     }
 
-    fn make_working_directory(&mut self, root: BorrowedFd<'_>) -> Result<(), Failure> {
+    pub(super) fn make_working_directory(&mut self, root: BorrowedFd<'_>) -> Result<(), Failure> {
         let cwd = &self.prepared.plan.rootfs.working_directory;
         if cwd.is_root() {
             return Ok(());
@@ -75,12 +81,29 @@ impl Init<'_> {
 fn leave_host_propagation() -> Result<(), Errno> {
     match set_root_propagation(Propagation::Private, Reach::Tree) {
         // Not the root of a mount: the runtime lives in a chroot, and the mount that holds it cannot be named from in
-        // there. Entering the namespace it is in already takes the process to the root of that (setns(2)).
+        // there.
         Err(Errno::INVAL) => {
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-            let own = openat(CWD, c"/proc/thread-self/ns/mnt", flags, Mode::empty())?;
-            sys::namespace::join(own.as_fd(), Namespaces::MOUNT)?;
+            go_to_real_root()?;
             set_root_propagation(Propagation::Private, Reach::Tree)
+        }
+        other => other,
+    }
+}
+
+/// Leaves a chroot: entering the mount namespace a process is in already takes it to the root of that (`setns(2)`).
+fn go_to_real_root() -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let own = openat(CWD, c"/proc/thread-self/ns/mnt", flags, Mode::empty())?;
+    sys::namespace::join(own.as_fd(), Namespaces::MOUNT)
+}
+
+/// The same by `mount(2)`.
+pub(super) fn leave_host_propagation_by_mount() -> Result<(), Errno> {
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    match mount_change(c"/", private) {
+        Err(Errno::INVAL) => {
+            go_to_real_root()?;
+            mount_change(c"/", private)
         }
         other => other,
     }
@@ -88,7 +111,7 @@ fn leave_host_propagation() -> Result<(), Errno> {
 
 /// Makes `root`, which is mounted over the present root, the root directory, and lets go of everything else; `between`
 /// is how many mounts lie between the two.
-fn enter(root: BorrowedFd<'_>, pivot: bool, between: usize) -> Result<(), Errno> {
+pub(super) fn enter(root: BorrowedFd<'_>, pivot: bool, between: usize) -> Result<(), Errno> {
     if !pivot {
         return change_root(root);
     }
@@ -107,15 +130,14 @@ fn enter(root: BorrowedFd<'_>, pivot: bool, between: usize) -> Result<(), Errno>
 /// protects.
 fn change_root(root: BorrowedFd<'_>) -> Result<(), Errno> {
     for path in [c"/proc", c"/sys"] {
-        let mut unmounted = Ok(());
-        while unmounted.is_ok() {
-            unmounted = unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
-        }
-        match unmounted {
-            // Nothing is mounted there (any more).
-            Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => {}
-            // Locked by a user namespace: it can be covered all the same.
-            _ => cover(path)?,
+        let stopped = loop {
+            if let Err(errno) = unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+                break errno;
+            }
+        };
+        // Nothing is mounted there (any more); or it is locked by a user namespace, and can be covered all the same.
+        if !matches!(stopped, Errno::INVAL | Errno::NOENT | Errno::NOTDIR) {
+            cover(path)?;
         }
     }
     fchdir(root)?;
@@ -125,6 +147,8 @@ fn change_root(root: BorrowedFd<'_>) -> Result<(), Errno> {
 
 fn cover(path: &CStr) -> Result<(), Errno> {
     let place = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let nothing = filesystem::small_tmpfs(c"tmpfs", MountAttr::RDONLY)?;
-    mounts::attach(nothing.as_fd(), place.as_fd())
+    match filesystem::small_tmpfs(c"tmpfs", MountAttr::RDONLY) {
+        Ok(nothing) => mounts::attach(nothing.as_fd(), place.as_fd()),
+        Err(_) => mount(c"tmpfs", path, c"tmpfs", MountFlags::RDONLY, None),
+    }
 }

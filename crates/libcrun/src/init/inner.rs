@@ -9,13 +9,14 @@ mod made;
 mod walk;
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
 use rustix::io::Errno;
 
 pub(crate) use made::Made;
-use walk::{LONGEST_PATH, Last, Walk};
+pub(crate) use walk::{Found, Last};
+use walk::{LONGEST_PATH, Walk};
 
 use crate::plan::InnerPath;
 
@@ -45,6 +46,18 @@ pub(crate) fn open_no_follow(root: BorrowedFd<'_>, path: &InnerPath) -> Result<O
     resolve(root, path.as_c_str(), OFlags::NOFOLLOW).unwrap_or_else(|| walk_to(root, path, Last::NoFollow))
 }
 
+/// Opens the file at `path` for reading; not to be held up by a FIFO, or caught by a terminal, in its place.
+pub(crate) fn open_to_read(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    match openat2(root, path, flags, Mode::empty(), IN_ROOT) {
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let found = Walk::new(root).run(path, Last::Follow, &mut Made::none())?;
+            openat(CWD, format!("/proc/self/fd/{}", found.file.as_raw_fd()), flags, Mode::empty())
+        }
+        other => other,
+    }
+}
+
 /// Opens what is at `path`, making it and the directories above it where they are missing. Where a dangling symbolic
 /// link is in the way, what it names is made.
 pub(crate) fn open_or_make(
@@ -67,9 +80,21 @@ fn find_or_make(
         Missing::File => OFlags::empty(),
     };
     match resolve(root, path, flags) {
-        Some(Err(Errno::NOENT)) | None => Walk::new(root).run(path, Last::Make(missing), made),
+        Some(Err(Errno::NOENT)) | None => {
+            Walk::new(root).run(path, Last::Make(missing), made).map(|found| found.file)
+        }
         Some(other) => other,
     }
+}
+
+/// The same, always step by step: what is found knows where it lies, so that what is mounted over it can be opened.
+pub(crate) fn find_or_make_entry(
+    root: BorrowedFd<'_>,
+    path: &InnerPath,
+    last: Last,
+    made: &mut Made,
+) -> Result<Found, Errno> {
+    Walk::new(root).run(path.as_c_str(), last, made)
 }
 
 /// Makes the directories above the last component of `path` and lets `last` make or open that.
@@ -126,7 +151,7 @@ fn resolve(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Option<Result<Ow
 }
 
 fn walk_to(root: BorrowedFd<'_>, path: &InnerPath, last: Last) -> Result<OwnedFd, Errno> {
-    Walk::new(root).run(path.as_c_str(), last, &mut Made::none())
+    Walk::new(root).run(path.as_c_str(), last, &mut Made::none()).map(|found| found.file)
 }
 
 #[cfg(test)]

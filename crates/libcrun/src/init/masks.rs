@@ -9,6 +9,7 @@ use sys::mount::{MountAttr, MountChange, Reach, set_attributes};
 
 use super::{Init, inner, mounts};
 use crate::channel::{At, Failure, Step};
+use crate::prepare::Masks;
 
 const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
     .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
@@ -16,8 +17,8 @@ const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
 
 impl Init<'_> {
     /// Covers directories with an empty one and everything else with the null device.
-    pub(super) fn mask_paths(&self, root: BorrowedFd<'_>) -> Result<(), Failure> {
-        let Some(masks) = &self.prepared.masks else { return Ok(()) };
+    pub(super) fn mask_paths(&self, root: BorrowedFd<'_>, masks: Option<&Masks>) -> Result<(), Failure> {
+        let Some(masks) = masks else { return Ok(()) };
         let mut directory = Mask { mount: masks.directory.as_fd(), attached: false };
         let mut file = Mask { mount: masks.file.as_fd(), attached: false };
         for (index, path) in self.prepared.plan.rootfs.masked.iter().enumerate() {

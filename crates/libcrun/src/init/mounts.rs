@@ -1,29 +1,29 @@
 //! The mounts of the plan, one after the other, each by descriptor.
 
-mod copy_up;
+pub(super) mod copy_up;
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, openat, readlinkat_raw, symlinkat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::mount::{MoveMountFlags, move_mount};
+use rustix::mount::{MoveMountFlags, fsconfig_set_string, move_mount};
 use sys::mount::{MountAttr, MountChange, Reach, set_attributes};
 
 use super::Init;
 use super::inner::{self, Made, Missing};
 use crate::channel::{At, Failure, Step};
-use crate::filesystem::{self, Refusal};
+use crate::filesystem::{self, Number, Refusal};
 use crate::plan::{CgroupTree, Filesystem, MountOperation, MountSource, Target};
-use crate::prepare::PreparedMount;
+use crate::prepare::{PreparedMount, Trees};
 
 impl Init<'_> {
-    /// Makes every mount of the plan below `root`; returns the root that has taken its place, if one was mounted
+    /// Makes every mount of the plan below the root; returns the root that has taken its place, if one was mounted
     /// over it.
-    pub(super) fn make_mounts(&mut self, root: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Failure> {
-        let prepared = self.prepared;
+    pub(super) fn make_mounts(&mut self, trees: &Trees) -> Result<Option<OwnedFd>, Failure> {
+        let root = trees.root.as_fd();
         let mut over_root: Option<OwnedFd> = None;
-        for (mount, ready) in prepared.plan.rootfs.mounts.iter().zip(&prepared.mounts) {
+        for (mount, ready) in self.prepared.plan.rootfs.mounts.iter().zip(&trees.mounts) {
             // A sysfs shows the devices of the network namespace it is made in.
             if mount.is_sysfs() {
                 self.enter_network()?;
@@ -45,9 +45,8 @@ impl Init<'_> {
     }
 
     /// Makes those mounts read-only that had to wait for what is below them.
-    pub(super) fn finish_mounts(&self) -> Result<(), Failure> {
-        let prepared = self.prepared;
-        for (mount, ready) in prepared.plan.rootfs.mounts.iter().zip(&prepared.mounts) {
+    pub(super) fn finish_mounts(&self, trees: &Trees) -> Result<(), Failure> {
+        for (mount, ready) in self.prepared.plan.rootfs.mounts.iter().zip(&trees.mounts) {
             if let PreparedMount::Tree { tree, .. } = ready
                 && !mount.deferred.is_empty()
             {
@@ -254,13 +253,13 @@ impl Place<'_> {
 }
 
 /// Whether there is a symbolic link of that text.
-fn has_link(parent: BorrowedFd<'_>, name: &CStr, text: &CStr) -> bool {
+pub(super) fn has_link(parent: BorrowedFd<'_>, name: &CStr, text: &CStr) -> bool {
     let mut buffer = [0_u8; 4096];
     readlinkat_raw(parent, name, &mut buffer[..]).is_ok_and(|length| buffer[..length] == *text.to_bytes())
 }
 
 /// What lies on a filesystem of the kernel's is not covered without following its links: they are not the image's.
-fn refuse_kernel_filesystem(target: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(super) fn refuse_kernel_filesystem(target: BorrowedFd<'_>) -> Result<(), Errno> {
     const SYSFS_MAGIC: rustix::fs::FsWord = 0x6265_6572;
     const DEVPTS_MAGIC: rustix::fs::FsWord = 0x1cd1;
     match fstatfs(target)?.f_type {
@@ -269,22 +268,33 @@ fn refuse_kernel_filesystem(target: BorrowedFd<'_>) -> Result<(), Errno> {
     }
 }
 
-/// Gives a tmpfs the permissions and the owner of the directory it is about to cover.
-fn inherit(context: BorrowedFd<'_>, filesystem: &Filesystem, directory: BorrowedFd<'_>) -> Result<(), Errno> {
+/// Says what a tmpfs takes from the directory it is about to cover: its permissions and its owner, as parameter, number
+/// and the base it is written in.
+pub(super) fn each_inherited(
+    directory: BorrowedFd<'_>,
+    filesystem: &Filesystem,
+    mut say: impl FnMut(&CStr, u32, u32) -> Result<(), Errno>,
+) -> Result<(), Errno> {
     /// What ids look like that are not mapped in this user namespace; no file can be given to them.
     const UNMAPPED: u32 = 65_534;
     let stat = fstat(directory)?;
     if filesystem.inherit.mode {
-        filesystem::set_number(context, c"mode", stat.st_mode & 0o7777, 8)?;
+        say(c"mode", stat.st_mode & 0o7777, 8)?;
     }
     if filesystem.inherit.owner {
         for (name, id) in [(c"uid", stat.st_uid), (c"gid", stat.st_gid)] {
             if id != 0 && id != UNMAPPED {
-                filesystem::set_number(context, name, id, 10)?;
+                say(name, id, 10)?;
             }
         }
     }
     Ok(())
+}
+
+fn inherit(context: BorrowedFd<'_>, filesystem: &Filesystem, directory: BorrowedFd<'_>) -> Result<(), Errno> {
+    each_inherited(directory, filesystem, |name, number, base| {
+        fsconfig_set_string(context, name, Number::new(number, base).as_c_str())
+    })
 }
 
 /// A real directory directly below the root, never a link to one (CVE-2019-19921, CVE-2023-27561).

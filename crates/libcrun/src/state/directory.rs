@@ -4,8 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, mkdir, mknodat, openat, openat2, renameat,
-    statat, unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, mkdir, mknodat, openat, renameat, statat, unlinkat,
 };
 use rustix::io::{Errno, read, write};
 
@@ -119,9 +118,14 @@ impl StateRoot {
         Ok(ids)
     }
 
+    /// Where the directory is that is shown in place of masked ones.
+    pub(crate) fn empty_directory_path(&self) -> PathBuf {
+        self.path.join(EMPTY_DIRECTORY)
+    }
+
     /// The directory shown in place of masked ones, shared by all containers.
     pub(crate) fn empty_directory(&self) -> Result<OwnedFd> {
-        let path = self.path.join(EMPTY_DIRECTORY);
+        let path = self.empty_directory_path();
         let flags = OFlags::PATH | DIRECTORY;
         let name = || format!("open `{}`", path.display());
         match openat(CWD, &path, flags, Mode::empty()) {
@@ -261,8 +265,11 @@ fn remove_content(directory: &OwnedFd) -> core::result::Result<(), Errno> {
             Err(Errno::ISDIR | Errno::PERM) => {}
             Err(errno) => return Err(errno),
         }
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        let below = openat2(directory, &name, DIRECTORY, Mode::empty(), resolve)?;
+        let below = openat(directory, &name, DIRECTORY, Mode::empty())?;
+        // What somebody has mounted here is not this runtime's to empty.
+        if fstat(&below)?.st_dev != fstat(directory)?.st_dev {
+            return Err(Errno::XDEV);
+        }
         remove_content(&below)?;
         unlinkat(directory, &name, AtFlags::REMOVEDIR)?;
     }

@@ -138,8 +138,28 @@ fn magic_links_are_not_followed() {
         assert_eq!(resolve(proc.as_fd(), path, OFlags::empty()).unwrap().unwrap_err(), Errno::LOOP);
     }
     let own = Walk::new(proc.as_fd()).run(c"self/status", Last::Follow, &mut Made::none());
-    assert_eq!(identity(&own.unwrap()), identity_of(Path::new("/proc/self/status")));
+    assert_eq!(identity(&own.unwrap().file), identity_of(Path::new("/proc/self/status")));
     drop(tree);
+}
+
+#[test]
+fn what_was_found_can_be_opened_again_in_its_place() {
+    let tree = Tree::new("again");
+    std::fs::create_dir_all(tree.path("a/b")).unwrap();
+    tree.link("a/../a/b", "link");
+    tree.link("a/b/..", "up");
+    for (path, place) in [("/a/b", "a/b"), ("/link", "a/b"), ("/up", "a"), ("/a", "a")] {
+        let found = Walk::new(tree.root.as_fd())
+            .run(inner(path).as_c_str(), Last::Follow, &mut Made::none())
+            .unwrap();
+        let again = found.reopen(tree.root.as_fd()).unwrap().unwrap();
+        assert_eq!(
+            (identity(&found.file), identity(&again)),
+            (identity_of(&tree.path(place)), identity(&found.file))
+        );
+    }
+    let root = Walk::new(tree.root.as_fd()).run(c".", Last::Follow, &mut Made::none()).unwrap();
+    assert!(root.reopen(tree.root.as_fd()).is_none());
 }
 
 #[test]

@@ -21,7 +21,7 @@ const MOST_LINKS: u32 = 40;
 
 /// What becomes of the last component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Last {
+pub(crate) enum Last {
     /// A link there is followed.
     Follow,
     /// A link there is what is looked for.
@@ -30,12 +30,33 @@ pub(super) enum Last {
     Make(Missing),
 }
 
+/// What a walk has found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) file: OwnedFd,
+    /// The directory it lies in; nothing for the root's own entries.
+    parent: Option<OwnedFd>,
+    /// Its name there, with its NUL; empty for the root itself.
+    name: [u8; LONGEST_NAME],
+}
+
+impl Found {
+    /// Opens what lies there now: what has been mounted over it, say. Nothing for the root, which has no name.
+    pub(crate) fn reopen(&self, root: BorrowedFd<'_>) -> Option<Result<OwnedFd, Errno>> {
+        let name = CStr::from_bytes_until_nul(&self.name).ok().filter(|name| !name.is_empty())?;
+        let parent = self.parent.as_ref().map_or(root, AsFd::as_fd);
+        Some(openat(parent, name, PATH_ONLY | OFlags::NOFOLLOW, Mode::empty()))
+    }
+}
+
 /// One resolution.
 #[derive(Debug)]
 pub(super) struct Walk<'r> {
     root: BorrowedFd<'r>,
     /// Where the walk is; nothing for the root.
     here: Option<OwnedFd>,
+    /// The directory before that.
+    before: Option<OwnedFd>,
     /// How it came there from the root: names without links or dots.
     trail: Trail,
     links: u32,
@@ -43,11 +64,11 @@ pub(super) struct Walk<'r> {
 
 impl<'r> Walk<'r> {
     pub(super) fn new(root: BorrowedFd<'r>) -> Self {
-        Self { root, here: None, trail: Trail::new(), links: 0 }
+        Self { root, here: None, before: None, trail: Trail::new(), links: 0 }
     }
 
     /// Walks `path` to its end and opens what is there.
-    pub(super) fn run(mut self, path: &CStr, last: Last, made: &mut Made) -> Result<OwnedFd, Errno> {
+    pub(super) fn run(mut self, path: &CStr, last: Last, made: &mut Made) -> Result<Found, Errno> {
         let mut pending = Pending::new(path.to_bytes())?;
         let mut name = [0_u8; LONGEST_NAME];
         while let Some(component) = pending.next(&mut name)? {
@@ -64,7 +85,11 @@ impl<'r> Walk<'r> {
         if last == Last::Make(Missing::Directory) && kind(file.as_fd())? != FileType::Directory {
             return Err(Errno::NOTDIR);
         }
-        Ok(file)
+        let mut found = Found { file, parent: self.before, name: [0; LONGEST_NAME] };
+        if let Some(name) = self.trail.names().last() {
+            found.name[..name.count_bytes()].copy_from_slice(name.to_bytes());
+        }
+        Ok(found)
     }
 
     fn here(&self) -> BorrowedFd<'_> {
@@ -85,7 +110,7 @@ impl<'r> Walk<'r> {
             return self.follow(found.as_fd(), name, pending);
         }
         self.trail.push(name)?;
-        self.here = Some(found);
+        self.before = self.here.replace(found);
         Ok(())
     }
 
@@ -100,6 +125,7 @@ impl<'r> Walk<'r> {
         let target = &target[..length];
         if target.first() == Some(&b'/') {
             self.here = None;
+            self.before = None;
             self.trail = Trail::new();
         }
         pending.put_before(target)
@@ -109,10 +135,11 @@ impl<'r> Walk<'r> {
     fn step_back(&mut self) -> Result<(), Errno> {
         self.trail.pop();
         self.here = None;
+        self.before = None;
         let flags = PATH_ONLY | OFlags::NOFOLLOW | OFlags::DIRECTORY;
         for name in self.trail.names() {
             let next = openat(self.here.as_ref().map_or(self.root, AsFd::as_fd), name, flags, Mode::empty())?;
-            self.here = Some(next);
+            self.before = self.here.replace(next);
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ const DIRECTORY: OFlags =
 
 /// Copies what is in the directory `from` into the directory `to`: files, directories, links and nodes with owner,
 /// permissions, times and extended attributes.
-pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(in crate::init) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
     // Both are open only to be named.
     let from = openat(from, c".", DIRECTORY, Mode::empty())?;
     let to = openat(to, c".", DIRECTORY, Mode::empty())?;
