@@ -26,14 +26,16 @@ impl Init<'_> {
     /// What [`Init::build_root`] does, by the older calls.
     pub(super) fn build_root_by_mount(&mut self, classic: &Classic) -> Result<(), Failure> {
         let rootfs = &self.prepared.plan.rootfs;
-        enter::leave_host_propagation_by_mount().at(Step::HostPropagation)?;
+        enter::leave_host_propagation_by_mount(classic.host).at(Step::HostPropagation)?;
         let path = rootfs.c_path.as_c_str();
         mount_bind_recursive(path, path).at(Step::AttachRoot)?;
         let mut root = open_root(path).at(Step::AttachRoot)?;
-        if rootfs.propagation.0 == Propagation::Slave {
-            let flags = propagation_flags(Propagation::Slave, Reach::Tree);
-            mount_change(Path::of(root.as_fd()).as_c_str(), flags).at(Step::AttachRoot)?;
-        }
+        let propagation = match rootfs.propagation.0 {
+            Propagation::Slave => Propagation::Slave,
+            _ => Propagation::Private,
+        };
+        let flags = propagation_flags(propagation, Reach::Tree);
+        mount_change(Path::of(root.as_fd()).as_c_str(), flags).at(Step::AttachRoot)?;
         for (mount, by) in rootfs.mounts.iter().zip(&classic.mounts) {
             if mount.is_sysfs() {
                 self.enter_network()?;

@@ -98,12 +98,11 @@ fn go_to_real_root() -> Result<(), Errno> {
 }
 
 /// The same by `mount(2)`.
-pub(super) fn leave_host_propagation_by_mount() -> Result<(), Errno> {
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    match mount_change(c"/", private) {
+pub(super) fn leave_host_propagation_by_mount(flags: MountPropagationFlags) -> Result<(), Errno> {
+    match mount_change(c"/", flags) {
         Err(Errno::INVAL) => {
             go_to_real_root()?;
-            mount_change(c"/", private)
+            mount_change(c"/", flags)
         }
         other => other,
     }

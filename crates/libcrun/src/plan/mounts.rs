@@ -44,6 +44,12 @@ impl MountOperation {
         format!("{}: {what}", self.name_only())
     }
 
+    /// Whether it is a bind with this propagation.
+    pub(crate) fn propagates(&self, propagation: Propagation) -> bool {
+        let MountSource::Bind(bind) = &self.source else { return false };
+        bind.changes.iter().any(|(change, _)| change.propagation == Some(propagation))
+    }
+
     /// Whether it takes the place of the root.
     pub(crate) fn covers_root(&self) -> bool {
         self.destination.is_root() && !matches!(self.source, MountSource::Remount { .. })

@@ -26,6 +26,8 @@ pub(crate) struct Classic {
     pub(crate) mounts: Vec<ClassicMount>,
     /// What masked directories show.
     pub(crate) empty_directory: CString,
+    /// What all mounts of the host are made first: what is mounted here must not be seen there.
+    pub(crate) host: MountPropagationFlags,
 }
 
 /// One mount.
@@ -56,7 +58,12 @@ impl Classic {
     pub(super) fn new(plan: &Plan, cgroup: Option<&Cgroup>, empty_directory: &Path) -> Result<Self> {
         let mounts = plan.rootfs.mounts.iter();
         let mounts = mounts.map(|mount| classic_mount(mount, cgroup)).collect::<Result<_>>()?;
-        Ok(Self { mounts, empty_directory: c_path(empty_directory) })
+        // A volume can only become the slave of a mount that has not been cut off from its peers.
+        let slaves = plan.rootfs.propagation.0 == Propagation::Slave
+            || plan.rootfs.mounts.iter().any(|mount| mount.propagates(Propagation::Slave));
+        let host = if slaves { Propagation::Slave } else { Propagation::Private };
+        let host = propagation_flags(host, Reach::Tree);
+        Ok(Self { mounts, empty_directory: c_path(empty_directory), host })
     }
 }
 
@@ -73,6 +80,11 @@ fn classic_mount(mount: &MountOperation, cgroup: Option<&Cgroup>) -> Result<Clas
                 *reach == Reach::Tree && change.propagation.is_none() && !change.is_empty()
             });
             refuse(mount, of_tree, "recursive mount options")?;
+            if mount.propagates(Propagation::Shared) {
+                let message =
+                    mount.name("a shared volume needs open_tree(2), which this kernel does not have");
+                return Err(Error::new(Code::Unsupported, message));
+            }
             (bind_source(mount, bind)?, bind.changes.as_slice())
         }
         MountSource::Filesystem(filesystem) => {
