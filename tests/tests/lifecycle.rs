@@ -4,10 +4,12 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 
 use kit::bundle::Bundle;
 use kit::crun::{signal, wait_for};
 use kit::runtime;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 /// A payload that stays until it is told to go, and says when it is up.
 fn sleeper() -> Bundle {
@@ -144,6 +146,20 @@ fn the_pid_file_holds_the_pid_and_no_newline() {
         }
         assert_eq!(fs::read_to_string(&file).unwrap(), container.pid().to_string(), "{command}");
     }
+}
+
+#[test]
+fn a_device_given_as_the_pid_file_stays_one() {
+    let crun = runtime!();
+    let dir = tempfile::tempdir().unwrap();
+    let device = dir.path().join("null");
+    let (mode, null) = (Mode::from_raw_mode(0o666), rustix::fs::makedev(1, 3));
+    mknodat(CWD, &device, FileType::CharacterDevice, mode, null).unwrap();
+    let mut container = crun.container(&sleeper());
+    container.make("run", ["--detach", "--pid-file", device.to_str().unwrap()]);
+    let exec = ["exec", "-d", "--pid-file", device.to_str().unwrap(), "ID", "true"];
+    assert_eq!(container.cmd(exec).ok(), "");
+    assert!(fs::symlink_metadata(&device).unwrap().file_type().is_char_device());
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! Creating and running a container: the whole pipeline, and the guard that takes everything back when it fails.
 
-use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use cgroups::Cgroup;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, renameat, unlinkat};
+use rustix::fs::{CWD, readlinkat};
 use rustix::process::{Pid, Signal};
 use sys::signal::{SignalSet, set_mask};
 
@@ -15,6 +14,7 @@ use crate::error::{Code, Context, Result};
 use crate::foreground::{self, Reaping};
 use crate::host::Host;
 use crate::id::ContainerId;
+use crate::pid_file;
 use crate::plan::{CgroupManager, CgroupPlan, Plan, Request};
 use crate::prepare::Prepared;
 use crate::report;
@@ -200,7 +200,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     starting.spawned = Some(spawned);
     attend(&starting, &plan, &bundle, kind)?;
     if let Some(path) = &options.pid_file {
-        write_pid_file(path, pid)?;
+        pid_file::write(path, pid)?;
     }
     Ok(starting)
 }
@@ -303,21 +303,4 @@ fn external_descriptors() -> String {
         link.to_string_lossy().into_owned()
     });
     serde_json::to_string(&links).unwrap_or_default()
-}
-
-/// Writes the pid file in one step, so that nobody reads half a number.
-pub(crate) fn write_pid_file(path: &Path, pid: Pid) -> Result<()> {
-    let failed = || format!("write the pid file `{}`", path.display());
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(OsStr::new(".tmp"));
-    let temporary = Path::new(&temporary);
-    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = openat(CWD, temporary, flags, Mode::from_raw_mode(0o644)).context(Code::System, failed)?;
-    let text = pid.as_raw_nonzero().to_string();
-    let written = rustix::io::write(&file, text.as_bytes());
-    let renamed = written.and_then(|_| renameat(CWD, temporary, CWD, path));
-    if renamed.is_err() {
-        let _ = unlinkat(CWD, temporary, AtFlags::empty());
-    }
-    renamed.context(Code::System, failed)
 }

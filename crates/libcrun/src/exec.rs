@@ -16,12 +16,12 @@ use sys::signal::{SignalSet, set_mask};
 
 use crate::channel::{self, At, Failure, FromInit, InitEnd, RuntimeEnd, Step, ToInit};
 use crate::container::{Container, Phase};
-use crate::create::write_pid_file;
 use crate::error::{Code, Context, Error, Result, words};
 use crate::foreground;
 use crate::home;
 use crate::id::ContainerId;
 use crate::init::{Placement, credentials, launch};
+use crate::pid_file;
 use crate::plan::{ProcessPlan, namespace_type, process_plan};
 use crate::prepare::PreparedProcess;
 use crate::report;
@@ -187,7 +187,7 @@ fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &Exe
     let runtime = runtime.take().ok_or_else(closed)?;
     drop::<InitEnd>(init);
     let started = attend(&runtime, &child, plan, cgroup.as_ref(), in_unified, placement)
-        .and_then(|()| options.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, child.pid)));
+        .and_then(|()| options.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, child.pid)));
     if let Err(error) = started {
         let _ = sys::signal::send(child.pidfd.as_fd(), Signal::KILL.as_raw());
         let _ = foreground::reap(&child);

@@ -32,6 +32,7 @@ mod id;
 mod init;
 mod kill;
 mod mount_options;
+mod pid_file;
 mod plan;
 mod prepare;
 mod relay;
