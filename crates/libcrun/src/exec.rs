@@ -263,8 +263,8 @@ fn live(
     if let Some(root) = &joining.root {
         change_root(root.as_fd()).at(Step::JoinNamespace)?;
     }
-    credentials::assume(process.plan, !in_user_namespace)?;
     launch::close_descriptors(process.plan, [Some(channel.as_fd()), None])?;
+    credentials::assume(process.plan, !in_user_namespace)?;
     let program = launch::find_executable(process.plan)?;
     channel.tell(FromInit::Ready).at(Step::Runtime)?;
     channel.expect(ToInit::Go).at(Step::Runtime)?;

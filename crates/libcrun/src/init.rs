@@ -72,9 +72,9 @@ impl Init<'_> {
         self.enter_network()?;
         self.make_cgroup_namespace(Placement::BeforeCgroupNamespace)?;
         self.set_names()?;
-        credentials::assume(self.prepared.process.plan, !self.plan().namespaces.contains(Namespaces::USER))?;
         let keep = [Some(self.channel.as_fd()), self.exec_fifo];
         launch::close_descriptors(self.prepared.process.plan, keep)?;
+        credentials::assume(self.prepared.process.plan, !self.plan().namespaces.contains(Namespaces::USER))?;
         let program = launch::find_executable(self.prepared.process.plan)?;
         self.wait_for_start()?;
         launch::execute(&self.prepared.process, program)

@@ -19,7 +19,8 @@ pub(crate) fn protect_executable(process: &PreparedProcess<'_>) -> Result<(), Fa
     }
 }
 
-/// Closes every descriptor of the host before anything is looked up by a path of the container's (CVE-2024-21626).
+/// Closes every descriptor of the host before anything is looked up by a path of the container's (CVE-2024-21626), and
+/// before the container's limits are set: that on descriptors would say nothing about how many are open.
 pub(crate) fn close_descriptors(
     process: &ProcessPlan,
     keep: [Option<BorrowedFd<'_>>; 2],
