@@ -11,7 +11,7 @@ use sys::signal::{SignalSet, set_mask};
 
 use crate::channel::ToInit;
 use crate::error::{Code, Context, Result};
-use crate::foreground::{self, Reaping};
+use crate::foreground::{self, Adoption};
 use crate::host::Host;
 use crate::id::ContainerId;
 use crate::pid_file;
@@ -79,7 +79,7 @@ struct Starting {
     directory: StateDirectory,
     cgroup: Option<Cgroup>,
     spawned: Option<Spawned>,
-    reaping: Reaping,
+    adoption: Option<Adoption>,
     kept: bool,
 }
 
@@ -120,6 +120,9 @@ pub fn create(root: &StateRoot, id: &ContainerId, options: &CreateOptions) -> Re
 /// Runs a container. Returns the status of its process: its exit status, 128 plus the signal that ended it, or 0 when
 /// it was detached.
 ///
+/// While it waits for a container without a pid namespace of its own in the foreground, the calling process is a
+/// subreaper and waits for all children that end.
+///
 /// # Errors
 /// Any; nothing is left of the container then.
 pub fn run(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode: RunMode) -> Result<i32> {
@@ -135,7 +138,7 @@ fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode
     started.keep();
     let RunMode::Foreground { keep } = mode else { return Ok(0) };
     let status = match &started.spawned {
-        Some(spawned) => foreground::wait(&spawned.child, started.reaping)?,
+        Some(spawned) => foreground::wait(&spawned.child, started.adoption.as_ref())?,
         None => 0,
     };
     if keep {
@@ -181,8 +184,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     let plan = Plan::new(&spec, &request, &Host::new())?;
 
     let directory = root.create(id)?;
-    let mut starting =
-        Starting { directory, cgroup: None, spawned: None, reaping: Reaping::Child, kept: false };
+    let mut starting = Starting { directory, cgroup: None, spawned: None, adoption: None, kept: false };
     starting.directory.write_config(&config)?;
     if let Some(cgroup) = &plan.cgroup {
         starting.cgroup = Some(create_cgroup(cgroup)?);
@@ -193,7 +195,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     let prepared = Prepared::new(&plan, cgroup, || root.empty_directory(), executable_view)?;
     let fifo = if kind == Kind::Create { Some(starting.directory.create_fifo()?) } else { None };
     if kind == (Kind::Run { detached: false }) {
-        starting.reaping = foreground::adopt_orphans(&plan.namespaces)?;
+        starting.adoption = Adoption::begin(&plan.namespaces)?;
     }
     let spawned = spawn::spawn(&prepared, cgroup, fifo.as_ref().map(AsFd::as_fd))?;
     let pid = spawned.child.pid;

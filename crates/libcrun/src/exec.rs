@@ -31,7 +31,7 @@ use crate::spec::{self, Spec, Text, User};
 use crate::state::StateRoot;
 
 /// What to run, where it differs from the container's own process.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ExecOptions {
     /// The program and its arguments.
     pub args: Vec<String>,
@@ -53,6 +53,27 @@ pub struct ExecOptions {
     pub preserve_fds: u32,
     /// Whether not to wait for the process.
     pub detach: bool,
+    /// As for [`crate::CreateOptions`]. A program with several threads can only be kept from the container by being
+    /// executed through a read-only mount.
+    pub self_protection: bool,
+}
+
+impl Default for ExecOptions {
+    fn default() -> Self {
+        Self {
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: None,
+            user: None,
+            capabilities: Vec::new(),
+            no_new_privileges: false,
+            process: None,
+            pid_file: None,
+            preserve_fds: 0,
+            detach: false,
+            self_protection: true,
+        }
+    }
 }
 
 /// Runs a process in a running container. Returns its status as [`crate::run`] does, or 0 when it was detached.
@@ -163,8 +184,10 @@ struct Joining<'p> {
 }
 
 fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &ExecOptions) -> Result<i32> {
-    // Other processes of the container see this one from the clone on.
-    self_protection::protect_now()?;
+    if options.self_protection {
+        // Other processes of the container see this one from the clone on.
+        self_protection::protect_now()?;
+    }
     let pidfd = container.open_process().map_err(|_| words::exec_not_running(container.id.as_str()))?;
     let pid = container.status.pid;
     let root_path = format!("/proc/{pid}/root");
@@ -193,7 +216,7 @@ fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &Exe
         let _ = foreground::reap(&child);
         return Err(error);
     }
-    if options.detach { Ok(0) } else { foreground::wait(&child, foreground::Reaping::Child) }
+    if options.detach { Ok(0) } else { foreground::wait(&child, None) }
 }
 
 /// The namespaces that the container does not share with the runtime.
