@@ -9,7 +9,7 @@ use rustix::fs::{CWD, readlinkat};
 use rustix::process::{Pid, Signal};
 use sys::signal::{SignalSet, set_mask};
 
-use crate::channel::ToInit;
+use crate::channel::Failure;
 use crate::error::{Code, Context, Result};
 use crate::foreground::{self, Adoption};
 use crate::host::Host;
@@ -19,7 +19,7 @@ use crate::plan::{CgroupManager, CgroupPlan, Plan, Request};
 use crate::prepare::Prepared;
 use crate::report;
 use crate::self_protection;
-use crate::spawn::{self, Spawned, Until};
+use crate::spawn::{self, Spawned};
 use crate::spec;
 use crate::state::{StateDirectory, StateRoot, Status, start_time};
 
@@ -95,9 +95,8 @@ impl Drop for Starting {
             return;
         }
         // The error that led here is the one to be told; nothing of what fails now could be helped.
-        if let Some(Spawned { child, .. }) = &self.spawned {
-            let _ = sys::signal::send(child.pidfd.as_fd(), Signal::KILL.as_raw());
-            let _ = foreground::reap(child);
+        if let Some(spawned) = &self.spawned {
+            spawned.end();
         }
         if let Some(cgroup) = &self.cgroup {
             drop(cgroup.undo());
@@ -138,7 +137,7 @@ fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode
     started.keep();
     let RunMode::Foreground { keep } = mode else { return Ok(0) };
     let status = match &started.spawned {
-        Some(spawned) => foreground::wait(&spawned.child, started.adoption.as_ref())?,
+        Some(spawned) => foreground::wait(spawned.child(), started.adoption.as_ref())?,
         None => 0,
     };
     if keep {
@@ -197,13 +196,8 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     if kind == (Kind::Run { detached: false }) {
         starting.adoption = Adoption::begin(&plan.namespaces)?;
     }
-    let spawned = spawn::spawn(&prepared, cgroup, fifo.as_ref().map(AsFd::as_fd))?;
-    let pid = spawned.child.pid;
-    starting.spawned = Some(spawned);
-    attend(&starting, &plan, &bundle, kind)?;
-    if let Some(path) = &options.pid_file {
-        pid_file::write(path, pid)?;
-    }
+    starting.spawned = Some(spawn::spawn(&prepared, cgroup, fifo.as_ref().map(AsFd::as_fd))?);
+    attend(&starting, &plan, &bundle, kind, options.pid_file.as_deref())?;
     Ok(starting)
 }
 
@@ -218,20 +212,31 @@ fn create_cgroup(plan: &CgroupPlan) -> Result<Cgroup> {
 
 /// From the clone to the exec (or to the FIFO): does the parent's part while the child does its own, and makes sure
 /// that the child gets there.
-fn attend(starting: &Starting, plan: &Plan, bundle: &Path, kind: Kind) -> Result<()> {
+fn attend(
+    starting: &Starting,
+    plan: &Plan,
+    bundle: &Path,
+    kind: Kind,
+    pid_file: Option<&Path>,
+) -> Result<()> {
     let Some(spawned) = &starting.spawned else { return Ok(()) };
+    let describe = |failure: Failure| report::container_failure(plan, failure);
     if let Err(error) = attend_outside(starting, plan, spawned, bundle, kind) {
         // Where the child has failed already, what it has to say is the cause, and that it is gone only the effect.
-        let _ = sys::signal::send(spawned.child.pidfd.as_fd(), Signal::KILL.as_raw());
-        return match hear_until_started(plan, spawned, kind) {
+        let _ = sys::signal::send(spawned.child().pidfd.as_fd(), Signal::KILL.as_raw());
+        return match spawned.make_ready(&[], describe) {
             Err(cause) if cause.code() != Code::System => Err(cause),
             _ => Err(error),
         };
     }
-    if kind != Kind::Create {
-        spawned.channel.tell(ToInit::Go);
+    let write_pid_file = || pid_file.map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid));
+    let limits = plan.limits_from_outside();
+    if kind == Kind::Create {
+        spawned.make_ready(limits, describe)?;
+    } else {
+        spawned.execute(limits, describe)?;
     }
-    hear_until_started(plan, spawned, kind)
+    write_pid_file()
 }
 
 /// The parent's part: everything about the process that is done from outside.
@@ -252,16 +257,11 @@ fn attend_outside(
         restrict_devices()?;
     }
     spawned.serve(plan, cgroup)?;
-    starting.directory.write_status(&status(plan, spawned.child.pid, bundle, kind)?)?;
+    starting.directory.write_status(&status(plan, spawned.child().pid, bundle, kind)?)?;
     if at_once {
         restrict_devices()?;
     }
     Ok(())
-}
-
-fn hear_until_started(plan: &Plan, spawned: &Spawned, kind: Kind) -> Result<()> {
-    let until = if kind == Kind::Create { Until::Ready } else { Until::Executed };
-    spawn::hear(&spawned.channel, &spawned.child, until, |failure| report::container_failure(plan, failure))
 }
 
 fn status(plan: &Plan, pid: Pid, bundle: &Path, kind: Kind) -> Result<Status> {

@@ -52,7 +52,7 @@ pub(crate) struct Init<'a> {
 
 impl Init<'_> {
     /// Runs to the exec, or reports why not and returns the exit status.
-    pub(crate) fn run(mut self) -> i32 {
+    pub(crate) fn run(&mut self) -> i32 {
         let Err(failure) = self.live();
         launch::report_failure(self.channel, failure)
     }

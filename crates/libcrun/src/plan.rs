@@ -19,9 +19,11 @@ use std::path::Path;
 use cgroups::devices::Rule;
 use cgroups::resources::Write;
 use cgroups::{CgroupPath, Layout};
+use rustix::process::{Resource, Rlimit};
+use sys::clone::Namespaces;
 
 pub(crate) use mounts::{CgroupTree, MountOperation, MountSource, Parameter};
-pub(crate) use namespaces::{Join, NamespacePlan, namespace_type};
+pub(crate) use namespaces::{IdMaps, Join, NamespacePlan, namespace_type};
 pub(crate) use paths::InnerPath;
 pub(crate) use process::{ProcessPlan, process_plan};
 pub(crate) use rootfs::{DevicePlan, RootfsPlan, SYMLINKS};
@@ -109,7 +111,7 @@ impl Plan {
         let namespaces = namespaces::plan(linux)?;
         let has = |flag| namespaces.contains(flag);
         for (name, set) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
-            if set.is_some() && !has(sys::clone::Namespaces::UTS) {
+            if set.is_some() && !has(Namespaces::UTS) {
                 return Err(invalid(format!("{name} requires the UTS namespace")));
             }
         }
@@ -125,6 +127,12 @@ impl Plan {
             pivot: request.pivot,
             namespaces,
         })
+    }
+
+    /// The resource limits that the runtime sets for the process: raising one takes a privilege that the process does not
+    /// have in a user namespace.
+    pub(crate) fn limits_from_outside(&self) -> &[(Resource, Rlimit)] {
+        if self.namespaces.contains(Namespaces::USER) { &self.process.rlimits } else { &[] }
     }
 }
 
