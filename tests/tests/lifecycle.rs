@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::PermissionsExt;
 
 use kit::bundle::Bundle;
 use kit::crun::{signal, wait_for};
@@ -118,6 +119,28 @@ fn a_second_start_fails_because_the_fifo_is_gone() {
     container.wait_output("up");
     container.cmd(["start", "ID"]).error_with([container.id(), "exec.fifo`: No such file or directory"]);
     assert_eq!(container.status(), "running");
+}
+
+#[test]
+fn a_program_that_cannot_be_executed_at_the_start_is_told_of_on_the_containers_standard_error() {
+    let crun = runtime!();
+    for (content, words) in [
+        (None, "exec container process `/program`: No such file or directory\n"),
+        (Some("\x7fNOT ELF"), "exec container process `/program`: Exec format error\n"),
+    ] {
+        let bundle = Bundle::new().args(["/program"]);
+        let program = bundle.rootfs().join("program");
+        fs::copy(bundle.rootfs().join("bin/busybox"), &program).unwrap();
+        let container = crun.create(&bundle);
+        fs::remove_file(&program).unwrap();
+        if let Some(content) = content {
+            fs::write(&program, content).unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        container.start();
+        container.wait();
+        assert_eq!(container.stderr(), words);
+    }
 }
 
 #[test]

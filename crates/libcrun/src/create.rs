@@ -232,10 +232,13 @@ fn attend(
     let write_pid_file = || pid_file.map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid));
     let limits = plan.limits_from_outside();
     if kind == Kind::Create {
+        // Go comes last: a container whose creator is killed before is not to be left waiting for a start.
         spawned.make_ready(limits, describe)?;
-    } else {
-        spawned.execute(limits, describe)?;
+        write_pid_file()?;
+        spawned.let_go();
+        return Ok(());
     }
+    spawned.execute(limits, describe)?;
     write_pid_file()
 }
 

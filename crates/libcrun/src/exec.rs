@@ -241,7 +241,7 @@ impl<'p> Joining<'p> {
         };
         let live = |channel: &InitEnd, placement| {
             let Err(failure) = self.live(channel, placement);
-            launch::report_failure(channel, failure)
+            launch::report_failure(channel, self.process.plan, failure)
         };
         Spawned::new(borrowed, live, |live| clone_into(Namespaces::empty(), cgroup, placement, live))
     }

@@ -186,6 +186,11 @@ impl Spawned {
         })
     }
 
+    /// Lets the process go on, to its program or to the FIFO where it waits for its start.
+    pub(crate) fn let_go(&self) {
+        self.channel.tell(ToInit::Go);
+    }
+
     /// Lets the process become its program, with `limits` as for [`Self::make_ready`]; returns when it has.
     pub(crate) fn execute(
         &self,
@@ -195,7 +200,7 @@ impl Spawned {
         if !limits.is_empty() {
             self.make_ready(limits, &describe)?;
         }
-        self.channel.tell(ToInit::Go);
+        self.let_go();
         self.hear(Until::Executed, describe)
     }
 
