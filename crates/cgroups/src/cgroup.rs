@@ -303,21 +303,27 @@ impl Cgroup {
 
 /// Makes each level of `path` that is missing; returns how many of the last ones are new, and the last one opened.
 fn make_directories(root: &OwnedFd, hierarchy: &Hierarchy, path: &CgroupPath) -> Result<(usize, OwnedFd)> {
+    // The error is the one to be told, not what fails in taking back what was made.
+    let take_back = |level: &str, created| drop(remove::levels(root.as_fd(), level, created));
     let mut created = 0;
     for level in path.levels() {
         match mkdirat(root, level, Mode::from_raw_mode(0o755)) {
             Ok(()) => created += 1,
             Err(Errno::EXIST) => created = 0,
             Err(errno) => {
-                let _ = remove::levels(root.as_fd(), parent_of(level), created);
+                take_back(parent_of(level), created);
                 let directory = format!("{}/{level}", mount_point(hierarchy));
                 return Err(Error::kernel(format!("create the cgroup `{directory}`"), errno));
             }
         }
     }
-    open_below(root.as_fd(), path.below_root())
-        .map(|directory| (created, directory))
-        .map_err(|errno| Error::kernel(format!("open `{}{path}`", mount_point(hierarchy)), errno))
+    match open_below(root.as_fd(), path.below_root()) {
+        Ok(directory) => Ok((created, directory)),
+        Err(errno) => {
+            take_back(path.below_root(), created);
+            Err(Error::kernel(format!("open `{}{path}`", mount_point(hierarchy)), errno))
+        }
+    }
 }
 
 /// The path without its last component.
