@@ -7,9 +7,11 @@ use std::time::SystemTime;
 use cgroups::Cgroup;
 use rustix::fs::{CWD, readlinkat};
 use rustix::process::{Pid, Signal};
+use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
 
 use crate::channel::Failure;
+use crate::delete::remove_cgroup;
 use crate::error::{Code, Context, Result};
 use crate::foreground::{self, Adoption};
 use crate::host::Host;
@@ -80,6 +82,7 @@ struct Starting {
     cgroup: Option<Cgroup>,
     spawned: Option<Spawned>,
     adoption: Option<Adoption>,
+    has_own_pid_namespace: bool,
     kept: bool,
 }
 
@@ -143,7 +146,9 @@ fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode
     if keep {
         return Ok(status);
     }
-    let removed = started.cgroup.as_ref().map_or(Ok(()), Cgroup::destroy);
+    let has_own_pids = || started.has_own_pid_namespace;
+    let removed =
+        started.cgroup.as_ref().map(|cgroup| remove_cgroup(root, id, cgroup, has_own_pids)).transpose();
     started.directory.remove()?;
     removed?;
     Ok(status)
@@ -183,7 +188,14 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     let plan = Plan::new(&spec, &request, &Host::new())?;
 
     let directory = root.create(id)?;
-    let mut starting = Starting { directory, cgroup: None, spawned: None, adoption: None, kept: false };
+    let mut starting = Starting {
+        directory,
+        cgroup: None,
+        spawned: None,
+        adoption: None,
+        has_own_pid_namespace: plan.namespaces.creates(Namespaces::PID),
+        kept: false,
+    };
     starting.directory.write_config(&config)?;
     if let Some(cgroup) = &plan.cgroup {
         starting.cgroup = Some(create_cgroup(cgroup)?);
