@@ -3,27 +3,13 @@
 #![cfg(test)]
 #![forbid(unsafe_code)]
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-
 use kit::bundle::Bundle;
-use kit::crun::{Crun, binary};
+use kit::crun::Crun;
 use kit::{runtime, runtime_on_v2};
-
-/// The runtime with at most `$LIMIT` open descriptors.
-fn limited(crun: Crun) -> Crun {
-    fs::create_dir_all(crun.state_dir()).unwrap();
-    let script = crun.state_dir().join("limited");
-    let text = format!("#!/bin/sh\nulimit -Sn $LIMIT; exec {} \"$@\"\n", binary().display());
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    crun.program(&script)
-}
 
 /// Runs out of descriptors at every point there is.
 fn exhaust(crun: &Crun) {
-    let limited = limited(crun.clone());
-    let with = |limit: u32, args| limited.clone().env("LIMIT", &limit.to_string()).cmd(args);
+    let with = |limit: u32, args| crun.clone().after(&format!("ulimit -Sn {limit}")).cmd(args);
     let container = crun.container(&Bundle::new().args(["sleep", "99"]));
     let run = container.args(["run", "--detach", "-b", "BUNDLE", "ID"]);
     let failures = (4..).find(|limit| {

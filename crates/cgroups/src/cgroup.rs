@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, chmodat, mkdirat, openat, statat};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -336,7 +336,7 @@ fn make_directories(root: &OwnedFd, hierarchy: &Hierarchy, path: &CgroupPath) ->
     };
     let mut created = 0;
     for level in path.levels() {
-        match mkdirat(root, level, Mode::from_raw_mode(0o755)) {
+        match make_directory(root, level) {
             Ok(()) => created += 1,
             Err(Errno::EXIST) => created = 0,
             Err(errno) => {
@@ -352,6 +352,16 @@ fn make_directories(root: &OwnedFd, hierarchy: &Hierarchy, path: &CgroupPath) ->
             take_back(path.below_root(), created);
             Err(Error::kernel(format!("open `{}{path}`", mount_point(hierarchy)), errno))
         }
+    }
+}
+
+/// Makes a directory that everybody inside can read, whatever the umask of the caller.
+fn make_directory(root: &OwnedFd, path: &str) -> core::result::Result<(), Errno> {
+    const MODE: Mode = Mode::from_raw_mode(0o755);
+    mkdirat(root, path, MODE)?;
+    match statat(root, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if Mode::from_raw_mode(stat.st_mode) == MODE => Ok(()),
+        _ => chmodat(root, path, MODE, AtFlags::empty()),
     }
 }
 
