@@ -126,6 +126,16 @@ fn nothing_of_the_hosts_mounts_is_left_inside() {
     assert_eq!(points.iter().find(stray), None, "{text}");
 }
 
+#[test]
+fn no_directory_of_the_host_can_be_entered_through_a_descriptor() {
+    let crun = runtime!();
+    for fd in 3..48 {
+        let bundle = Bundle::new().set("/process/cwd", json!(format!("/proc/self/fd/{fd}")));
+        let output = crun.run(&bundle.args(["pwd"]));
+        assert_ne!(output.code, 0, "descriptor {fd}: {output}");
+    }
+}
+
 /// A program of the host, and the paths by which a descriptor of a host directory would lead to it (CVE-2024-21626).
 fn ways_out() -> (tempfile::TempDir, Vec<String>) {
     let outside = tempfile::tempdir().unwrap();
@@ -144,6 +154,18 @@ fn no_program_of_the_host_can_be_named_through_a_descriptor() {
     let (_outside, ways) = ways_out();
     for way in ways {
         let output = crun.run(&Bundle::new().args([way.as_str(), "true"]));
+        assert_ne!(output.code, 0, "{way} led out: {output}");
+    }
+}
+
+#[test]
+fn a_limit_on_descriptors_keeps_none_of_the_hosts_open() {
+    let crun = runtime!();
+    let (_outside, ways) = ways_out();
+    for way in ways {
+        let limit = json!([{"type": "RLIMIT_NOFILE", "soft": 3, "hard": 3}]);
+        let bundle = Bundle::new().set("/process/rlimits", limit).args([way.as_str(), "true"]);
+        let output = crun.run_with(&bundle, ["--preserve-fds", "48"]);
         assert_ne!(output.code, 0, "{way} led out: {output}");
     }
 }

@@ -6,7 +6,8 @@
 use std::fs;
 
 use kit::bundle::Bundle;
-use kit::crun::wait_for;
+use kit::container::Container;
+use kit::crun::{Crun, skipped, wait_for};
 use kit::runtime;
 
 /// A payload that stays until it is told to go, and says when it is up.
@@ -105,4 +106,48 @@ fn kill_by_regular_expression_reaches_the_containers_that_match() {
     one.wait();
     two.wait();
     assert_eq!(other.status(), "running");
+}
+
+/// Freezes what is in the container's cgroup, with the freezer of version 1 or of version 2.
+fn freeze(crun: &Crun, container: &Container) {
+    let (file, value, done) = match crun.view() {
+        Some(_) => ("cgroup.freeze", "1", "frozen 1"),
+        None => ("freezer.state", "FROZEN", "FROZEN"),
+    };
+    let name = if crun.view().is_some() { "" } else { "freezer" };
+    let (_, dir) = container.cgroups().into_iter().find(|(list, _)| list == name).unwrap();
+    fs::write(dir.join(file), value).unwrap();
+    let state = dir.join(if crun.view().is_some() { "cgroup.events" } else { file });
+    wait_for("the freezer", || fs::read_to_string(&state).unwrap().contains(done).then_some(()));
+}
+
+#[test]
+fn a_frozen_container_can_be_killed_and_deleted() {
+    for crun in [Crun::new(), Crun::on_v2()] {
+        let crun = match crun {
+            Ok(crun) => crun,
+            Err(reason) => return skipped(reason),
+        };
+        if crun.view().is_none() && !kit::leftovers::hierarchies().iter().any(|(list, _)| list == "freezer") {
+            skipped("there is no freezer of version 1");
+            continue;
+        }
+        for pid_namespace in [Some(""), None] {
+            let bundle = sleeper().namespace("pid", pid_namespace);
+            for command in ["delete --force ID", "kill ID KILL", "kill --all ID KILL"] {
+                let container = crun.start(&bundle);
+                container.wait_output("up");
+                freeze(&crun, &container);
+                assert_eq!(container.status(), "paused");
+                let args: Vec<_> =
+                    command.split(' ').map(|word| if word == "ID" { container.id() } else { word }).collect();
+                assert_eq!(crun.cmd(&args).ok(), "", "{command}");
+                if command.starts_with("kill") {
+                    container.wait();
+                    assert_eq!(container.cmd(["delete", "ID"]).ok(), "");
+                }
+                container.deleted();
+            }
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! SIGKILL of the runtime at random moments, 200 times in all: afterwards `delete --force` cleans up everything, and the
+//! SIGKILL of the runtime at random moments, 260 times in all: afterwards `delete --force` cleans up everything, and the
 //! name can be used again.
 //!
 //! `CRUN_TEST_SEED` repeats a run.
@@ -114,6 +114,11 @@ fn create_killed_at_any_moment_can_be_cleaned_up() {
 }
 
 #[test]
+fn a_half_made_container_that_no_cgroup_leads_to_ends_with_its_maker() {
+    storm(&runtime!().with("--cgroup-manager=disabled"), 5, 60, ["create", "-b", "BUNDLE", "ID"]);
+}
+
+#[test]
 fn start_killed_at_any_moment_can_be_cleaned_up() {
     let crun = runtime!();
     let (mut random, mut score) = (Random::new(3), Score::default());
@@ -121,12 +126,13 @@ fn start_killed_at_any_moment_can_be_cleaned_up() {
     let container = crun.container(&bundle);
     let create = || assert_eq!(container.cmd(["create", "-b", "BUNDLE", "ID"]).ok(), "");
     let usual = time(create, || container.start(), || clean(&container));
-    for _ in 0..20 {
+    // A start is so short that most shots come too late on a busy machine.
+    while score.killed < 5 {
+        assert!(score.too_late < 200, "too few shots hit: {score:?}");
         create();
         shoot(&crun, &container, ["start", "ID"], usual, &mut random, &mut score);
         clean(&container);
     }
-    assert!(score.killed >= 5, "too few shots hit: {score:?}");
 }
 
 #[test]

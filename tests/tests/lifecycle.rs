@@ -4,10 +4,13 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::PermissionsExt;
 
 use kit::bundle::Bundle;
 use kit::crun::{signal, wait_for};
 use kit::runtime;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 /// A payload that stays until it is told to go, and says when it is up.
 fn sleeper() -> Bundle {
@@ -119,6 +122,28 @@ fn a_second_start_fails_because_the_fifo_is_gone() {
 }
 
 #[test]
+fn a_program_that_cannot_be_executed_at_the_start_is_told_of_on_the_containers_standard_error() {
+    let crun = runtime!();
+    for (content, words) in [
+        (None, "exec container process `/program`: No such file or directory\n"),
+        (Some("\x7fNOT ELF"), "exec container process `/program`: Exec format error\n"),
+    ] {
+        let bundle = Bundle::new().args(["/program"]);
+        let program = bundle.rootfs().join("program");
+        fs::copy(bundle.rootfs().join("bin/busybox"), &program).unwrap();
+        let container = crun.create(&bundle);
+        fs::remove_file(&program).unwrap();
+        if let Some(content) = content {
+            fs::write(&program, content).unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        container.start();
+        container.wait();
+        assert_eq!(container.stderr(), words);
+    }
+}
+
+#[test]
 fn start_of_a_stopped_container_fails() {
     let crun = runtime!();
     let container = crun.create(&sleeper());
@@ -144,6 +169,20 @@ fn the_pid_file_holds_the_pid_and_no_newline() {
         }
         assert_eq!(fs::read_to_string(&file).unwrap(), container.pid().to_string(), "{command}");
     }
+}
+
+#[test]
+fn a_device_given_as_the_pid_file_stays_one() {
+    let crun = runtime!();
+    let dir = tempfile::tempdir().unwrap();
+    let device = dir.path().join("null");
+    let (mode, null) = (Mode::from_raw_mode(0o666), rustix::fs::makedev(1, 3));
+    mknodat(CWD, &device, FileType::CharacterDevice, mode, null).unwrap();
+    let mut container = crun.container(&sleeper());
+    container.make("run", ["--detach", "--pid-file", device.to_str().unwrap()]);
+    let exec = ["exec", "-d", "--pid-file", device.to_str().unwrap(), "ID", "true"];
+    assert_eq!(container.cmd(exec).ok(), "");
+    assert!(fs::symlink_metadata(&device).unwrap().file_type().is_char_device());
 }
 
 #[test]

@@ -214,14 +214,7 @@ fn a_time_namespace_is_joined_by_path() {
 #[test]
 fn a_new_user_namespace_maps_the_ids() {
     let crun = runtime!();
-    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
-    let bundle = Bundle::new()
-        .namespace("user", Some(""))
-        .set("/linux/uidMappings", map.clone())
-        .set("/linux/gidMappings", map)
-        .args(["sleep", "99"]);
-    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000)).unwrap();
-    let container = crun.start(&bundle);
+    let container = crun.start(&Bundle::new().in_user_namespace().args(["sleep", "99"]));
     assert_ne!(fs::read_link(container.proc().join("ns/user")).unwrap().to_str().unwrap(), own("user"));
     assert_eq!(fs::metadata(container.proc()).unwrap().uid(), 100_000);
     let maps = fs::read_to_string(container.proc().join("uid_map")).unwrap();

@@ -122,3 +122,30 @@ fn help_is_printed_and_no_error() {
         "{text}"
     );
 }
+
+#[test]
+fn the_callers_umask_decides_nothing_about_the_state_and_the_cgroup() {
+    use std::os::unix::fs::PermissionsExt;
+    let crun = runtime!().after("umask 0777");
+    let bundle = Bundle::new()
+        .set("/process/user", serde_json::json!({"uid": 1000, "gid": 1000}))
+        .sh("ls /sys/firmware && echo readable; sleep 99");
+    let container = crun.create(&bundle);
+    let state = crun.state_dir();
+    let own = state.join(container.id());
+    let cgroup = container.cgroups().into_iter().find(|(_, dir)| dir.ends_with(container.id())).unwrap().1;
+    for (path, mode) in [
+        (state.clone(), 0o700),
+        (own.clone(), 0o700),
+        (own.join("status"), 0o600),
+        (own.join("config.json"), 0o600),
+        (own.join("exec.fifo"), 0o600),
+        (state.join(".empty-directory"), 0o555),
+        (cgroup, 0o755),
+    ] {
+        let found = std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(found, mode, "{}: {found:o}", path.display());
+    }
+    container.start();
+    container.wait_output("readable");
+}

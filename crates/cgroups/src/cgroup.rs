@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, chmodat, mkdirat, openat, statat};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -11,11 +11,20 @@ use crate::error::{Error, Result};
 use crate::files::{open_below, read_small, write_value};
 use crate::layout::{Hierarchy, Layout, MOUNT_POINT};
 use crate::path::CgroupPath;
-use crate::remove;
+use crate::remove::{self, Leftovers, WhenBusy};
 use crate::resources::{IfMissing, Write};
 
 /// The v2 controllers a container gets when the host has them.
 const CONTROLLERS: [&str; 7] = ["cpu", "cpuset", "hugetlb", "io", "memory", "misc", "pids"];
+
+/// What became of a cgroup that was to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// It is gone from every hierarchy.
+    Everywhere,
+    /// Processes that are not the container's are in it.
+    LeftToOthers,
+}
 
 /// A container's directories, one for each hierarchy.
 #[derive(Debug)]
@@ -267,14 +276,14 @@ impl Cgroup {
         })
     }
 
-    /// Whether no process is left in the cgroup or below it. One that has ended counts as gone, also while its parent
-    /// has not waited for it yet.
+    /// Whether a process is in the cgroup or below it. One that has ended counts as gone, also while its parent has not
+    /// waited for it yet.
     ///
     /// # Errors
     /// When the processes cannot be listed.
-    pub fn is_empty(&self) -> Result<bool> {
-        let Some(directory) = self.reference_directory() else { return Ok(true) };
-        remove::processes(directory).map(|pids| pids.is_empty()).map_err(|errno| {
+    pub fn contains(&self, pid: Pid) -> Result<bool> {
+        let Some(directory) = self.reference_directory() else { return Ok(false) };
+        remove::processes(directory).map(|pids| pids.contains(&pid)).map_err(|errno| {
             Error::kernel(format!("list the processes in the cgroup `{}`", self.path), errno)
         })
     }
@@ -285,54 +294,90 @@ impl Cgroup {
         self.unified().or(self.members.first()).map(|member| member.directory.as_fd())
     }
 
-    /// Kills what is left in the cgroup and removes it from every hierarchy.
+    /// Removes the cgroup from every hierarchy, with all below it. What to do about processes that are still in it is
+    /// asked only if there are some.
     ///
     /// # Errors
     /// Names the first directory that could not be removed; the others are removed all the same.
-    pub fn destroy(&self) -> Result<()> {
-        self.remove_from(|_| 1)
+    pub fn remove(&self, leftovers: &dyn Fn() -> Leftovers) -> Result<Removed> {
+        self.remove_levels(leftovers, |_| 1)
     }
 
-    /// Removes what [`Cgroup::create`] made, including the parents it had to make.
+    /// Removes what [`Cgroup::create`] made, including the parents it had to make, unless others are in it by now.
     ///
     /// # Errors
     /// Names the first directory that could not be removed; the others are removed all the same.
-    pub fn undo(&self) -> Result<()> {
-        self.remove_from(|member| member.created)
+    pub fn undo(&self) -> Result<Removed> {
+        self.remove_levels(&|| Leftovers::Leave, |member| member.created)
     }
 
-    fn remove_from(&self, levels: impl Fn(&Member) -> usize) -> Result<()> {
-        let mut first_error = Ok(());
+    fn remove_levels(
+        &self,
+        leftovers: &dyn Fn() -> Leftovers,
+        levels: impl Fn(&Member) -> usize,
+    ) -> Result<Removed> {
+        let when_busy = WhenBusy { leftovers, thaw: &|| self.thaw() };
+        let (mut removed, mut first_error) = (Removed::Everywhere, None);
         for member in &self.members {
-            let removed = remove::levels(member.root.as_fd(), self.path.below_root(), levels(member));
-            if let Err(errno) = removed
-                && first_error.is_ok()
-            {
-                let directory = format!("{}{}", mount_point(&member.hierarchy), self.path);
-                first_error = Err(Error::kernel(format!("remove the cgroup `{directory}`"), errno));
+            match remove::levels(member.root.as_fd(), self.path.below_root(), levels(member), &when_busy) {
+                Ok(()) => {}
+                Err(Errno::BUSY) if leftovers() == Leftovers::Leave => removed = Removed::LeftToOthers,
+                Err(errno) => {
+                    let directory = format!("{}{}", mount_point(&member.hierarchy), self.path);
+                    let error = || Error::kernel(format!("remove the cgroup `{directory}`"), errno);
+                    first_error.get_or_insert_with(error);
+                }
             }
         }
-        first_error
+        first_error.map_or(Ok(removed), Err)
+    }
+
+    /// Thaws the processes that the v1 freezer has frozen, so that a signal that ends them does. That of v2 lets it through
+    /// (cgroup-v2.rst, `cgroup.freeze`).
+    pub fn thaw(&self) {
+        let is_freezer = |member: &&Member| member.hierarchy.controllers.iter().any(|name| name == "freezer");
+        for member in self.members.iter().filter(is_freezer) {
+            remove::thaw(member.directory.as_fd());
+        }
     }
 }
 
 /// Makes each level of `path` that is missing; returns how many of the last ones are new, and the last one opened.
 fn make_directories(root: &OwnedFd, hierarchy: &Hierarchy, path: &CgroupPath) -> Result<(usize, OwnedFd)> {
+    // The error is the one to be told, not what fails in taking back what was made.
+    let when_busy = WhenBusy { leftovers: &|| Leftovers::Leave, thaw: &|| () };
+    let take_back = |level: &str, created| {
+        let _ = remove::levels(root.as_fd(), level, created, &when_busy);
+    };
     let mut created = 0;
     for level in path.levels() {
-        match mkdirat(root, level, Mode::from_raw_mode(0o755)) {
+        match make_directory(root, level) {
             Ok(()) => created += 1,
             Err(Errno::EXIST) => created = 0,
             Err(errno) => {
-                let _ = remove::levels(root.as_fd(), parent_of(level), created);
+                take_back(parent_of(level), created);
                 let directory = format!("{}/{level}", mount_point(hierarchy));
                 return Err(Error::kernel(format!("create the cgroup `{directory}`"), errno));
             }
         }
     }
-    open_below(root.as_fd(), path.below_root())
-        .map(|directory| (created, directory))
-        .map_err(|errno| Error::kernel(format!("open `{}{path}`", mount_point(hierarchy)), errno))
+    match open_below(root.as_fd(), path.below_root()) {
+        Ok(directory) => Ok((created, directory)),
+        Err(errno) => {
+            take_back(path.below_root(), created);
+            Err(Error::kernel(format!("open `{}{path}`", mount_point(hierarchy)), errno))
+        }
+    }
+}
+
+/// Makes a directory that everybody inside can read, whatever the umask of the caller.
+fn make_directory(root: &OwnedFd, path: &str) -> core::result::Result<(), Errno> {
+    const MODE: Mode = Mode::from_raw_mode(0o755);
+    mkdirat(root, path, MODE)?;
+    match statat(root, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if Mode::from_raw_mode(stat.st_mode) == MODE => Ok(()),
+        _ => chmodat(root, path, MODE, AtFlags::empty()),
+    }
 }
 
 /// The path without its last component.

@@ -16,9 +16,10 @@ mod presence;
 mod remove;
 pub mod resources;
 
-pub use cgroup::Cgroup;
+pub use cgroup::{Cgroup, Removed};
 pub use error::{Error, Result};
 pub use layout::Layout;
 pub use path::CgroupPath;
 pub use presence::Presence;
+pub use remove::Leftovers;
 pub use resources::Resources;

@@ -6,13 +6,17 @@
 //!    ├── Placed ────────────────────────► │  only where it has to wait for its cgroup or its id maps
 //!    ├── Network (a descriptor) ────────► │  only where the runtime makes the network namespace for it
 //!    │ ◄───────────── Ready or Failed ────┤  set up, program found, rights given up
-//!    ├── Go ────────────────────────────► │  `run` and `exec`; `create` lets it wait on exec.fifo instead
+//!    ├── Go ────────────────────────────► │  everything around it is done: state, cgroup, devices
 //!    │ ◄──── Failed, or end of file ──────┤  the exec failed, or it happened and closed the channel
 //! ```
 //!
-//! End of file on either side means that the other is gone: init ends itself then, so that a runtime that was killed
-//! leaves no half-made container behind; the runtime looks at how init ended. A failure travels as what was being
-//! done, to which entry of the plan, and the kernel's reason; words are made of it by the runtime
+//! `run` and `exec` say Go as soon as they are done themselves, without listening for Ready first, so that init need
+//! not wait for it. `create` listens first: its caller is to hear of every failure, and the pid file is only written
+//! for a container that is complete. Init then waits on exec.fifo, and the channel has no other end any more.
+//!
+//! End of file on either side means that the other is gone: before Go init ends itself then, so that a runtime that was
+//! killed leaves no half-made container behind; the runtime looks at how init ended. A failure travels as what was
+//! being done, to which entry of the plan, and the kernel's reason; words are made of it by the runtime
 //! ([`crate::report`]).
 
 use std::io::{IoSlice, IoSliceMut};
@@ -33,7 +37,7 @@ pub(crate) enum ToInit {
     Placed,
     /// Here is the network namespace.
     Network,
-    /// Everything around the process is done: execute the program.
+    /// Everything around the process is done: execute the program, or wait for the start of a created container.
     Go,
 }
 

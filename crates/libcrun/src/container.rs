@@ -74,7 +74,7 @@ impl Container {
         Ok(Self { id: id.clone(), directory, status })
     }
 
-    fn pid(&self) -> Option<Pid> {
+    pub(crate) fn pid(&self) -> Option<Pid> {
         Pid::from_raw(self.status.pid)
     }
 
@@ -146,7 +146,8 @@ impl Container {
         let config = self.directory.read_config()?;
         let spec = spec::parse(&config, &self.directory.file("config.json"))?;
         let namespaces = spec.linux.and_then(|linux| linux.namespaces).unwrap_or_default();
-        Ok(namespaces.iter().any(|entry| &*entry.kind == "pid" && entry.path.is_none()))
+        let is_new = |path: Option<&str>| path.is_none_or(str::is_empty);
+        Ok(namespaces.iter().any(|entry| &*entry.kind == "pid" && is_new(entry.path.as_deref())))
     }
 }
 

@@ -1,25 +1,27 @@
 //! Creating and running a container: the whole pipeline, and the guard that takes everything back when it fails.
 
-use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use cgroups::Cgroup;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, renameat, unlinkat};
+use rustix::fs::{CWD, readlinkat};
 use rustix::process::{Pid, Signal};
+use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
 
-use crate::channel::ToInit;
+use crate::channel::Failure;
+use crate::delete::remove_cgroup;
 use crate::error::{Code, Context, Result};
-use crate::foreground::{self, Reaping};
+use crate::foreground::{self, Adoption};
 use crate::host::Host;
 use crate::id::ContainerId;
+use crate::pid_file;
 use crate::plan::{CgroupManager, CgroupPlan, Plan, Request};
 use crate::prepare::Prepared;
 use crate::report;
 use crate::self_protection;
-use crate::spawn::{self, Spawned, Until};
+use crate::spawn::{self, Spawned};
 use crate::spec;
 use crate::state::{StateDirectory, StateRoot, Status, start_time};
 
@@ -79,7 +81,8 @@ struct Starting {
     directory: StateDirectory,
     cgroup: Option<Cgroup>,
     spawned: Option<Spawned>,
-    reaping: Reaping,
+    adoption: Option<Adoption>,
+    has_own_pid_namespace: bool,
     kept: bool,
 }
 
@@ -95,9 +98,8 @@ impl Drop for Starting {
             return;
         }
         // The error that led here is the one to be told; nothing of what fails now could be helped.
-        if let Some(Spawned { child, .. }) = &self.spawned {
-            let _ = sys::signal::send(child.pidfd.as_fd(), Signal::KILL.as_raw());
-            let _ = foreground::reap(child);
+        if let Some(spawned) = &self.spawned {
+            spawned.end();
         }
         if let Some(cgroup) = &self.cgroup {
             drop(cgroup.undo());
@@ -120,6 +122,9 @@ pub fn create(root: &StateRoot, id: &ContainerId, options: &CreateOptions) -> Re
 /// Runs a container. Returns the status of its process: its exit status, 128 plus the signal that ended it, or 0 when
 /// it was detached.
 ///
+/// While it waits for a container without a pid namespace of its own in the foreground, the calling process is a
+/// subreaper and waits for all children that end.
+///
 /// # Errors
 /// Any; nothing is left of the container then.
 pub fn run(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode: RunMode) -> Result<i32> {
@@ -135,13 +140,15 @@ fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode
     started.keep();
     let RunMode::Foreground { keep } = mode else { return Ok(0) };
     let status = match &started.spawned {
-        Some(spawned) => foreground::wait(&spawned.child, started.reaping)?,
+        Some(spawned) => foreground::wait(spawned.child(), started.adoption.as_ref())?,
         None => 0,
     };
     if keep {
         return Ok(status);
     }
-    let removed = started.cgroup.as_ref().map_or(Ok(()), Cgroup::destroy);
+    let has_own_pids = || started.has_own_pid_namespace;
+    let removed =
+        started.cgroup.as_ref().map(|cgroup| remove_cgroup(root, id, cgroup, has_own_pids)).transpose();
     started.directory.remove()?;
     removed?;
     Ok(status)
@@ -181,8 +188,14 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     let plan = Plan::new(&spec, &request, &Host::new())?;
 
     let directory = root.create(id)?;
-    let mut starting =
-        Starting { directory, cgroup: None, spawned: None, reaping: Reaping::Child, kept: false };
+    let mut starting = Starting {
+        directory,
+        cgroup: None,
+        spawned: None,
+        adoption: None,
+        has_own_pid_namespace: plan.namespaces.creates(Namespaces::PID),
+        kept: false,
+    };
     starting.directory.write_config(&config)?;
     if let Some(cgroup) = &plan.cgroup {
         starting.cgroup = Some(create_cgroup(cgroup)?);
@@ -193,15 +206,10 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     let prepared = Prepared::new(&plan, cgroup, root, executable_view)?;
     let fifo = if kind == Kind::Create { Some(starting.directory.create_fifo()?) } else { None };
     if kind == (Kind::Run { detached: false }) {
-        starting.reaping = foreground::adopt_orphans(&plan.namespaces)?;
+        starting.adoption = Adoption::begin(&plan.namespaces)?;
     }
-    let spawned = spawn::spawn(&prepared, cgroup, fifo.as_ref().map(AsFd::as_fd))?;
-    let pid = spawned.child.pid;
-    starting.spawned = Some(spawned);
-    attend(&starting, &plan, &bundle, kind)?;
-    if let Some(path) = &options.pid_file {
-        write_pid_file(path, pid)?;
-    }
+    starting.spawned = Some(spawn::spawn(&prepared, cgroup, fifo.as_ref().map(AsFd::as_fd))?);
+    attend(&starting, &plan, &bundle, kind, options.pid_file.as_deref())?;
     Ok(starting)
 }
 
@@ -216,20 +224,34 @@ fn create_cgroup(plan: &CgroupPlan) -> Result<Cgroup> {
 
 /// From the clone to the exec (or to the FIFO): does the parent's part while the child does its own, and makes sure
 /// that the child gets there.
-fn attend(starting: &Starting, plan: &Plan, bundle: &Path, kind: Kind) -> Result<()> {
+fn attend(
+    starting: &Starting,
+    plan: &Plan,
+    bundle: &Path,
+    kind: Kind,
+    pid_file: Option<&Path>,
+) -> Result<()> {
     let Some(spawned) = &starting.spawned else { return Ok(()) };
+    let describe = |failure: Failure| report::container_failure(plan, failure);
     if let Err(error) = attend_outside(starting, plan, spawned, bundle, kind) {
         // Where the child has failed already, what it has to say is the cause, and that it is gone only the effect.
-        let _ = sys::signal::send(spawned.child.pidfd.as_fd(), Signal::KILL.as_raw());
-        return match hear_until_started(plan, spawned, kind) {
+        let _ = sys::signal::send(spawned.child().pidfd.as_fd(), Signal::KILL.as_raw());
+        return match spawned.make_ready(&[], describe) {
             Err(cause) if cause.code() != Code::System => Err(cause),
             _ => Err(error),
         };
     }
-    if kind != Kind::Create {
-        spawned.channel.tell(ToInit::Go);
+    let write_pid_file = || pid_file.map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid));
+    let limits = plan.limits_from_outside();
+    if kind == Kind::Create {
+        // Go comes last: a container whose creator is killed before is not to be left waiting for a start.
+        spawned.make_ready(limits, describe)?;
+        write_pid_file()?;
+        spawned.let_go();
+        return Ok(());
     }
-    hear_until_started(plan, spawned, kind)
+    spawned.execute(limits, describe)?;
+    write_pid_file()
 }
 
 /// The parent's part: everything about the process that is done from outside.
@@ -250,16 +272,11 @@ fn attend_outside(
         restrict_devices()?;
     }
     spawned.serve(plan, cgroup)?;
-    starting.directory.write_status(&status(plan, spawned.child.pid, bundle, kind)?)?;
+    starting.directory.write_status(&status(plan, spawned.child().pid, bundle, kind)?)?;
     if at_once {
         restrict_devices()?;
     }
     Ok(())
-}
-
-fn hear_until_started(plan: &Plan, spawned: &Spawned, kind: Kind) -> Result<()> {
-    let until = if kind == Kind::Create { Until::Ready } else { Until::Executed };
-    spawn::hear(&spawned.channel, &spawned.child, until, |failure| report::container_failure(plan, failure))
 }
 
 fn status(plan: &Plan, pid: Pid, bundle: &Path, kind: Kind) -> Result<Status> {
@@ -303,21 +320,4 @@ fn external_descriptors() -> String {
         link.to_string_lossy().into_owned()
     });
     serde_json::to_string(&links).unwrap_or_default()
-}
-
-/// Writes the pid file in one step, so that nobody reads half a number.
-pub(crate) fn write_pid_file(path: &Path, pid: Pid) -> Result<()> {
-    let failed = || format!("write the pid file `{}`", path.display());
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(OsStr::new(".tmp"));
-    let temporary = Path::new(&temporary);
-    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = openat(CWD, temporary, flags, Mode::from_raw_mode(0o644)).context(Code::System, failed)?;
-    let text = pid.as_raw_nonzero().to_string();
-    let written = rustix::io::write(&file, text.as_bytes());
-    let renamed = written.and_then(|_| renameat(CWD, temporary, CWD, path));
-    if renamed.is_err() {
-        let _ = unlinkat(CWD, temporary, AtFlags::empty());
-    }
-    renamed.context(Code::System, failed)
 }

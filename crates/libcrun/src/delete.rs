@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use cgroups::{Cgroup, Layout};
+use cgroups::{Cgroup, CgroupPath, Layout, Leftovers, Removed};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -35,9 +35,9 @@ pub fn delete(root: &StateRoot, id: &ContainerId, force: bool) -> Result<Warning
         Ok(status) => status,
         // Its creator was killed before it could write the status, or its remover after removing it. Whatever is
         // there can be found by the configuration, and if that is not there either, nothing was made.
-        Err(error) if error.errno() == Some(Errno::NOENT) => return delete_remains(&directory, id),
+        Err(error) if error.errno() == Some(Errno::NOENT) => return delete_remains(root, &directory, id),
         Err(error) if force => {
-            let mut warnings = delete_remains(&directory, id)?;
+            let mut warnings = delete_remains(root, &directory, id)?;
             warnings.insert(0, error);
             return Ok(warnings);
         }
@@ -47,10 +47,13 @@ pub fn delete(root: &StateRoot, id: &ContainerId, force: bool) -> Result<Warning
     if !force && !matches!(container.phase()?, Phase::Created | Phase::Stopped) {
         return Err(words::not_deletable(id.as_str()));
     }
-    end_process(&container)?;
+    end_process(root, &container)?;
     let mut warnings = Vec::new();
     match container.cgroup() {
-        Ok(Some(cgroup)) => warnings.extend(cgroup.destroy().err().map(Error::from)),
+        Ok(Some(cgroup)) => {
+            let has_own_pids = || container.has_own_pid_namespace().unwrap_or(false);
+            warnings.extend(warning(&cgroup, remove_cgroup(root, id, &cgroup, has_own_pids)));
+        }
         Ok(None) => {}
         Err(error) => warnings.push(error),
     }
@@ -59,33 +62,59 @@ pub fn delete(root: &StateRoot, id: &ContainerId, force: bool) -> Result<Warning
 }
 
 /// Kills the container's process, and without a pid namespace of its own all others too, and waits for its end.
-fn end_process(container: &Container) -> Result<()> {
+fn end_process(root: &StateRoot, container: &Container) -> Result<()> {
     let Ok(process) = container.open_process() else { return Ok(()) };
-    match send(&process, Signal::KILL.as_raw()) {
-        Err(error) if error.errno() != Some(Errno::SRCH) => return Err(error),
-        _ => {}
-    }
     let cgroup = container.cgroup()?;
-    if let Some(cgroup) = &cgroup
-        && !container.has_own_pid_namespace().unwrap_or(false)
-    {
-        cgroup.signal_all(Signal::KILL.as_raw())?;
+    let killed = kill_processes(root, container, &process, cgroup.as_ref());
+    if let Some(cgroup) = &cgroup {
+        // Also after an error: a frozen process that was killed is not to stay frozen.
+        cgroup.thaw();
     }
-    wait_for_end(&process, cgroup.as_ref()).map_err(|errno| {
+    killed?;
+    wait_for_end(&process, container, cgroup.as_ref()).map_err(|errno| {
         let message = format!("the process of the container `{}` does not end", container.id);
         Error::os(Code::Signal, message, errno)
     })
 }
 
+fn kill_processes(
+    root: &StateRoot,
+    container: &Container,
+    process: &OwnedFd,
+    cgroup: Option<&Cgroup>,
+) -> Result<()> {
+    match send(process, Signal::KILL.as_raw()) {
+        Err(error) if error.errno() != Some(Errno::SRCH) => return Err(error),
+        _ => {}
+    }
+    match cgroup {
+        Some(cgroup)
+            if !container.has_own_pid_namespace().unwrap_or(false)
+                && !is_shared(root, &container.id, cgroup.path()) =>
+        {
+            Ok(cgroup.signal_all(Signal::KILL.as_raw())?)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Waits until the process has ended, or at least has left its cgroup: the first process of a pid namespace stays as
 /// long as somebody outside has not waited for another process of it.
-fn wait_for_end(process: &OwnedFd, cgroup: Option<&Cgroup>) -> core::result::Result<(), Errno> {
+fn wait_for_end(
+    process: &OwnedFd,
+    container: &Container,
+    cgroup: Option<&Cgroup>,
+) -> core::result::Result<(), Errno> {
     const SLICE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+    let has_left = |cgroup: &Cgroup| match container.pid() {
+        Some(pid) => !cgroup.contains(pid).unwrap_or(true),
+        None => true,
+    };
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
         let mut polled = [PollFd::new(process, PollFlags::IN)];
         match poll(&mut polled, Some(&SLICE)) {
-            Ok(0) if cgroup.is_some_and(|cgroup| cgroup.is_empty().unwrap_or(false)) => return Ok(()),
+            Ok(0) if cgroup.is_some_and(has_left) => return Ok(()),
             Ok(0) | Err(Errno::INTR) => {}
             other => return other.map(drop),
         }
@@ -93,17 +122,67 @@ fn wait_for_end(process: &OwnedFd, cgroup: Option<&Cgroup>) -> core::result::Res
     Err(Errno::TIMEDOUT)
 }
 
+/// Removes the cgroup of a container whose first process has ended, and what is left of the container in it.
+///
+/// What is left of it can be told from the processes of others by one thing only. A pid namespace ends with its first
+/// process: after a container that had one of its own, whoever is still in the cgroup is somebody else, another
+/// container with the same `cgroupsPath` for example, and the cgroup is left to them. Without one, the container's
+/// daemons live on and are killed, with everything in the cgroup; unless another container of this state directory runs
+/// there, whose deletion will see to them.
+///
+/// # Errors
+/// When the cgroup cannot be removed.
+pub(crate) fn remove_cgroup(
+    root: &StateRoot,
+    id: &ContainerId,
+    cgroup: &Cgroup,
+    has_own_pid_namespace: impl Fn() -> bool,
+) -> Result<Removed> {
+    let leftovers = || match has_own_pid_namespace() || is_shared(root, id, cgroup.path()) {
+        true => Leftovers::Leave,
+        false => Leftovers::Kill,
+    };
+    Ok(cgroup.remove(&leftovers)?)
+}
+
+/// What is to be told about the removal of a cgroup.
+fn warning(cgroup: &Cgroup, removed: Result<Removed>) -> Option<Error> {
+    match removed {
+        Ok(Removed::Everywhere) => None,
+        Ok(Removed::LeftToOthers) => {
+            let path = cgroup.path();
+            let message =
+                format!("the cgroup `{path}` is left: processes that are not the container's are in it");
+            Some(Error::new(Code::Cgroup, message))
+        }
+        Err(error) => Some(error),
+    }
+}
+
+/// Whether another container of this state directory runs in the cgroup or in one below it.
+fn is_shared(root: &StateRoot, id: &ContainerId, path: &CgroupPath) -> bool {
+    let path = path.to_string();
+    let is_inside =
+        |other: &str| other.strip_prefix(&path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let others = root.containers().unwrap_or_default();
+    others.iter().filter(|other| *other != id).any(|other| {
+        Container::open(root, other)
+            .is_ok_and(|other| is_inside(&other.status.cgroup_path) && other.is_alive().unwrap_or(true))
+    })
+}
+
 /// Removes what a runtime that was killed has left of a container without a status.
-fn delete_remains(directory: &StateDirectory, id: &ContainerId) -> Result<Warnings> {
+fn delete_remains(root: &StateRoot, directory: &StateDirectory, id: &ContainerId) -> Result<Warnings> {
     let mut warnings = Vec::new();
     if let Ok(config) = directory.read_config()
         && let Ok(spec) = spec::parse(&config, &directory.file("config.json"))
     {
         let path = plan::cgroup_path(&spec, id);
-        let removed = Layout::detect()
-            .and_then(|layout| Cgroup::open(&layout, &path))
-            .and_then(|cgroup| cgroup.destroy());
-        warnings.extend(removed.err().map(Error::from));
+        warnings.extend(match Layout::detect().and_then(|layout| Cgroup::open(&layout, &path)) {
+            // Its process may still be in there, and nobody knows which one it is.
+            Ok(cgroup) => warning(&cgroup, remove_cgroup(root, id, &cgroup, || false)),
+            Err(error) => Some(error.into()),
+        });
     }
     directory.remove()?;
     Ok(warnings)

@@ -101,7 +101,7 @@ impl From<cgroups::Error> for Error {
 
 /// The C library's words for an error number, without the number that the standard library appends: engines
 /// match these words.
-fn reason(errno: Errno) -> String {
+pub(crate) fn reason(errno: Errno) -> String {
     let text = std::io::Error::from_raw_os_error(errno.raw_os_error()).to_string();
     match text.rfind(" (os error ") {
         Some(end) => text[..end].to_owned(),

@@ -3,35 +3,35 @@
 //! The same pipeline as for a container, with namespaces that are joined and nothing to be mounted: the process plan,
 //! one clone into the container's cgroup, and the same last steps of init.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use cgroups::Cgroup;
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior};
-use sys::clone::{Child, Namespaces};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
 
-use crate::channel::{self, At, Failure, FromInit, InitEnd, RuntimeEnd, Step, ToInit};
+use crate::channel::{At, Failure, FromInit, InitEnd, Step, ToInit};
+use crate::clone::{ForChildren, clone_into};
 use crate::container::{Container, Phase};
-use crate::create::write_pid_file;
-use crate::error::{Code, Context, Error, Result, words};
+use crate::error::{Code, Context, Result, words};
 use crate::foreground;
 use crate::home;
 use crate::id::ContainerId;
 use crate::init::{Placement, credentials, launch};
+use crate::pid_file;
 use crate::plan::{ProcessPlan, namespace_type, process_plan};
 use crate::prepare::PreparedProcess;
 use crate::report;
 use crate::self_protection;
-use crate::spawn::{self, Until, clone_into, write_proc};
+use crate::spawn::Spawned;
 use crate::spec::{self, Spec, Text, User};
 use crate::state::StateRoot;
 
 /// What to run, where it differs from the container's own process.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ExecOptions {
     /// The program and its arguments.
     pub args: Vec<String>,
@@ -53,6 +53,27 @@ pub struct ExecOptions {
     pub preserve_fds: u32,
     /// Whether not to wait for the process.
     pub detach: bool,
+    /// As for [`crate::CreateOptions`]. A program with several threads can only be kept from the container by being
+    /// executed through a read-only mount.
+    pub self_protection: bool,
+}
+
+impl Default for ExecOptions {
+    fn default() -> Self {
+        Self {
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: None,
+            user: None,
+            capabilities: Vec::new(),
+            no_new_privileges: false,
+            process: None,
+            pid_file: None,
+            preserve_fds: 0,
+            detach: false,
+            self_protection: true,
+        }
+    }
 }
 
 /// Runs a process in a running container. Returns its status as [`crate::run`] does, or 0 when it was detached.
@@ -163,37 +184,21 @@ struct Joining<'p> {
 }
 
 fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &ExecOptions) -> Result<i32> {
-    // Other processes of the container see this one from the clone on.
-    self_protection::protect_now()?;
-    let pidfd = container.open_process().map_err(|_| words::exec_not_running(container.id.as_str()))?;
-    let pid = container.status.pid;
-    let root_path = format!("/proc/{pid}/root");
-    let root = openat(CWD, &root_path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .context(Code::Namespace, || format!("open `{root_path}`"))?;
-    let env = home::environment(plan, root.as_fd()).context(Code::InvalidConfig, || "process.env")?;
-    let namespaces = namespaces(spec);
-    let joining = Joining {
-        pidfd,
-        root: (!has_new_mount_namespace(spec)).then_some(root),
-        namespaces,
-        process: PreparedProcess { plan, env, executable_view: None },
-    };
+    if options.self_protection {
+        // Other processes of the container see this one from the clone on.
+        self_protection::protect_now()?;
+    }
+    let joining = Joining::new(container, spec, plan)?;
     let cgroup = container.cgroup()?;
-    let (runtime, init) = channel::pair().context(Code::System, || "create the socket pair")?;
-    let runtime = Cell::new(Some(runtime));
-    let (child, placement, in_unified) =
-        clone_process(&joining, cgroup.as_ref(), &init, || drop(runtime.take()))?;
-    let closed = || Error::new(Code::System, "the channel to the process is closed");
-    let runtime = runtime.take().ok_or_else(closed)?;
-    drop::<InitEnd>(init);
-    let started = attend(&runtime, &child, plan, cgroup.as_ref(), in_unified, placement)
-        .and_then(|()| options.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, child.pid)));
+    let spawned = joining.spawn(cgroup.as_ref())?;
+    let started = attend(&spawned, &joining, cgroup.as_ref()).and_then(|()| {
+        options.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid))
+    });
     if let Err(error) = started {
-        let _ = sys::signal::send(child.pidfd.as_fd(), Signal::KILL.as_raw());
-        let _ = foreground::reap(&child);
+        spawned.end();
         return Err(error);
     }
-    if options.detach { Ok(0) } else { foreground::wait(&child, foreground::Reaping::Child) }
+    if options.detach { Ok(0) } else { foreground::wait(spawned.child(), None) }
 }
 
 /// The namespaces that the container does not share with the runtime.
@@ -209,66 +214,68 @@ fn has_new_mount_namespace(spec: &Spec<'_>) -> bool {
     entries.iter().any(|entry| &*entry.kind == "mount" && is_new(entry.path.as_deref()))
 }
 
-fn clone_process(
-    joining: &Joining<'_>,
-    cgroup: Option<&Cgroup>,
-    init: &InitEnd,
-    close_other_end: impl Fn(),
-) -> Result<(Child, Placement, bool)> {
-    let name = || "join the pid namespace of the container";
-    let own = joining.namespaces.contains(Namespaces::PID).then(|| {
-        openat(CWD, c"/proc/self/ns/pid", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .context(Code::Namespace, || "open `/proc/self/ns/pid`")
-    });
-    let own = own.transpose()?;
-    if own.is_some() {
-        sys::namespace::join(joining.pidfd.as_fd(), Namespaces::PID).context(Code::Namespace, name)?;
+impl<'p> Joining<'p> {
+    fn new(container: &Container, spec: &Spec<'_>, plan: &'p ProcessPlan) -> Result<Self> {
+        let pidfd = container.open_process().map_err(|_| words::exec_not_running(container.id.as_str()))?;
+        let root_path = format!("/proc/{}/root", container.status.pid);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat(CWD, &root_path, flags, Mode::empty())
+            .context(Code::Namespace, || format!("open `{root_path}`"))?;
+        let env = home::environment(plan, root.as_fd()).context(Code::InvalidConfig, || "process.env")?;
+        Ok(Self {
+            pidfd,
+            namespaces: namespaces(spec),
+            root: (!has_new_mount_namespace(spec)).then_some(root),
+            process: PreparedProcess { plan, env, executable_view: None },
+        })
     }
-    let preferred = match cgroup {
-        Some(cgroup) if !cgroup.is_unified_only() => Placement::BeforeMounts,
-        _ => Placement::Done,
-    };
-    let cloned = clone_into(Namespaces::empty(), cgroup, preferred, |placement| {
-        close_other_end();
-        let Err(failure) = live(joining, init, placement);
-        launch::report_failure(init, failure)
-    });
-    if let Some(own) = own {
-        sys::namespace::join(own.as_fd(), Namespaces::PID).context(Code::Namespace, name)?;
-    }
-    cloned
-}
 
-/// The joining process, from the clone to the exec.
-fn live(
-    joining: &Joining<'_>,
-    channel: &InitEnd,
-    placement: Placement,
-) -> core::result::Result<Infallible, Failure> {
-    let _ = rustix::process::setsid();
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
-    if placement != Placement::Done {
-        channel.expect(ToInit::Placed).at(Step::Runtime)?;
+    fn spawn(&self, cgroup: Option<&Cgroup>) -> Result<Spawned> {
+        let mut borrowed = ForChildren::default();
+        if self.namespaces.contains(Namespaces::PID) {
+            borrowed.join_pid(self.pidfd.as_fd())?;
+        }
+        let placement = match cgroup {
+            Some(cgroup) if !cgroup.is_unified_only() => Placement::BeforeMounts,
+            _ => Placement::Done,
+        };
+        let live = |channel: &InitEnd, placement| {
+            let Err(failure) = self.live(channel, placement);
+            launch::report_failure(channel, self.process.plan, failure)
+        };
+        Spawned::new(borrowed, live, |live| clone_into(Namespaces::empty(), cgroup, placement, live))
     }
-    let process = &joining.process;
-    let in_user_namespace = joining.namespaces.contains(Namespaces::USER);
-    // The pid namespace is that of the clone already; joining it again would only concern children.
-    let others = joining.namespaces - Namespaces::PID;
-    if !others.is_empty() {
-        sys::namespace::join(joining.pidfd.as_fd(), others).at(Step::JoinNamespace)?;
+
+    fn is_in_user_namespace(&self) -> bool {
+        self.namespaces.contains(Namespaces::USER)
     }
-    if in_user_namespace {
-        credentials::become_mapped_root()?;
+
+    /// The joining process, from the clone to the exec.
+    fn live(&self, channel: &InitEnd, placement: Placement) -> core::result::Result<Infallible, Failure> {
+        let _ = rustix::process::setsid();
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
+        if placement != Placement::Done {
+            channel.expect(ToInit::Placed).at(Step::Runtime)?;
+        }
+        // The pid namespace is that of the clone already; joining it again would only concern children.
+        let others = self.namespaces - Namespaces::PID;
+        if !others.is_empty() {
+            sys::namespace::join(self.pidfd.as_fd(), others).at(Step::JoinNamespace)?;
+        }
+        if self.is_in_user_namespace() {
+            credentials::become_mapped_root()?;
+        }
+        if let Some(root) = &self.root {
+            change_root(root.as_fd()).at(Step::JoinNamespace)?;
+        }
+        let plan = self.process.plan;
+        launch::close_descriptors(plan, [Some(channel.as_fd()), None])?;
+        credentials::assume(plan, !self.is_in_user_namespace())?;
+        let program = launch::find_executable(plan)?;
+        channel.tell(FromInit::Ready).at(Step::Runtime)?;
+        channel.expect(ToInit::Go).at(Step::Runtime)?;
+        launch::execute(&self.process, program)
     }
-    if let Some(root) = &joining.root {
-        change_root(root.as_fd()).at(Step::JoinNamespace)?;
-    }
-    credentials::assume(process.plan, !in_user_namespace)?;
-    launch::close_descriptors(process.plan, [Some(channel.as_fd()), None])?;
-    let program = launch::find_executable(process.plan)?;
-    channel.tell(FromInit::Ready).at(Step::Runtime)?;
-    channel.expect(ToInit::Go).at(Step::Runtime)?;
-    launch::execute(process, program)
 }
 
 fn change_root(root: BorrowedFd<'_>) -> core::result::Result<(), rustix::io::Errno> {
@@ -276,23 +283,10 @@ fn change_root(root: BorrowedFd<'_>) -> core::result::Result<(), rustix::io::Err
     rustix::process::chroot(c".")
 }
 
-fn attend(
-    channel: &RuntimeEnd,
-    child: &Child,
-    plan: &ProcessPlan,
-    cgroup: Option<&Cgroup>,
-    in_unified: bool,
-    placement: Placement,
-) -> Result<()> {
-    if let Some(cgroup) = cgroup {
-        cgroup.add_process(child.pid, in_unified)?;
-    }
-    if let Some(adjustment) = plan.oom_score_adj {
-        write_proc(child.pid, "oom_score_adj", &adjustment.to_string())?;
-    }
-    if placement != Placement::Done {
-        channel.tell(ToInit::Placed);
-    }
-    channel.tell(ToInit::Go);
-    spawn::hear(channel, child, Until::Executed, |failure| report::process_failure(plan, failure))
+/// The parent's part.
+fn attend(spawned: &Spawned, joining: &Joining<'_>, cgroup: Option<&Cgroup>) -> Result<()> {
+    let plan = joining.process.plan;
+    spawned.place(plan, None, cgroup)?;
+    let limits = if joining.is_in_user_namespace() { plan.rlimits.as_slice() } else { &[] };
+    spawned.execute(limits, |failure| report::process_failure(plan, failure))
 }

@@ -2,8 +2,11 @@
 
 use std::os::fd::AsFd;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{WaitId, WaitIdOptions, WaitOptions, getpid, set_child_subreaper, waitid};
+use rustix::process::{
+    Pid, WaitId, WaitIdOptions, WaitOptions, child_subreaper, getpid, set_child_subreaper, waitid,
+};
 use sys::clone::{Child, Namespaces};
 use sys::signal::{SignalFd, SignalSet};
 
@@ -12,40 +15,54 @@ use crate::plan::NamespacePlan;
 
 const SIGCHLD: i32 = 17;
 
-/// Without a pid namespace of its own, what the container leaves behind would go to the host's init; as a subreaper
-/// the runtime gets it, to end it with the container.
-pub(crate) fn adopt_orphans(namespaces: &NamespacePlan) -> Result<Reaping> {
-    if namespaces.contains(Namespaces::PID) {
-        return Ok(Reaping::Child);
-    }
-    set_child_subreaper(Some(getpid())).context(Code::System, || "become a subreaper")?;
-    Ok(Reaping::Everything)
+/// The runtime while it is a subreaper; dropped, it is what it was before. Without a pid namespace of its own, what a
+/// container leaves behind would go to the host's init; so the runtime gets it, to end it with the container.
+#[derive(Debug)]
+pub(crate) struct Adoption {
+    before: Option<Pid>,
 }
 
-/// Whose ends a foreground wait sees to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reaping {
-    /// Only that of the process waited for; the caller may have other children.
-    Child,
-    /// Also those of what the container has left to this process ([`adopt_orphans`]).
-    Everything,
+impl Drop for Adoption {
+    fn drop(&mut self) {
+        let _ = set_child_subreaper(self.before);
+    }
+}
+
+impl Adoption {
+    /// Where the container needs it.
+    pub(crate) fn begin(namespaces: &NamespacePlan) -> Result<Option<Self>> {
+        if namespaces.contains(Namespaces::PID) {
+            return Ok(None);
+        }
+        let failed = || "become a subreaper";
+        let before = child_subreaper().context(Code::System, failed)?;
+        set_child_subreaper(Some(getpid())).context(Code::System, failed)?;
+        Ok(Some(Self { before }))
+    }
 }
 
 /// Waits for the end of `child`, forwarding to it every signal that arrives. All signals are blocked in the caller.
-/// Returns the exit status, or 128 plus the number of the signal that ended it.
-pub(crate) fn wait(child: &Child, reaping: Reaping) -> Result<i32> {
+/// Returns the exit status, or 128 plus the number of the signal that ended it. Meanwhile all other children are waited
+/// for too where orphans are adopted; otherwise none, because the caller may have children of its own.
+pub(crate) fn wait(child: &Child, adoption: Option<&Adoption>) -> Result<i32> {
     let signals = SignalFd::new(SignalSet::ALL).context(Code::System, || "open a signal descriptor")?;
     loop {
         // Looked at before each signal: one SIGCHLD may stand for several ended children.
-        let ended = match reaping {
-            Reaping::Child => child_ended(child),
-            Reaping::Everything => any_ended(child),
+        let ended = match adoption {
+            None => child_ended(child),
+            Some(_) => any_ended(child),
         };
         if let Some(status) = ended.context(Code::System, || "wait for the container's process")? {
             return Ok(status);
         }
-        let signal = signals.wait().context(Code::System, || "wait for a signal")?;
-        if signal != SIGCHLD {
+        // In a program with several threads SIGCHLD may go to one that does not block it, and tell nobody.
+        let mut awaited = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&child.pidfd, PollFlags::IN)];
+        match poll(&mut awaited, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::os(Code::System, "wait for a signal", errno)),
+        }
+        let signal = signals.next().context(Code::System, || "read a signal")?;
+        if let Some(signal) = signal.filter(|signal| *signal != SIGCHLD) {
             // A process that is already gone will be found so in the next round.
             let _ = sys::signal::send(child.pidfd.as_fd(), signal);
         }

@@ -13,10 +13,11 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 use sys::clone::Namespaces;
 
+use crate::clone;
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground;
 use crate::plan::{IdMaps, Idmap, Maps};
-use crate::spawn::write_proc;
+use crate::procfs::ProcFs;
 
 /// The user namespaces of a container's id-mapped mounts: mounts with the same mapping share one.
 #[derive(Debug, Default)]
@@ -57,21 +58,19 @@ fn open(maps: &Maps) -> Result<OwnedFd> {
 fn make(maps: &IdMaps) -> Result<OwnedFd> {
     let failed = || "create a user namespace for an id-mapped mount";
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context(Code::Namespace, failed)?;
-    let writer = Cell::new(Some(writer));
-    let child = sys::clone::spawn(Namespaces::USER, None, || {
-        // The end of the runtime, or its going away, is the end of this process.
-        drop(writer.take());
+    let own_end = Cell::new(Some(writer));
+    let child = clone::spawn(Namespaces::USER, None, || {
+        // With a copy of the other end open, the end of the runtime would go unnoticed.
+        drop(own_end.take());
         while read(&reader, &mut [0_u8; 1]) == Err(Errno::INTR) {}
         0
     })
     .context(Code::Namespace, failed)?;
     let path = format!("/proc/{}/ns/user", child.pid.as_raw_nonzero());
-    let made = write_proc(child.pid, "gid_map", &maps.gid_lines())
-        .and_then(|()| write_proc(child.pid, "uid_map", &maps.uid_lines()))
-        .and_then(|()| {
-            openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                .context(Code::Namespace, || format!("open `{path}`"))
-        });
+    let made = ProcFs::open().and_then(|proc| maps.write(&proc, child.pid)).and_then(|()| {
+        openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .context(Code::Namespace, || format!("open `{path}`"))
+    });
     let _ = sys::signal::send(child.pidfd.as_fd(), Signal::KILL.as_raw());
     foreground::reap(&child).context(Code::Namespace, failed)?;
     made

@@ -44,7 +44,7 @@ pub(crate) struct Init<'a> {
     pub(crate) prepared: &'a Prepared<'a>,
     pub(crate) channel: &'a InitEnd,
     pub(crate) placement: Placement,
-    /// `create` leaves it waiting here; `run` lets it go on as soon as everything around it is done.
+    /// Where a created container waits for its start.
     pub(crate) exec_fifo: Option<BorrowedFd<'a>>,
     /// Room for the mounts that become read-only at the end; reserved by the parent, because init does not allocate.
     pub(crate) deferred: Vec<(OwnedFd, MountChange)>,
@@ -56,10 +56,10 @@ pub(crate) struct Init<'a> {
 
 impl Init<'_> {
     /// Runs to the exec, or reports why not and returns the exit status.
-    pub(crate) fn run(mut self) -> i32 {
+    pub(crate) fn run(&mut self) -> i32 {
         let Err(failure) = self.live();
         self.made.undo();
-        launch::report_failure(self.channel, failure)
+        launch::report_failure(self.channel, self.prepared.process.plan, failure)
     }
 
     fn live(&mut self) -> Result<Infallible, Failure> {
@@ -77,10 +77,10 @@ impl Init<'_> {
         self.enter_network()?;
         self.make_cgroup_namespace(Placement::BeforeCgroupNamespace)?;
         self.set_names()?;
-        credentials::assume(self.prepared.process.plan, !self.plan().namespaces.contains(Namespaces::USER))?;
         self.made.forget();
         let keep = [Some(self.channel.as_fd()), self.exec_fifo];
         launch::close_descriptors(self.prepared.process.plan, keep)?;
+        credentials::assume(self.prepared.process.plan, !self.plan().namespaces.contains(Namespaces::USER))?;
         let program = launch::find_executable(self.prepared.process.plan)?;
         self.wait_for_start()?;
         launch::execute(&self.prepared.process, program)
@@ -167,11 +167,13 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// Says that nothing is left to do, and waits for the word to go.
+    /// Says that nothing is left to do, waits until that holds for the runtime too, and for the start of a container that
+    /// is only created.
     fn wait_for_start(&self) -> Result<(), Failure> {
         self.channel.tell(FromInit::Ready).at(Step::Runtime)?;
+        self.channel.expect(ToInit::Go).at(Step::Runtime)?;
         match self.exec_fifo {
-            None => self.channel.expect(ToInit::Go).at(Step::Runtime),
+            None => Ok(()),
             Some(fifo) => launch::wait_on_fifo(fifo).at(Step::Runtime),
         }
     }

@@ -13,7 +13,15 @@ use crate::state::StateRoot;
 /// When the container does not exist or its process has ended.
 pub fn kill(root: &StateRoot, id: &ContainerId, signal: i32) -> Result<()> {
     let container = Container::open(root, id)?;
-    send(&container.open_process()?, signal)
+    let process = container.open_process()?;
+    let sent = send(&process, signal);
+    if signal == Signal::KILL.as_raw()
+        && let Ok(Some(cgroup)) = container.cgroup()
+    {
+        // What the v1 freezer has frozen does not die before it is thawed.
+        cgroup.thaw();
+    }
+    sent
 }
 
 /// Sends `signal` to all processes of a container.
@@ -28,13 +36,19 @@ pub fn kill_all(root: &StateRoot, id: &ContainerId, signal: i32) -> Result<()> {
     if signal == 0 {
         return if container.is_alive()? { Ok(()) } else { Err(words::process_not_running()) };
     }
+    if signal != Signal::KILL.as_raw() {
+        return Ok(cgroup.signal_all(signal)?);
+    }
     // On v2 the whole cgroup dies in one step; elsewhere a process may fork while the others are being killed, so the
     // first one goes too, and with it everything in its pid namespace.
-    cgroup.signal_all(signal)?;
-    if signal == Signal::KILL.as_raw()
-        && let Ok(pidfd) = container.open_process()
-    {
-        drop(send(&pidfd, signal));
+    let killed = match container.has_own_pid_namespace() {
+        // That is all of the container; others may be in its cgroup.
+        Ok(true) => Ok(()),
+        _ => cgroup.signal_all(signal),
+    };
+    if let Ok(process) = container.open_process() {
+        drop(send(&process, signal));
     }
-    Ok(())
+    cgroup.thaw();
+    Ok(killed?)
 }

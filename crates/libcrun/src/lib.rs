@@ -15,10 +15,11 @@
 //! The operations stand on top: [`create`], [`run`], [`start`], [`exec`], [`kill`], [`delete`], [`snapshot`], [`list`].
 //! The library prints nothing, keeps no global state and installs no signal handlers; while a container is being made
 //! all signals of the calling thread are blocked.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod capabilities;
 mod channel;
+mod clone;
 mod container;
 mod create;
 mod delete;
@@ -34,8 +35,10 @@ mod idmap;
 mod init;
 mod kill;
 mod mount_options;
+mod pid_file;
 mod plan;
 mod prepare;
+mod procfs;
 mod relay;
 mod report;
 mod rlimits;

@@ -19,6 +19,8 @@ use std::path::Path;
 use cgroups::devices::Rule;
 use cgroups::resources::Write;
 use cgroups::{CgroupPath, Layout};
+use rustix::process::{Resource, Rlimit};
+use sys::clone::Namespaces;
 
 pub(crate) use mounts::{
     Bind, CgroupTree, Fallback, Filesystem, Idmap, Maker, Maps, MountOperation, MountSource, Parameter,
@@ -112,7 +114,7 @@ impl Plan {
         let namespaces = namespaces::plan(linux)?;
         let has = |flag| namespaces.contains(flag);
         for (name, set) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
-            if set.is_some() && !has(sys::clone::Namespaces::UTS) {
+            if set.is_some() && !has(Namespaces::UTS) {
                 return Err(invalid(format!("{name} requires the UTS namespace")));
             }
         }
@@ -128,6 +130,12 @@ impl Plan {
             pivot: request.pivot,
             namespaces,
         })
+    }
+
+    /// The resource limits that the runtime sets for the process: raising one takes a privilege that the process does not
+    /// have in a user namespace.
+    pub(crate) fn limits_from_outside(&self) -> &[(Resource, Rlimit)] {
+        if self.namespaces.contains(Namespaces::USER) { &self.process.rlimits } else { &[] }
     }
 }
 

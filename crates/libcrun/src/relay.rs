@@ -3,56 +3,128 @@
 //! The pid namespace has to belong to the user namespace, or the container could not mount its own `/proc`; so it can
 //! only be made by a process that is in there already, and the runtime itself could never come back from there. A
 //! process in between joins, makes the namespace, clones the container's process as its sibling, says its pid and ends.
+//!
+//! It says so on a channel of its own, because the container's process does not wait for it and may be done before.
 
+use std::cell::Cell;
 use std::os::fd::BorrowedFd;
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use cgroups::Cgroup;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
 use sys::clone::{Child, Namespaces};
 
-use crate::channel::{At, Failure, FromInit, InitEnd, RuntimeEnd, Step};
-use crate::error::{Code, Context, Result};
+use crate::channel::{self, At, Failure, FromInit, InitEnd, RuntimeEnd, Step};
+use crate::clone::{Cloned, clone_into, spawn_sibling};
+use crate::error::{Code, Context, Error, Result};
 use crate::foreground;
-use crate::init::{credentials, launch};
-use crate::plan::{NamespacePlan, Plan};
-use crate::report;
+use crate::init::{Placement, credentials};
+use crate::plan::NamespacePlan;
 
 /// Whether a container is made by way of a relay.
 pub(crate) fn is_needed(plan: &NamespacePlan) -> bool {
     plan.clone.contains(Namespaces::PID) && plan.join.iter().any(|join| join.kind == Namespaces::USER)
 }
 
-/// The relay's life; returns its exit status. `child` is that of the container's process.
-pub(crate) fn run(channel: &InitEnd, user_namespace: BorrowedFd<'_>, child: impl FnOnce() -> i32) -> i32 {
-    match pass_on(channel, user_namespace, child) {
-        Ok(()) => 0,
-        Err(failure) => launch::report_failure(channel, failure),
-    }
+/// Clones the container's process, whose life is `child`, by way of a relay. `describe` makes an error of what that
+/// could not do.
+pub(crate) fn clone_by_relay(
+    user_namespace: BorrowedFd<'_>,
+    cgroup: Option<&Cgroup>,
+    placement: Placement,
+    child: impl Fn(Placement) -> i32,
+    describe: impl Fn(Failure) -> Error,
+) -> Result<Cloned> {
+    let (runtime_end, relay_end) = channel::pair().context(Code::System, || "create the socket pair")?;
+    let relay_end = Cell::new(Some(relay_end));
+    let relay = clone_into(Namespaces::empty(), cgroup, placement, |placement| {
+        run(&relay_end, user_namespace, || child(placement))
+    })?;
+    drop(relay_end.take());
+    let child = take_over(&runtime_end, &relay.child, describe)?;
+    Ok(Cloned { child, ..relay })
 }
 
-fn pass_on(
-    channel: &InitEnd,
+/// The relay's life; returns its exit status.
+fn run(channel: &Cell<Option<InitEnd>>, user_namespace: BorrowedFd<'_>, child: impl FnOnce() -> i32) -> i32 {
+    let born = make_child(user_namespace, || {
+        // With a copy of it open here, the end of the relay would go unnoticed.
+        drop(channel.take());
+        child()
+    });
+    let message = born.map_or_else(FromInit::Failed, FromInit::Born);
+    let said = channel.take().map(|channel| channel.tell(message));
+    i32::from(!matches!(said, Some(Ok(()))))
+}
+
+fn make_child(
     user_namespace: BorrowedFd<'_>,
     child: impl FnOnce() -> i32,
-) -> core::result::Result<(), Failure> {
+) -> core::result::Result<Pid, Failure> {
     sys::namespace::join(user_namespace, Namespaces::USER).at(Step::JoinNamespace)?;
     credentials::become_mapped_root()?;
     sys::namespace::unshare(Namespaces::PID).at(Step::NewNamespaces)?;
-    let pid = sys::clone::spawn_sibling(child).at(Step::NewNamespaces)?;
-    channel.tell(FromInit::Born(pid)).at(Step::Runtime)
+    spawn_sibling(child).at(Step::NewNamespaces)
 }
 
-/// Waits for the relay's message; returns the container's process in its place.
-pub(crate) fn take_over(plan: &Plan, channel: &RuntimeEnd, relay: &Child) -> Result<Child> {
-    let heard = channel.hear().context(Code::System, || "hear from the container's process")?;
-    let ended = foreground::reap(relay).context(Code::System, || "wait for the process that joins");
-    let pid: Pid = match heard {
+/// Waits for the relay's message; returns the container's process.
+fn take_over(channel: &RuntimeEnd, relay: &Child, describe: impl Fn(Failure) -> Error) -> Result<Child> {
+    let heard = channel.hear().context(Code::System, || "hear from the process that joins");
+    let silent = matches!(heard, Ok(None)).then(|| foreground::died_early(relay));
+    let _ = foreground::reap(relay);
+    let pid = match heard? {
         Some(FromInit::Born(pid)) => pid,
-        Some(FromInit::Failed(failure)) => return Err(report::container_failure(plan, failure)),
-        _ => return Err(foreground::died_early(relay)),
+        Some(FromInit::Failed(failure)) => return Err(describe(failure)),
+        _ => return Err(silent.unwrap_or_else(|| foreground::died_early(relay))),
     };
-    ended?;
     // It is a child of this process, so its pid stays its own until it is waited for.
-    let pidfd =
-        pidfd_open(pid, PidfdFlags::empty()).context(Code::System, || "open the container's process")?;
-    Ok(Child { pid, pidfd })
+    pidfd_open(pid, PidfdFlags::empty()).map(|pidfd| Child { pid, pidfd }).map_err(|errno| {
+        let _ = kill_process(pid, Signal::KILL);
+        let _ = waitpid(Some(pid), WaitOptions::empty());
+        Error::os(Code::System, "open the container's process", errno)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::ToInit;
+
+    /// A process that does nothing, in the place of the relay or of the container's process.
+    fn nobody() -> Child {
+        clone_into(Namespaces::empty(), None, Placement::Done, |_| 0).unwrap().child
+    }
+
+    #[test]
+    fn the_container_process_may_be_done_before_the_relay_has_said_that_it_exists() {
+        for overtakes in [false, true] {
+            let (relay, process) = (nobody(), nobody());
+            let ((from_process, process_end), (from_relay, relay_end)) =
+                (channel::pair().unwrap(), channel::pair().unwrap());
+            let say_ready = || process_end.tell(FromInit::Ready).unwrap();
+            if overtakes {
+                say_ready();
+            }
+            relay_end.tell(FromInit::Born(process.pid)).unwrap();
+            drop(relay_end);
+            let taken = take_over(&from_relay, &relay, |failure| panic!("{failure:?}")).unwrap();
+            assert_eq!(taken.pid, process.pid);
+            if !overtakes {
+                say_ready();
+            }
+            assert_eq!(from_process.hear().unwrap(), Some(FromInit::Ready));
+            from_process.tell(ToInit::Go);
+            assert_eq!(process_end.expect(ToInit::Go), Ok(()));
+            foreground::reap(&taken).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_relay_that_ends_without_a_word_is_told_of() {
+        let relay = nobody();
+        let (from_relay, relay_end) = channel::pair().unwrap();
+        drop(relay_end);
+        let error = take_over(&from_relay, &relay, |failure| panic!("{failure:?}")).unwrap_err();
+        assert!(error.to_string().contains("exited with status 0"), "{error}");
+        assert!(foreground::reap(&relay).is_err(), "the relay was not waited for");
+    }
 }

@@ -1,108 +1,82 @@
 //! Making the container's process and putting it into its place.
 //!
-//! Fourth stage of the pipeline: one `clone3(2)`, but for the case of [`crate::relay`]. Namespaces that only children can enter
-//! (pid; time with offsets) are entered by the runtime for its child and left again at once.
+//! Fourth stage of the pipeline: the clone ([`crate::clone`]), what is done for the new process from outside, and the
+//! runtime's side of the conversation with it. Shared by containers and `exec`.
 
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use cgroups::Cgroup;
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::{Errno, write};
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Resource, Rlimit, prlimit};
 use sys::clone::{Child, Namespaces};
 
 use crate::channel::{self, Failure, FromInit, InitEnd, RuntimeEnd, ToInit};
+use crate::clone::{Cloned, ForChildren, clone_into};
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground;
 use crate::init::{Init, Made, Placement};
-use crate::plan::{NamespacePlan, Plan, ProcessPlan};
+use crate::plan::{IdMaps, Plan, ProcessPlan};
 use crate::prepare::Prepared;
+use crate::procfs::ProcFs;
 use crate::relay;
+use crate::report;
 
-/// A process that walks its plan.
+/// A process on its way to its program.
 #[derive(Debug)]
 pub(crate) struct Spawned {
-    pub(crate) child: Child,
-    pub(crate) channel: RuntimeEnd,
-    placement: Placement,
-    in_unified_cgroup: bool,
+    cloned: Cloned,
+    channel: RuntimeEnd,
+    is_ready: Cell<bool>,
 }
 
-/// How far a new process has to come before its parent goes on.
+/// How far a process has to come before its parent goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Until {
+enum Until {
     /// It is set up.
     Ready,
     /// It has become the program.
     Executed,
 }
 
-/// Listens to a new process until it has come that far; `describe` makes an error of a failure it reports.
-pub(crate) fn hear(
-    channel: &RuntimeEnd,
-    child: &Child,
-    until: Until,
-    describe: impl Fn(Failure) -> Error,
-) -> Result<()> {
-    let mut ready = false;
-    loop {
-        match channel.hear().context(Code::System, || "hear from the container's process")? {
-            Some(FromInit::Failed(failure)) => return Err(describe(failure)),
-            Some(FromInit::Ready) if until == Until::Ready => return Ok(()),
-            Some(FromInit::Ready | FromInit::Born(_)) => ready = true,
-            // The exec closes the channel.
-            None if ready => return Ok(()),
-            None => return Err(foreground::died_early(child)),
-        }
-    }
-}
-
 /// How many files and directories that init makes in the root filesystem it can take away again.
 const ROOM_FOR_MADE: usize = 128;
 
-/// Clones the container's process.
+/// Makes the container's process.
 pub(crate) fn spawn(
     prepared: &Prepared<'_>,
     cgroup: Option<&Cgroup>,
     exec_fifo: Option<BorrowedFd<'_>>,
 ) -> Result<Spawned> {
     let plan = prepared.plan;
-    let (runtime_end, init_end) = channel::pair().context(Code::System, || "create the socket pair")?;
-    let borrowed = ForChildren::enter(&plan.namespaces, &prepared.joins)?;
-    let runtime_end = Cell::new(Some(runtime_end));
     let deferred = Cell::new(Vec::with_capacity(plan.rootfs.mounts.len()));
     let made = Cell::new(Made::with_capacity(ROOM_FOR_MADE));
-    let init = |channel, placement| Init {
-        prepared,
-        channel,
-        placement,
-        exec_fifo,
-        deferred: deferred.take(),
-        made: made.take(),
-        awaits_network: plan.namespaces.network_by_runtime,
+    let live = |channel: &InitEnd, placement| {
+        let init = Init {
+            prepared,
+            channel,
+            placement,
+            exec_fifo,
+            deferred: deferred.take(),
+            made: made.take(),
+            awaits_network: plan.namespaces.network_by_runtime,
+        };
+        // Never dropped: that would free memory, for which another thread of the runtime may hold the lock.
+        ManuallyDrop::new(init).run()
     };
-    let relay = prepared.joins.iter().find(|(kind, _)| *kind == Namespaces::USER);
-    let relay = relay.filter(|_| relay::is_needed(&plan.namespaces));
-    let new = if relay.is_some() { Namespaces::empty() } else { plan.namespaces.clone };
-    let cloned = clone_into(new, cgroup, preferred_placement(plan, cgroup), |placement| {
-        // With a copy of the other end open, the end of the runtime would go unnoticed.
-        drop(runtime_end.take());
-        let live = || init(&init_end, placement).run();
-        match relay {
-            None => live(),
-            Some((_, user_namespace)) => relay::run(&init_end, user_namespace.as_fd(), live),
+    let user_namespace = prepared.joins.iter().find(|(kind, _)| *kind == Namespaces::USER);
+    let user_namespace = user_namespace.filter(|_| relay::is_needed(&plan.namespaces));
+    let placement = preferred_placement(plan, cgroup);
+    let borrowed = ForChildren::enter(&plan.namespaces, &prepared.joins)?;
+    Spawned::new(borrowed, live, |live| match user_namespace {
+        None => clone_into(plan.namespaces.clone, cgroup, placement, live),
+        Some((_, namespace)) => {
+            relay::clone_by_relay(namespace.as_fd(), cgroup, placement, live, |failure| {
+                report::container_failure(plan, failure)
+            })
         }
-    });
-    borrowed.leave()?;
-    drop::<InitEnd>(init_end);
-    let (mut child, placement, in_unified_cgroup) = cloned?;
-    let closed = || Error::new(Code::System, "the channel to the container's process is closed");
-    let runtime_end = runtime_end.take().ok_or_else(closed)?;
-    if relay.is_some() {
-        child = relay::take_over(plan, &runtime_end, &child)?;
-    }
-    Ok(Spawned { child, channel: runtime_end, placement, in_unified_cgroup })
+    })
 }
 
 fn preferred_placement(plan: &Plan, cgroup: Option<&Cgroup>) -> Placement {
@@ -113,37 +87,50 @@ fn preferred_placement(plan: &Plan, cgroup: Option<&Cgroup>) -> Placement {
     }
 }
 
-/// Clones into the cgroup's v2 directory where the kernel can do that; otherwise the process is moved afterwards and
-/// waits for it. Says where the process has to wait and whether it is in the v2 directory already.
-pub(crate) fn clone_into(
-    namespaces: Namespaces,
-    cgroup: Option<&Cgroup>,
-    placement: Placement,
-    child: impl Fn(Placement) -> i32,
-) -> Result<(Child, Placement, bool)> {
-    let failed = || "create the container's process";
-    if let Some(directory) = cgroup.and_then(Cgroup::unified_directory) {
-        match sys::clone::spawn(namespaces, Some(directory), || child(placement)) {
-            Ok(cloned) => return Ok((cloned, placement, true)),
-            // A cgroup that takes no processes this way, or a kernel that does not know the way (before 5.7).
-            Err(Errno::BUSY | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOENT | Errno::TOOBIG) => {}
-            Err(errno) => return Err(Error::os(Code::Namespace, failed(), errno)),
+impl Spawned {
+    /// Makes a process whose life is `live`, by `clone`, and returns from the namespaces that were entered for it.
+    pub(crate) fn new(
+        borrowed: ForChildren,
+        live: impl Fn(&InitEnd, Placement) -> i32,
+        clone: impl FnOnce(&dyn Fn(Placement) -> i32) -> Result<Cloned>,
+    ) -> Result<Self> {
+        let (runtime_end, init_end) = channel::pair().context(Code::System, || "create the socket pair")?;
+        let runtime_end = Cell::new(Some(runtime_end));
+        let cloned = clone(&|placement| {
+            // With a copy of the other end open, the end of the runtime would go unnoticed.
+            drop(runtime_end.take());
+            live(&init_end, placement)
+        })?;
+        drop(init_end);
+        let closed = || Error::new(Code::System, "the channel to the container's process is closed");
+        match borrowed.leave().and_then(|()| runtime_end.take().ok_or_else(closed)) {
+            Ok(channel) => Ok(Self { cloned, channel, is_ready: Cell::new(false) }),
+            Err(error) => {
+                cloned.end();
+                Err(error)
+            }
         }
     }
-    let placement = if cgroup.is_some() { Placement::BeforeMounts } else { placement };
-    let cloned = sys::clone::spawn(namespaces, None, || child(placement)).context(Code::Namespace, failed)?;
-    Ok((cloned, placement, false))
-}
 
-impl Spawned {
-    /// Does for the new process what is done for it from outside, in the order in which it waits for it.
+    /// The process.
+    pub(crate) fn child(&self) -> &Child {
+        &self.cloned.child
+    }
+
+    /// Kills the process and waits for its end.
+    pub(crate) fn end(&self) {
+        self.cloned.end();
+    }
+
+    /// Does for a container's process what is done for it from outside, in the order in which it waits for it.
     pub(crate) fn serve(&self, plan: &Plan, cgroup: Option<&Cgroup>) -> Result<()> {
-        if self.placement == Placement::BeforeMounts {
-            self.place(plan, cgroup)?;
+        let place = || self.place(&plan.process, plan.namespaces.id_maps.as_ref(), cgroup);
+        if self.cloned.placement == Placement::BeforeMounts {
+            place()?;
             return self.give_network(plan);
         }
         self.give_network(plan)?;
-        self.place(plan, cgroup)
+        place()
     }
 
     /// Makes the network namespace and hands it over at once; its loopback device, for which the kernel has one lock for
@@ -165,26 +152,76 @@ impl Spawned {
     }
 
     /// Maps the process' ids and moves it into its cgroup, and lets it go on if it waits for that.
-    fn place(&self, plan: &Plan, cgroup: Option<&Cgroup>) -> Result<()> {
-        let pid = self.child.pid;
-        if let Some(maps) = &plan.namespaces.id_maps {
-            // The group map first: afterwards the process may already have become someone.
-            write_proc(pid, "gid_map", &maps.gid_lines())?;
-            write_proc(pid, "uid_map", &maps.uid_lines())?;
+    pub(crate) fn place(
+        &self,
+        process: &ProcessPlan,
+        id_maps: Option<&IdMaps>,
+        cgroup: Option<&Cgroup>,
+    ) -> Result<()> {
+        let pid = self.cloned.child.pid;
+        if let Some(maps) = id_maps {
+            maps.write(&ProcFs::open()?, pid)?;
         }
-        if plan.namespaces.contains(Namespaces::USER) {
-            set_limits(pid, &plan.process)?;
-        }
-        if let Some(adjustment) = plan.process.oom_score_adj {
-            write_proc(pid, "oom_score_adj", &adjustment.to_string())?;
+        if let Some(adjustment) = process.oom_score_adj {
+            ProcFs::open()?.write(pid, "oom_score_adj", &adjustment.to_string())?;
         }
         if let Some(cgroup) = cgroup {
-            cgroup.add_process(pid, self.in_unified_cgroup)?;
+            cgroup.add_process(pid, self.cloned.in_unified_cgroup)?;
         }
-        if self.placement != Placement::Done {
+        if self.cloned.placement != Placement::Done {
             self.channel.tell(ToInit::Placed);
         }
         Ok(())
+    }
+
+    /// Waits until the process is set up, and gives it the `limits` that it cannot raise itself: only then, or those on
+    /// descriptors and memory would hit the set-up.
+    pub(crate) fn make_ready(
+        &self,
+        limits: &[(Resource, Rlimit)],
+        describe: impl Fn(Failure) -> Error,
+    ) -> Result<()> {
+        self.hear(Until::Ready, describe)?;
+        limits.iter().try_for_each(|(resource, limit): &(Resource, Rlimit)| {
+            prlimit(Some(self.cloned.child.pid), *resource, *limit)
+                .map(drop)
+                .context(Code::Credentials, || format!("set the limit `{}`", crate::rlimits::name(*resource)))
+        })
+    }
+
+    /// Lets the process go on, to its program or to the FIFO where it waits for its start.
+    pub(crate) fn let_go(&self) {
+        self.channel.tell(ToInit::Go);
+    }
+
+    /// Lets the process become its program, with `limits` as for [`Self::make_ready`]; returns when it has.
+    pub(crate) fn execute(
+        &self,
+        limits: &[(Resource, Rlimit)],
+        describe: impl Fn(Failure) -> Error,
+    ) -> Result<()> {
+        if !limits.is_empty() {
+            self.make_ready(limits, &describe)?;
+        }
+        self.let_go();
+        self.hear(Until::Executed, describe)
+    }
+
+    /// Listens to the process until it has come that far; `describe` makes an error of a failure it reports.
+    fn hear(&self, until: Until, describe: impl Fn(Failure) -> Error) -> Result<()> {
+        loop {
+            match self.channel.hear().context(Code::System, || "hear from the container's process")? {
+                Some(FromInit::Failed(failure)) => return Err(describe(failure)),
+                Some(FromInit::Ready) if until == Until::Ready => {
+                    self.is_ready.set(true);
+                    return Ok(());
+                }
+                Some(FromInit::Ready | FromInit::Born(_)) => self.is_ready.set(true),
+                // The exec closes the channel.
+                None if self.is_ready.get() => return Ok(()),
+                None => return Err(foreground::died_early(self.child())),
+            }
+        }
     }
 }
 
@@ -192,65 +229,4 @@ impl Spawned {
 fn open_network_namespace() -> Result<OwnedFd> {
     openat(CWD, c"/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .context(Code::Namespace, || "open `/proc/thread-self/ns/net`")
-}
-
-/// Raising a limit takes a privilege outside the user namespace, so the parent sets them there.
-fn set_limits(pid: Pid, process: &ProcessPlan) -> Result<()> {
-    process.rlimits.iter().try_for_each(|(resource, limit): &(Resource, Rlimit)| {
-        prlimit(Some(pid), *resource, *limit)
-            .map(drop)
-            .context(Code::Credentials, || format!("set the limit `{}`", crate::rlimits::name(*resource)))
-    })
-}
-
-/// Writes one of the files by which a process is set up from outside.
-pub(crate) fn write_proc(pid: Pid, file: &str, value: &str) -> Result<()> {
-    let path = format!("/proc/{}/{file}", pid.as_raw_nonzero());
-    let name = || format!("write `{}` to `{path}`", value.trim_end());
-    let open = openat(CWD, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-    let written = open.and_then(|file| write(&file, value.as_bytes())).context(Code::System, name)?;
-    if written == value.len() { Ok(()) } else { Err(Error::os(Code::System, name(), Errno::NOSPC)) }
-}
-
-/// The namespaces the runtime has entered for its next child.
-struct ForChildren {
-    /// Its own ones, to go back to.
-    own: Vec<(Namespaces, OwnedFd)>,
-}
-
-impl ForChildren {
-    fn enter(plan: &NamespacePlan, joins: &[(Namespaces, OwnedFd)]) -> Result<Self> {
-        let mut this = Self { own: Vec::new() };
-        if let Some((kind, namespace)) = joins.iter().find(|(kind, _)| *kind == Namespaces::PID) {
-            this.remember("pid", *kind)?;
-            sys::namespace::join(namespace.as_fd(), *kind)
-                .context(Code::Namespace, || "join the pid namespace")?;
-        }
-        if let Some(offsets) = &plan.time_offsets {
-            this.remember("time", Namespaces::TIME)?;
-            sys::namespace::unshare(Namespaces::TIME)
-                .context(Code::Namespace, || "create the time namespace")?;
-            let name = || "write `/proc/self/timens_offsets`";
-            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-            let file = openat(CWD, c"/proc/self/timens_offsets", flags, Mode::empty())
-                .context(Code::Namespace, name)?;
-            write(&file, offsets.as_bytes()).context(Code::Namespace, name)?;
-        }
-        Ok(this)
-    }
-
-    fn remember(&mut self, file: &str, kind: Namespaces) -> Result<()> {
-        let path = format!("/proc/self/ns/{file}");
-        let own = openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .context(Code::Namespace, || format!("open `{path}`"))?;
-        self.own.push((kind, own));
-        Ok(())
-    }
-
-    fn leave(self) -> Result<()> {
-        self.own.iter().try_for_each(|(kind, namespace)| {
-            sys::namespace::join(namespace.as_fd(), *kind)
-                .context(Code::Namespace, || "return to the runtime's own namespace")
-        })
-    }
 }

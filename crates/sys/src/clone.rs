@@ -49,15 +49,22 @@ impl Drop for NeverReturn {
 }
 
 /// Creates a process in new `namespaces` and, if given, directly in `cgroup` (a directory of a cgroup v2 tree),
-/// and runs `child` in it, which executes another program or returns an exit status. The memory is a copy, as after `fork(2)`; signals handled by the caller are back to
-/// their defaults in the child, ignored ones stay ignored.
-///
-/// `child` runs with only the calling thread alive. When the caller has other threads it must not allocate or
-/// take locks: one of them may have been held at the moment of the clone, and nobody is left to release it.
+/// and runs `child` in it, which executes another program or returns an exit status. The memory is a copy, as after
+/// `fork(2)`; signals handled by the caller are back to their defaults in the child, ignored ones stay ignored.
 ///
 /// # Errors
 /// Those of `clone3(2)`; `EBUSY`, `EOPNOTSUPP` and `EINVAL` may mean that the kernel refuses this cgroup.
-pub fn spawn<F>(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>, child: F) -> Result<Child>
+///
+/// # Safety
+/// In the new process everything is there twice but the threads: of those only the calling one is. As for
+/// [`pre_exec`](std::os::unix::process::CommandExt::pre_exec), until it executes a program or ends, `child`
+/// - must only do what may be done in a signal handler (`signal-safety(7)`) unless the caller has no other thread:
+///   not allocate or free memory, not take a lock. Another thread may have held it, or may have been in the middle of
+///   what it protects, at the moment of the clone;
+/// - must not use what it still shares with the caller, such as memory mapped as shared, as if it were its only owner.
+///
+/// What `child` owns is dropped when it returns, under the same conditions.
+pub unsafe fn spawn<F>(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>, child: F) -> Result<Child>
 where
     F: FnOnce() -> i32,
 {
@@ -76,7 +83,8 @@ where
         args.flags |= INTO_CGROUP;
         args.cgroup = u64::from(directory.as_raw_fd().unsigned_abs());
     }
-    let pid = fork(&mut args, child)?;
+    // SAFETY: `args` asks for a copy of the memory; for `child` the caller answers.
+    let pid = unsafe { fork(&mut args, child) }?;
     // SAFETY: on success the kernel has stored a new descriptor, owned by nobody else, in `pidfd`.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Child { pid, pidfd })
@@ -87,17 +95,24 @@ where
 ///
 /// # Errors
 /// Those of `clone3(2)`.
-pub fn spawn_sibling<F: FnOnce() -> i32>(child: F) -> Result<Pid> {
+///
+/// # Safety
+/// That of [`spawn`].
+pub unsafe fn spawn_sibling<F: FnOnce() -> i32>(child: F) -> Result<Pid> {
     const PARENT: u64 = 0x8000;
     // SAFETY: clone_args is plain data, for which all zeroes is the documented "not used".
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     // The signal sent to the parent is that of the caller; one may not be given.
     args.flags = PARENT;
-    fork(&mut args, child)
+    // SAFETY: `args` asks for a copy of the memory; for `child` the caller answers.
+    unsafe { fork(&mut args, child) }
 }
 
 /// Calls `clone3(2)`; the child runs `child` and ends with the status that returns.
-fn fork<F: FnOnce() -> i32>(args: &mut libc::clone_args, child: F) -> Result<Pid> {
+///
+/// # Safety
+/// `args` asks neither for shared memory nor for a stack, and `child` is fit for [`spawn`].
+unsafe fn fork<F: FnOnce() -> i32>(args: &mut libc::clone_args, child: F) -> Result<Pid> {
     // SAFETY: without CLONE_VM and with no stack given this has the semantics of fork(2): the child continues
     // here on a private copy of the stack. `args` and what it points at outlive the call.
     let pid = checked(unsafe {

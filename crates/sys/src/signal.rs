@@ -69,20 +69,21 @@ impl SignalFd {
     /// # Errors
     /// Those of `signalfd(2)`.
     pub fn new(signals: SignalSet) -> Result<Self> {
+        let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
         // SAFETY: the set is 8 bytes, the size passed, and outlives the call.
         let fd = checked(unsafe {
-            libc::syscall(libc::SYS_signalfd4, -1, &raw const signals.0, SET_SIZE, libc::SFD_CLOEXEC)
+            libc::syscall(libc::SYS_signalfd4, -1, &raw const signals.0, SET_SIZE, flags)
         })?;
         let fd = i32::try_from(fd).map_err(|_| crate::Errno::BADF)?;
         // SAFETY: the kernel just made this descriptor; nobody else owns it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Waits for the next signal and returns its number.
+    /// The number of the next signal, if there is one.
     ///
     /// # Errors
     /// Those of `read(2)`.
-    pub fn wait(&self) -> Result<i32> {
+    pub fn next(&self) -> Result<Option<i32>> {
         // SAFETY: signalfd_siginfo is plain data, for which all zeroes is valid.
         let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
         let size = std::mem::size_of::<libc::signalfd_siginfo>();
@@ -90,7 +91,8 @@ impl SignalFd {
             // SAFETY: the buffer is `size` bytes long and outlives the call.
             let read = unsafe { libc::read(self.0.as_raw_fd(), (&raw mut info).cast(), size) };
             match checked(libc::c_long::try_from(read).unwrap_or(-1)) {
-                Ok(_) => return i32::try_from(info.ssi_signo).map_err(|_| crate::Errno::RANGE),
+                Ok(_) => return i32::try_from(info.ssi_signo).map(Some).map_err(|_| crate::Errno::RANGE),
+                Err(crate::Errno::AGAIN) => return Ok(None),
                 Err(crate::Errno::INTR) => {}
                 Err(error) => return Err(error),
             }

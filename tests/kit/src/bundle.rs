@@ -144,6 +144,15 @@ impl Bundle {
         })
     }
 
+    /// Gives it a new user namespace, in which its ids are those of the host from 100000 on. The root filesystem belongs
+    /// to its user 0.
+    #[must_use]
+    pub fn in_user_namespace(self) -> Self {
+        std::os::unix::fs::chown(self.rootfs(), Some(100_000), Some(100_000)).unwrap();
+        let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+        self.namespace("user", Some("")).set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map)
+    }
+
     /// The configuration as it is now.
     #[must_use]
     pub fn config(&self) -> &Value {

@@ -23,7 +23,7 @@ pub struct Container {
     crun: Crun,
     id: String,
     bundle: Arc<TempDir>,
-    output: Option<PathBuf>,
+    output: Option<[PathBuf; 2]>,
     forgotten: bool,
 }
 
@@ -63,7 +63,7 @@ impl Container {
             [&[command, "--bundle", self.bundle.path().to_str().unwrap()], options.as_slice(), &[&self.id]]
                 .concat();
         let output = self.crun.cmd(args);
-        self.output = Some(output.file().to_path_buf());
+        self.output = Some(output.files().clone());
         let _ = output.ok();
     }
 
@@ -110,7 +110,13 @@ impl Container {
     /// What its processes wrote to standard output so far.
     #[must_use]
     pub fn stdout(&self) -> String {
-        self.output.as_ref().map(|path| fs::read_to_string(path).unwrap()).unwrap_or_default()
+        self.output.as_ref().map(|[path, _]| fs::read_to_string(path).unwrap()).unwrap_or_default()
+    }
+
+    /// What they wrote to standard error so far.
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        self.output.as_ref().map(|[_, path]| fs::read_to_string(path).unwrap()).unwrap_or_default()
     }
 
     /// Waits until standard output has this text.

@@ -13,6 +13,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -178,6 +179,16 @@ impl Crun {
         self.under.extend(calls.iter().map(OsString::from));
         self.under.push("--".into());
         self
+    }
+
+    /// The same state; a shell becomes the runtime after these commands, which change what it inherits.
+    #[must_use]
+    pub fn after(self, commands: &str) -> Self {
+        let script = self.work.path().join(new_id());
+        let text = format!("#!/bin/sh\n{commands}\nexec {} \"$@\"\n", self.program.display());
+        fs::write(&script, text).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        self.program(&script)
     }
 
     /// The same state, with a global option.

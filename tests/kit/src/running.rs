@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -72,7 +72,7 @@ impl Running {
             stdout: self.stdout(),
             stderr: self.read_stderr(),
             what: self.what.clone(),
-            file: self.stdout.clone(),
+            files: [self.stdout.clone(), self.stderr.clone()],
             _work: Arc::clone(&self.work),
         }
     }
@@ -99,7 +99,7 @@ pub struct Output {
     /// Standard error, of the runtime and of its container.
     pub stderr: String,
     what: String,
-    file: PathBuf,
+    files: [PathBuf; 2],
     _work: Arc<TempDir>,
 }
 
@@ -111,9 +111,9 @@ impl std::fmt::Display for Output {
 }
 
 impl Output {
-    /// The file that standard output goes to, also later.
-    pub(crate) fn file(&self) -> &Path {
-        &self.file
+    /// The files that standard output and error go to, also later.
+    pub(crate) fn files(&self) -> &[PathBuf; 2] {
+        &self.files
     }
 
     /// Asserts success without a word on standard error.

@@ -1,10 +1,11 @@
 //! The end of init: finding the program, waiting for the start, and the exec. Shared by containers and `exec`.
 
 use std::convert::Infallible;
+use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, statat};
-use rustix::io::{Errno, read};
+use rustix::io::{Errno, read, writev};
 use sys::signal::{SignalSet, reset_actions, set_mask};
 
 use crate::channel::{At, Failure, FromInit, InitEnd, Step};
@@ -19,7 +20,8 @@ pub(crate) fn protect_executable(process: &PreparedProcess<'_>) -> Result<(), Fa
     }
 }
 
-/// Closes every descriptor of the host before anything is looked up by a path of the container's (CVE-2024-21626).
+/// Closes every descriptor of the host before anything is looked up by a path of the container's (CVE-2024-21626), and
+/// before the container's limits are set: that on descriptors would say nothing about how many are open.
 pub(crate) fn close_descriptors(
     process: &ProcessPlan,
     keep: [Option<BorrowedFd<'_>>; 2],
@@ -84,17 +86,51 @@ pub(crate) fn execute(process: &PreparedProcess<'_>, program: usize) -> Result<I
     Err(errno).at_entry(Step::Exec, program)
 }
 
-/// Reports a failure and returns the exit status. Where nobody listens any more (a created container whose exec fails at its
-/// start) the standard error is the only place left to say it.
-pub(crate) fn report_failure(channel: &InitEnd, failure: Failure) -> i32 {
+/// Reports a failure and returns the exit status. Where nobody listens any more (a created container whose exec fails at
+/// its start) the standard error, which is the container's, is the only place left to say it.
+pub(crate) fn report_failure(channel: &InitEnd, process: &ProcessPlan, failure: Failure) -> i32 {
     if channel.tell(FromInit::Failed(failure)).is_err() && failure.step == Step::Exec {
-        let text: &[u8] = match failure.errno {
-            Errno::NOEXEC => b"exec container process: Exec format error\n",
-            Errno::NOENT => b"exec container process: No such file or directory\n",
-            Errno::ACCESS => b"exec container process: Permission denied\n",
-            _ => b"exec container process: failed\n",
-        };
-        let _ = rustix::io::write(rustix::stdio::stderr(), text);
+        let program = process.candidates.get(usize::from(failure.index));
+        let program = program.map_or(&b""[..], |program| program.to_bytes());
+        let text = [b"exec container process `", program, b"`: ", reason(failure.errno).as_bytes(), b"\n"];
+        let _ = writev(rustix::stdio::stderr(), &text.map(IoSlice::new));
     }
     1
+}
+
+/// The C library's words for what `execve(2)` can fail with; its own function for them allocates.
+fn reason(errno: Errno) -> &'static str {
+    REASONS.iter().find(|(known, _)| *known == errno).map_or("failed", |(_, words)| words)
+}
+
+const REASONS: [(Errno, &str); 16] = [
+    (Errno::PERM, "Operation not permitted"),
+    (Errno::NOENT, "No such file or directory"),
+    (Errno::IO, "Input/output error"),
+    (Errno::TOOBIG, "Argument list too long"),
+    (Errno::NOEXEC, "Exec format error"),
+    (Errno::AGAIN, "Resource temporarily unavailable"),
+    (Errno::NOMEM, "Cannot allocate memory"),
+    (Errno::ACCESS, "Permission denied"),
+    (Errno::NOTDIR, "Not a directory"),
+    (Errno::ISDIR, "Is a directory"),
+    (Errno::INVAL, "Invalid argument"),
+    (Errno::NFILE, "Too many open files in system"),
+    (Errno::TXTBSY, "Text file busy"),
+    (Errno::NAMETOOLONG, "File name too long"),
+    (Errno::LOOP, "Too many levels of symbolic links"),
+    (Errno::LIBBAD, "Accessing a corrupted shared library"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::reason as words_of_the_c_library;
+
+    #[test]
+    fn the_reasons_are_those_of_the_c_library() {
+        for (errno, words) in REASONS {
+            assert_eq!(words, words_of_the_c_library(errno));
+        }
+    }
 }

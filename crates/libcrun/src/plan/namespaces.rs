@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use rustix::process::Pid;
 use sys::clone::Namespaces;
 
 use super::invalid;
 use crate::error::Result;
+use crate::procfs::ProcFs;
 use crate::spec::{IdMapping, Linux, TimeOffset};
 
 /// The types by name. Joining goes in this order: the user namespace first, because it owns the others; the mount
@@ -70,14 +72,11 @@ impl IdMaps {
         Ok(Self { uid, gid })
     }
 
-    /// The contents of `uid_map`.
-    pub(crate) fn uid_lines(&self) -> String {
-        self.uid.iter().map(line).collect()
-    }
-
-    /// The contents of `gid_map`.
-    pub(crate) fn gid_lines(&self) -> String {
-        self.gid.iter().map(line).collect()
+    /// Gives them to a process in a new user namespace, each map in one write. The group map first: afterwards the
+    /// process may already have become someone.
+    pub(crate) fn write(&self, proc: &ProcFs, pid: Pid) -> Result<()> {
+        proc.write(pid, "gid_map", &lines(&self.gid))?;
+        proc.write(pid, "uid_map", &lines(&self.uid))
     }
 
     /// The user outside that is `id` inside.
@@ -91,8 +90,10 @@ impl IdMaps {
     }
 }
 
-fn line(mapping: &IdMapping) -> String {
-    format!("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size)
+fn lines(mappings: &[IdMapping]) -> String {
+    let line =
+        |mapping: &IdMapping| format!("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size);
+    mappings.iter().map(line).collect()
 }
 
 /// The id outside that stands for `id`.

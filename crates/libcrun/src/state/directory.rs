@@ -4,7 +4,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, mkdir, mknodat, openat, renameat, statat, unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, chmod, chmodat, fchmod, fstat, mkdir, mknodat, openat,
+    renameat, statat, unlinkat,
 };
 use rustix::io::{Errno, read, write};
 
@@ -16,6 +17,11 @@ pub(crate) const EXEC_FIFO: &str = "exec.fifo";
 const STATUS: &str = "status";
 const CONFIG: &str = "config.json";
 const EMPTY_DIRECTORY: &str = ".empty-directory";
+
+// The modes are given twice everywhere, because the umask is the caller's.
+const OWN_DIRECTORY: Mode = Mode::from_raw_mode(0o700);
+const OWN_FILE: Mode = Mode::from_raw_mode(0o600);
+const EMPTY: Mode = Mode::from_raw_mode(0o555);
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
@@ -50,11 +56,11 @@ impl StateRoot {
     /// Makes the directory of a new container, and the root first if need be.
     pub(crate) fn create(&self, id: &ContainerId) -> Result<StateDirectory> {
         let path = self.path.join(id.as_str());
-        let mode = Mode::from_raw_mode(0o700);
-        let made = match mkdir(&path, mode) {
+        let make = || mkdir(&path, OWN_DIRECTORY).and_then(|()| chmod(&path, OWN_DIRECTORY));
+        let made = match make() {
             Err(Errno::NOENT) => {
                 self.create_root()?;
-                mkdir(&path, mode)
+                make()
             }
             other => other,
         };
@@ -72,11 +78,14 @@ impl StateRoot {
 
     fn create_root(&self) -> Result<()> {
         use std::os::unix::fs::DirBuilderExt;
+        let failed = || format!("mkdir `{}`", self.path.display());
+        let mode = OWN_DIRECTORY.as_raw_mode();
         std::fs::DirBuilder::new()
             .recursive(true)
-            .mode(0o700)
+            .mode(mode)
             .create(&self.path)
-            .context(Code::State, || format!("mkdir `{}`", self.path.display()))
+            .context(Code::State, failed)?;
+        chmod(&self.path, OWN_DIRECTORY).context(Code::State, failed)
     }
 
     /// Opens the directory of a container that exists.
@@ -126,18 +135,24 @@ impl StateRoot {
     /// The directory shown in place of masked ones, shared by all containers.
     pub(crate) fn empty_directory(&self) -> Result<OwnedFd> {
         let path = self.empty_directory_path();
-        let flags = OFlags::PATH | DIRECTORY;
         let name = || format!("open `{}`", path.display());
-        match openat(CWD, &path, flags, Mode::empty()) {
+        let open = || openat(CWD, &path, DIRECTORY, Mode::empty());
+        let directory = match open() {
             Err(Errno::NOENT) => {
-                match mkdir(&path, Mode::from_raw_mode(0o555)) {
+                match mkdir(&path, EMPTY) {
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(errno) => return Err(Error::os(Code::State, name(), errno)),
                 }
-                openat(CWD, &path, flags, Mode::empty()).context(Code::State, name)
+                open().context(Code::State, name)?
             }
-            other => other.context(Code::State, name),
+            other => other.context(Code::State, name)?,
+        };
+        // Looked at every time: who made it may have been killed before it had its mode.
+        let mode = Mode::from_raw_mode(fstat(&directory).context(Code::State, name)?.st_mode);
+        if mode != EMPTY {
+            fchmod(&directory, EMPTY).context(Code::State, name)?;
         }
+        Ok(directory)
     }
 }
 
@@ -156,7 +171,8 @@ impl StateDirectory {
 
     fn write(&self, name: &str, content: &[u8]) -> core::result::Result<(), Errno> {
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC;
-        let file = openat(&self.directory, name, flags, Mode::from_raw_mode(0o600))?;
+        let file = openat(&self.directory, name, flags, OWN_FILE)?;
+        fchmod(&file, OWN_FILE)?;
         let mut rest = content;
         while !rest.is_empty() {
             match write(&file, rest) {
@@ -216,7 +232,8 @@ impl StateDirectory {
     /// Makes the FIFO a created container waits on, and opens both ends of it.
     pub(crate) fn create_fifo(&self) -> Result<OwnedFd> {
         let failed = || format!("create `{}`", self.file(EXEC_FIFO));
-        mknodat(&self.directory, EXEC_FIFO, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+        mknodat(&self.directory, EXEC_FIFO, FileType::Fifo, OWN_FILE, 0)
+            .and_then(|()| chmodat(&self.directory, EXEC_FIFO, OWN_FILE, AtFlags::empty()))
             .context(Code::State, failed)?;
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         openat(&self.directory, EXEC_FIFO, flags, Mode::empty()).context(Code::State, failed)
@@ -297,6 +314,18 @@ mod tests {
         assert_eq!(root.containers().unwrap(), std::slice::from_ref(&id));
         directory.remove().unwrap();
         assert!(root.open(&id).unwrap_err().to_string().contains("`web` does not exist"));
+        std::fs::remove_dir_all(root.path().parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_directory_shown_for_masked_ones_that_nobody_could_read_is_mended() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = root("empty");
+        root.create_root().unwrap();
+        mkdir(root.path().join(EMPTY_DIRECTORY), Mode::from_raw_mode(0o500)).unwrap();
+        root.empty_directory().unwrap();
+        let mode = std::fs::metadata(root.path().join(EMPTY_DIRECTORY)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o555);
         std::fs::remove_dir_all(root.path().parent().unwrap()).unwrap();
     }
 

@@ -1,0 +1,102 @@
+//! Writing below `/proc`, and only below it: what a runtime writes there decides about a container's confinement, so it
+//! must not go somewhere else because something is mounted over a part of `/proc` or over all of it
+//! (CVE-2019-16884, CVE-2025-52881).
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{
+    CWD, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, fstat, fstatfs, openat, openat2, readlinkat,
+};
+use rustix::io::{Errno, write};
+use rustix::process::Pid;
+
+use crate::error::{Code, Context, Error, Result};
+
+/// The inode of the root of every procfs (`PROC_ROOT_INO`).
+const ROOT_INODE: u64 = 1;
+
+/// A descriptor of the root of a procfs, which has been seen to be one.
+#[derive(Debug)]
+pub(crate) struct ProcFs(OwnedFd);
+
+impl ProcFs {
+    /// The host's.
+    pub(crate) fn open() -> Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat(CWD, c"/proc", flags, Mode::empty()).context(Code::System, || "open `/proc`")?;
+        match is_procfs_root(&root).context(Code::System, || "look at `/proc`")? {
+            true => Ok(Self(root)),
+            false => Err(Error::new(Code::System, "`/proc` is not the root of a proc filesystem")),
+        }
+    }
+
+    /// Writes one of the files by which a process is set up from outside, in one call.
+    pub(crate) fn write(&self, pid: Pid, file: &str, value: &str) -> Result<()> {
+        self.write_below(&format!("{}/{file}", pid.as_raw_nonzero()), value)
+    }
+
+    /// The same for the calling process, which may have another pid in this procfs than it knows itself by.
+    pub(crate) fn write_own(&self, file: &str, value: &str) -> Result<()> {
+        let own = readlinkat(&self.0, c"self", Vec::new()).context(Code::System, || "read `/proc/self`")?;
+        self.write_below(&format!("{}/{file}", own.to_string_lossy()), value)
+    }
+
+    fn write_below(&self, path: &str, value: &str) -> Result<()> {
+        let name = || format!("write `{}` to `/proc/{path}`", value.trim_end());
+        let written = self.open_to_write(path).and_then(|file| write(&file, value.as_bytes()));
+        match written.context(Code::System, name)? {
+            length if length == value.len() => Ok(()),
+            _ => Err(Error::os(Code::System, name(), Errno::NOSPC)),
+        }
+    }
+
+    fn open_to_write(&self, path: &str) -> core::result::Result<OwnedFd, Errno> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        // Nothing that is mounted on the way, and no link.
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+        match openat2(&self.0, path, flags, Mode::empty(), resolve) {
+            // Linux before 5.6, or a filter: what was opened tells where it lies.
+            Err(Errno::NOSYS | Errno::PERM) => {
+                let file = openat(&self.0, path, flags, Mode::empty())?;
+                let same = fstat(&file)?.st_dev == fstat(&self.0)?.st_dev;
+                if same { Ok(file) } else { Err(Errno::XDEV) }
+            }
+            other => other,
+        }
+    }
+}
+
+fn is_procfs_root(root: &OwnedFd) -> core::result::Result<bool, Errno> {
+    Ok(fstatfs(root)?.f_type == PROC_SUPER_MAGIC && fstat(root)?.st_ino == ROOT_INODE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_a_process_is_written() {
+        let proc = ProcFs::open().unwrap();
+        let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+        proc.write(rustix::process::getpid(), "oom_score_adj", own.trim()).unwrap();
+        proc.write_own("oom_score_adj", own.trim()).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_named() {
+        let error = ProcFs::open().unwrap().write(rustix::process::getpid(), "nothing", "1").unwrap_err();
+        let pid = rustix::process::getpid().as_raw_nonzero();
+        assert_eq!(
+            error.to_string(),
+            format!("write `1` to `/proc/{pid}/nothing`: No such file or directory")
+        );
+    }
+
+    #[test]
+    fn only_the_root_of_a_procfs_counts_as_one() {
+        for path in ["/proc/self", "/proc/sys", "/sys", "/tmp"] {
+            let other = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+            assert!(!is_procfs_root(&other).unwrap(), "{path}");
+        }
+    }
+}

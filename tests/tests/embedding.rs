@@ -1,0 +1,191 @@
+//! The library in a program of its own: one with several threads, which goes on when its containers have ended.
+//!
+//! Between the clone and the exec nothing may allocate or free: another thread may hold the allocator's lock, and is not
+//! there any more to release it. This program's allocator counts who does it all the same, in memory that parent and child
+//! share.
+
+#![cfg(test)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
+
+use kit::bundle::Bundle;
+use kit::container::Container;
+use kit::crun::Crun;
+use kit::runtime;
+use libcrun::{ContainerId, CreateOptions, ExecOptions, RunMode, StateRoot};
+use rustix::process::getpid;
+
+/// In shared memory: the process whose allocations are its own matter, and how many there were in its children.
+struct Watch {
+    owner: AtomicI32,
+    trespasses: AtomicI32,
+}
+
+static WATCH: AtomicPtr<Watch> = AtomicPtr::new(null_mut());
+
+struct Watched;
+
+impl Watched {
+    fn look() {
+        // SAFETY: the pointer is null or leads to the mapping of `watch`, which is never unmapped.
+        if let Some(watch) = unsafe { WATCH.load(Ordering::Relaxed).as_ref() }
+            && getpid().as_raw_nonzero().get() != watch.owner.load(Ordering::Relaxed)
+        {
+            watch.trespasses.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+// SAFETY: every call is handed on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Watched {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Self::look();
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        Self::look();
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Watched = Watched;
+
+/// Begins to count what the children of this process allocate.
+fn watch() -> &'static Watch {
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+    let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+    // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
+    let memory = unsafe { mmap_anonymous(null_mut(), size_of::<Watch>(), access, flags) }.unwrap();
+    // SAFETY: the mapping is large enough, zeroed, on a page boundary, and stays as long as the process.
+    let watch = unsafe { &*memory.cast::<Watch>() };
+    watch.owner.store(getpid().as_raw_nonzero().get(), Ordering::Relaxed);
+    WATCH.store(memory.cast(), Ordering::Relaxed);
+    watch
+}
+
+fn state_root(crun: &Crun) -> StateRoot {
+    StateRoot::new(crun.state_dir())
+}
+
+fn id(container: &Container) -> ContainerId {
+    ContainerId::new(container.id()).unwrap()
+}
+
+/// Creates the container as a program that links the library does.
+fn create(crun: &Crun, bundle: &Bundle) -> (Container, libcrun::Result<()>) {
+    let container = crun.container(bundle);
+    let created = libcrun::create(&state_root(crun), &id(&container), &options(bundle));
+    (container, created)
+}
+
+/// This program has threads, and cannot be exchanged for a read-only view of itself.
+fn options(bundle: &Bundle) -> CreateOptions {
+    CreateOptions { self_protection: false, ..CreateOptions::new(bundle.save().to_path_buf()) }
+}
+
+fn exec(crun: &Crun, container: &Container, args: &[&str]) -> libcrun::Result<i32> {
+    let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+    let options = ExecOptions { args, self_protection: false, ..ExecOptions::default() };
+    libcrun::exec(&state_root(crun), &id(container), &options)
+}
+
+/// A user namespace that is there to be joined, as long as the process that holds it.
+fn user_namespace() -> (std::process::Child, String) {
+    let mut holder = Command::new("unshare")
+        .args(["--user", "--map-root-user", "sh", "-c", "echo up; exec sleep 99"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _ = BufReader::new(holder.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    let path = format!("/proc/{}/ns/user", holder.id());
+    (holder, path)
+}
+
+/// Each way a process can take from the clone to the exec, or to a failure before it.
+fn all_ways(crun: &Crun) {
+    let sleep = || Bundle::new().args(["sleep", "99"]);
+    let (mut holder, user_namespace) = user_namespace();
+    // Only one group is mapped there, and it is not that of terminals.
+    let joining = sleep()
+        .set("/mounts/2/options", serde_json::json!(["newinstance", "ptmxmode=0666", "mode=0620"]))
+        .namespace("user", Some(&user_namespace));
+    for bundle in [sleep(), sleep().in_user_namespace(), joining] {
+        let (container, created) = create(crun, &bundle);
+        created.unwrap();
+        libcrun::start(&state_root(crun), &id(&container)).unwrap();
+        assert_eq!(exec(crun, &container, &["sh", "-c", "exit 5"]), Ok(5));
+        assert!(exec(crun, &container, &["/no/such/program"]).is_err());
+    }
+    let bad_mount = sleep().mount("/m", "tmpfs", "tmpfs", ["no-such-option"]);
+    for bundle in [Bundle::new().args(["/no/such/program"]), bad_mount] {
+        let (container, created) = create(crun, &bundle);
+        assert!(created.is_err());
+        container.deleted();
+    }
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+}
+
+#[test]
+fn nothing_is_allocated_or_freed_between_the_clone_and_the_exec() {
+    let crun = runtime!();
+    let watch = watch();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Threads that hold the allocator's lock most of the time.
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    drop(std::hint::black_box(vec![1_u8; 300_000]));
+                }
+            });
+        }
+        all_ways(&crun);
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(watch.trespasses.load(Ordering::Relaxed), 0, "calls of the allocator in children");
+}
+
+#[test]
+fn a_foreground_run_gives_back_what_it_has_changed_about_its_process() {
+    let crun = runtime!();
+    let state = || (rustix::process::child_subreaper(), rustix::process::dumpable_behavior());
+    let before = state();
+    for (program, expected) in [("/bin/true", Some(0)), ("/no/such/program", None)] {
+        let bundle = Bundle::new().namespace("pid", None).args([program]);
+        let container = crun.container(&bundle);
+        let mode = RunMode::Foreground { keep: false };
+        let status = libcrun::run(&state_root(&crun), &id(&container), &options(&bundle), mode);
+        assert_eq!((status.ok(), state()), (expected, before), "{program}");
+        container.deleted();
+    }
+}
+
+#[test]
+fn a_start_that_fails_leaves_its_thread_in_its_own_namespaces() {
+    let crun = runtime!();
+    let holder = crun.start(&Bundle::new().args(["sleep", "99"]));
+    let path = holder.proc().join("ns/pid");
+    // With several threads there would be no way back from a time namespace.
+    let bundle = Bundle::new()
+        .namespace("pid", path.to_str())
+        .namespace("time", Some(""))
+        .set("/linux/timeOffsets", serde_json::json!({"boottime": {"secs": 1, "nanosecs": 0}}));
+    let (container, created) = create(&crun, &bundle.args(["true"]));
+    let error = created.unwrap_err().to_string();
+    assert!(error.contains("time namespace"), "{error}");
+    container.deleted();
+    for kind in ["pid", "time"] {
+        let read = |name: String| fs::read_link(format!("/proc/thread-self/ns/{name}")).unwrap();
+        assert_eq!(read(format!("{kind}_for_children")), read(kind.to_owned()));
+    }
+}
