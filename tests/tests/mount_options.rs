@@ -168,8 +168,8 @@ fn an_option_of_a_mount_is_taken_by_a_bind_and_one_of_a_filesystem_is_no_error()
     let mounts = mounts_of(&crun, with_rows("bind", source.path().to_str().unwrap(), &["bind"], PLAIN));
     for row in PLAIN.iter().filter(|row| !["sync", "dirsync", "mand", "lazytime"].contains(&row.option)) {
         // What the source's mount has, the bind keeps; only what is named changes.
-        let row = Row { has: if row.option == "defaults" { &[] } else { row.has }, ..*row };
-        check(&row, mountinfo::at(&mounts, &format!("/m/{}", row.option)));
+        let row = if row.option == "defaults" { &Row { has: &[], lacks: &[], ..*row } } else { row };
+        check(row, mountinfo::at(&mounts, &format!("/m/{}", row.option)));
     }
 }
 

@@ -19,6 +19,7 @@ const MOUNT_CALLS: [&str; 7] =
 /// The rungs, from the second to the last: what the kernel seems to lack.
 fn rungs(crun: &Crun) -> Vec<(&'static str, Crun)> {
     vec![
+        ("no OPEN_TREE_NAMESPACE", crun.clone().without(["OPEN_TREE_NAMESPACE"])),
         ("no openat2", crun.clone().without(["openat2"])),
         ("no mount_setattr", crun.clone().without(["mount_setattr"])),
         ("no open_tree and the like", crun.clone().without(MOUNT_CALLS)),
@@ -133,6 +134,24 @@ fn a_container_in_a_user_namespace_looks_the_same_on_every_rung() {
     for (name, crun) in rungs(&crun) {
         let found = crun.run(&bundle);
         assert_eq!((&found.stdout, &found.stderr), (&expected.stdout, &expected.stderr), "{name}");
+    }
+}
+
+#[test]
+fn the_hosts_root_can_be_bound_on_every_rung_although_a_mount_namespace_is_pinned_in_it() {
+    let crun = runtime_on_v2!();
+    let dir = tempfile::tempdir().unwrap();
+    let script = format!(
+        "mount -t tmpfs tmpfs {0}; mount --make-private {0}; touch {0}/pin; taskset 1 unshare --mount={0}/pin true",
+        dir.path().display()
+    );
+    assert!(crun.view().unwrap().command("sh").args(["-ec", &script]).status().unwrap().success());
+    let bundle = Bundle::new().mount("/host", "bind", "/", ["rbind", "ro"]).sh(
+        "test -e /host/proc/version && test -d /host/sys/kernel && grep -c ' /host ' /proc/self/mountinfo",
+    );
+    assert_eq!(crun.run(&bundle).ok(), "1\n");
+    for (name, crun) in rungs(&crun) {
+        assert_eq!(crun.run(&bundle).ok(), "1\n", "{name}");
     }
 }
 

@@ -128,7 +128,8 @@ fn devices_can_be_used_but_what_is_mounted_over_them_stays_inside() {
 
 #[test]
 fn a_proc_that_is_not_fully_visible_outside_is_explained() {
-    let crun = runtime_on_v2!();
+    // Where the runtime can put its own proc into a namespace of the container's tree, the kernel does not mind.
+    let crun = runtime_on_v2!().without(["OPEN_TREE_NAMESPACE"]);
     // Somebody has covered a part of the proc the runtime sees.
     let script = "mount -t tmpfs tmpfs /proc/sys";
     assert!(crun.view().unwrap().command("sh").args(["-c", script]).status().unwrap().success());

@@ -5,6 +5,8 @@
 //!    │  (clone)                           │
 //!    ├── Placed ────────────────────────► │  only where it has to wait for its cgroup or its id maps
 //!    ├── Network (a descriptor) ────────► │  only where the runtime makes the network namespace for it
+//!    │ ◄────────── Mount (a descriptor) ──┤  only where init may not mount a filesystem that it can make
+//!    ├── Mounted (a descriptor), or not ► │
 //!    │ ◄───────────── Ready or Failed ────┤  set up, program found, rights given up
 //!    ├── Go ────────────────────────────► │  everything around it is done: state, cgroup, devices
 //!    │ ◄──── Failed, or end of file ──────┤  the exec failed, or it happened and closed the channel
@@ -29,6 +31,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
 };
 use rustix::process::Pid;
+use sys::mount::MountAttr;
 
 /// What the runtime says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,17 +40,23 @@ pub(crate) enum ToInit {
     Placed,
     /// Here is the network namespace.
     Network,
+    /// Here is the mount that init has asked for.
+    Mounted,
+    /// It cannot be had.
+    NotMounted,
     /// Everything around the process is done: execute the program, or wait for the start of a created container.
     Go,
 }
 
 /// What init says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum FromInit {
     /// Nothing is left to do but to execute the program.
     Ready,
     /// The container's process exists; said by the process that made it in the runtime's place ([`crate::relay`]).
     Born(Pid),
+    /// Here is a filesystem to be mounted with these attributes (`fsmount(2)`), because the runtime may.
+    Mount(OwnedFd, MountAttr),
     /// Something could not be done; init has ended.
     Failed(Failure),
 }
@@ -86,6 +95,7 @@ pub(crate) enum Step {
     MappedRoot,
     Loopback,
     HostPropagation,
+    MountNamespace,
     AttachRoot,
     MountSource,
     MountTarget,
@@ -124,7 +134,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 42] = [
+    const ALL: [Self; 43] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
@@ -132,6 +142,7 @@ impl Step {
         Self::MappedRoot,
         Self::Loopback,
         Self::HostPropagation,
+        Self::MountNamespace,
         Self::AttachRoot,
         Self::MountSource,
         Self::MountTarget,
@@ -188,7 +199,7 @@ impl<T> At<T> for Result<T, Errno> {
     }
 }
 
-/// Length of a message from init: kind, step, index, detail, errno or pid.
+/// Length of a message from init: kind, step, index, detail, and an errno, a pid or attributes.
 const REPORT: usize = 10;
 
 /// Both ends, close-on-exec: the runtime's and init's.
@@ -209,27 +220,28 @@ impl RuntimeEnd {
 
     /// Says something to init and hands over a descriptor with it.
     pub(crate) fn hand_over(&self, message: ToInit, descriptor: BorrowedFd<'_>) {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let descriptors = [descriptor];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        let _ = sendmsg(&self.0, &[IoSlice::new(&[message as u8])], &mut control, SendFlags::NOSIGNAL);
+        let _ = send_descriptor(self.0.as_fd(), &[message as u8], descriptor);
     }
 
     /// Waits for init's next message; `None` when it has closed its end.
     pub(crate) fn hear(&self) -> Result<Option<FromInit>, Errno> {
         let mut buffer = [0_u8; REPORT];
-        let length = receive(self.0.as_fd(), &mut buffer)?;
-        let [kind, step, i0, i1, d0, d1, e0, e1, e2, e3] = buffer;
+        let (length, descriptor) = receive_with_descriptor(self.0.as_fd(), &mut buffer)?;
+        let [kind, step, i0, i1, d0, d1, number @ ..] = buffer;
+        let number = i32::from_ne_bytes(number);
         Ok(match (length, kind) {
             (0, _) => None,
-            (REPORT, 1) => Some(FromInit::Failed(Failure {
+            (REPORT, FAILED) => Some(FromInit::Failed(Failure {
                 step: Step::ALL.get(usize::from(step)).copied().unwrap_or(Step::Runtime),
                 index: u16::from_ne_bytes([i0, i1]),
                 detail: u16::from_ne_bytes([d0, d1]),
-                errno: Errno::from_raw_os_error(i32::from_ne_bytes([e0, e1, e2, e3])),
+                errno: Errno::from_raw_os_error(number),
             })),
-            (REPORT, 2) => Pid::from_raw(i32::from_ne_bytes([e0, e1, e2, e3])).map(FromInit::Born),
+            (REPORT, BORN) => Pid::from_raw(number).map(FromInit::Born),
+            (REPORT, MOUNT) => {
+                let attributes = MountAttr::from_bits_retain(u64::from(number.cast_unsigned()));
+                Some(FromInit::Mount(descriptor.ok_or(Errno::PROTO)?, attributes))
+            }
             _ => Some(FromInit::Ready),
         })
     }
@@ -246,24 +258,38 @@ impl AsFd for InitEnd {
 }
 
 impl InitEnd {
-    /// Says something to the runtime.
-    pub(crate) fn tell(&self, message: FromInit) -> Result<(), Errno> {
-        let mut buffer = [0_u8; REPORT];
-        match message {
-            FromInit::Ready => {}
-            FromInit::Born(pid) => {
-                buffer[0] = 2;
-                buffer[6..].copy_from_slice(&pid.as_raw_nonzero().get().to_ne_bytes());
-            }
-            FromInit::Failed(failure) => {
-                buffer[0] = 1;
-                buffer[1] = failure.step as u8;
-                buffer[2..4].copy_from_slice(&failure.index.to_ne_bytes());
-                buffer[4..6].copy_from_slice(&failure.detail.to_ne_bytes());
-                buffer[6..].copy_from_slice(&failure.errno.raw_os_error().to_ne_bytes());
-            }
-        }
-        send(&self.0, &buffer, SendFlags::NOSIGNAL).map(drop)
+    /// Says that init is ready.
+    pub(crate) fn tell_ready(&self) -> Result<(), Errno> {
+        self.tell(message(READY, None, 0))
+    }
+
+    /// Says that the container's process exists.
+    pub(crate) fn tell_born(&self, pid: Pid) -> Result<(), Errno> {
+        self.tell(message(BORN, None, pid.as_raw_nonzero().get()))
+    }
+
+    /// Says what could not be done.
+    pub(crate) fn tell_failed(&self, failure: Failure) -> Result<(), Errno> {
+        self.tell(message(FAILED, Some(failure), failure.errno.raw_os_error()))
+    }
+
+    fn tell(&self, message: [u8; REPORT]) -> Result<(), Errno> {
+        send(&self.0, &message, SendFlags::NOSIGNAL).map(drop)
+    }
+
+    /// Has the runtime mount a filesystem, detached. Nothing else may be under way from there: see
+    /// [`crate::init::Init::mount_by_runtime`].
+    ///
+    /// # Errors
+    /// `EPERM` when the runtime may not either, `EPIPE` when it is gone.
+    pub(crate) fn ask_for_mount(
+        &self,
+        context: BorrowedFd<'_>,
+        attributes: MountAttr,
+    ) -> Result<OwnedFd, Errno> {
+        let attributes = u32::try_from(attributes.bits()).unwrap_or(0);
+        send_descriptor(self.0.as_fd(), &message(MOUNT, None, attributes.cast_signed()), context)?;
+        self.expect_descriptor(ToInit::Mounted)
     }
 
     /// Waits until the runtime says `expected`.
@@ -278,36 +304,68 @@ impl InitEnd {
             _ => Err(Errno::PIPE),
         }
     }
-}
 
-impl InitEnd {
     /// Waits until the runtime hands over a descriptor with `expected`.
     ///
     /// # Errors
-    /// `EPIPE` when the runtime is gone.
+    /// `EPERM` when it says that there is none, `EPIPE` when it is gone.
     pub(crate) fn expect_descriptor(&self, expected: ToInit) -> Result<OwnedFd, Errno> {
         let mut buffer = [0_u8; 1];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let received = loop {
-            let into = &mut [IoSliceMut::new(&mut buffer)];
-            match recvmsg(&self.0, into, &mut control, RecvFlags::CMSG_CLOEXEC) {
-                Err(Errno::INTR | Errno::CONNRESET) => {}
-                other => break other?,
-            }
-        };
-        if received.bytes == 0 {
-            return Err(Errno::PIPE);
-        }
-        let mut descriptors = control.drain().filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-            _ => None,
-        });
-        match descriptors.next() {
-            Some(descriptor) if buffer[0] == expected as u8 => Ok(descriptor),
+        match receive_with_descriptor(self.0.as_fd(), &mut buffer)? {
+            (0, _) => Err(Errno::PIPE),
+            (_, Some(descriptor)) if buffer[0] == expected as u8 => Ok(descriptor),
+            _ if buffer[0] == ToInit::NotMounted as u8 => Err(Errno::PERM),
             _ => Err(Errno::PROTO),
         }
     }
+}
+
+/// The kinds of message from init.
+const READY: u8 = 0;
+const FAILED: u8 = 1;
+const BORN: u8 = 2;
+const MOUNT: u8 = 3;
+
+/// A message from init; `number` is what its kind has a number for.
+fn message(kind: u8, failure: Option<Failure>, number: i32) -> [u8; REPORT] {
+    let mut buffer = [0_u8; REPORT];
+    buffer[0] = kind;
+    if let Some(failure) = failure {
+        buffer[1] = failure.step as u8;
+        buffer[2..4].copy_from_slice(&failure.index.to_ne_bytes());
+        buffer[4..6].copy_from_slice(&failure.detail.to_ne_bytes());
+    }
+    buffer[6..].copy_from_slice(&number.to_ne_bytes());
+    buffer
+}
+
+fn send_descriptor(socket: BorrowedFd<'_>, message: &[u8], descriptor: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let descriptors = [descriptor];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    sendmsg(socket, &[IoSlice::new(message)], &mut control, SendFlags::NOSIGNAL).map(drop)
+}
+
+fn receive_with_descriptor(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> Result<(usize, Option<OwnedFd>), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let into = &mut [IoSliceMut::new(&mut *buffer)];
+        match recvmsg(socket, into, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            // See `receive`.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
+            other => break other?,
+        }
+    };
+    let descriptor = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    Ok((received.bytes, descriptor))
 }
 
 fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
@@ -331,8 +389,8 @@ mod tests {
         for (index, step) in Step::ALL.into_iter().enumerate() {
             assert_eq!(step as usize, index, "{step:?} is out of order in Step::ALL");
             let failure = Failure::new(step, 777, Errno::NOSPC).concerning(888);
-            init.tell(FromInit::Failed(failure)).unwrap();
-            assert_eq!(runtime.hear().unwrap(), Some(FromInit::Failed(failure)));
+            init.tell_failed(failure).unwrap();
+            assert!(matches!(runtime.hear().unwrap(), Some(FromInit::Failed(heard)) if heard == failure));
         }
     }
 
@@ -340,11 +398,11 @@ mod tests {
     fn the_end_of_the_other_side_is_noticed() {
         let (runtime, init) = pair().unwrap();
         drop(init);
-        assert_eq!(runtime.hear().unwrap(), None);
+        assert!(runtime.hear().unwrap().is_none());
         let (runtime, init) = pair().unwrap();
         drop(runtime);
         assert_eq!(init.expect(ToInit::Go), Err(Errno::PIPE));
-        assert_eq!(init.tell(FromInit::Ready), Err(Errno::PIPE));
+        assert_eq!(init.tell_ready(), Err(Errno::PIPE));
     }
 
     #[test]
@@ -352,10 +410,10 @@ mod tests {
         let (runtime, init) = pair().unwrap();
         runtime.tell(ToInit::Go);
         let failure = Failure::new(Step::Exec, 0, Errno::NOENT);
-        init.tell(FromInit::Failed(failure)).unwrap();
+        init.tell_failed(failure).unwrap();
         drop(init);
-        assert_eq!(runtime.hear().unwrap(), Some(FromInit::Failed(failure)));
-        assert_eq!(runtime.hear().unwrap(), None);
+        assert!(matches!(runtime.hear().unwrap(), Some(FromInit::Failed(heard)) if heard == failure));
+        assert!(runtime.hear().unwrap().is_none());
     }
 
     #[test]
@@ -377,7 +435,19 @@ mod tests {
         runtime.tell(ToInit::Placed);
         runtime.tell(ToInit::Go);
         assert_eq!((init.expect(ToInit::Placed), init.expect(ToInit::Go)), (Ok(()), Ok(())));
-        init.tell(FromInit::Ready).unwrap();
-        assert_eq!(runtime.hear().unwrap(), Some(FromInit::Ready));
+        init.tell_ready().unwrap();
+        assert!(matches!(runtime.hear().unwrap(), Some(FromInit::Ready)));
+    }
+
+    #[test]
+    fn a_filesystem_is_mounted_for_init_or_it_hears_that_it_is_not() {
+        let (runtime, init) = pair().unwrap();
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        runtime.hand_over(ToInit::Mounted, reader.as_fd());
+        init.ask_for_mount(writer.as_fd(), MountAttr::NOSUID).unwrap();
+        let Some(FromInit::Mount(_, attributes)) = runtime.hear().unwrap() else { panic!("no request") };
+        assert_eq!(attributes, MountAttr::NOSUID);
+        runtime.tell(ToInit::NotMounted);
+        assert_eq!(init.ask_for_mount(writer.as_fd(), MountAttr::empty()).unwrap_err(), Errno::PERM);
     }
 }

@@ -1,6 +1,6 @@
 //! Creating and running a container: the whole pipeline, and the guard that takes everything back when it fails.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -18,7 +18,7 @@ use crate::host::Host;
 use crate::id::ContainerId;
 use crate::pid_file;
 use crate::plan::{CgroupManager, CgroupPlan, Plan, Request};
-use crate::prepare::Prepared;
+use crate::prepare::{Prepared, Rung};
 use crate::report;
 use crate::self_protection;
 use crate::spawn::{self, Spawned};
@@ -200,17 +200,44 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     if let Some(cgroup) = &plan.cgroup {
         starting.cgroup = Some(create_cgroup(cgroup)?);
     }
-    let executable_view =
-        if options.self_protection { self_protection::protect(&plan.namespaces)? } else { None };
-    let cgroup = starting.cgroup.as_ref();
-    let prepared = Prepared::new(&plan, cgroup, root, executable_view)?;
     let fifo = if kind == Kind::Create { Some(starting.directory.create_fifo()?) } else { None };
     if kind == (Kind::Run { detached: false }) {
         starting.adoption = Adoption::begin(&plan.namespaces)?;
     }
-    starting.spawned = Some(spawn::spawn(&prepared, cgroup, fifo.as_ref().map(AsFd::as_fd))?);
-    attend(&starting, &plan, &bundle, kind, options.pid_file.as_deref())?;
+    let fifo = fifo.as_ref().map(AsFd::as_fd);
+    make_process(&mut starting, &plan, root, options, fifo, |starting| {
+        attend(starting, &plan, &bundle, kind, options.pid_file.as_deref())
+    })?;
     Ok(starting)
+}
+
+/// Acquires what the plan names, makes the container's process and sees it on its way by `attend`; once more where the
+/// newest way into a mount namespace turns out not to be one for this container.
+fn make_process(
+    starting: &mut Starting,
+    plan: &Plan,
+    root: &StateRoot,
+    options: &CreateOptions,
+    fifo: Option<BorrowedFd<'_>>,
+    attend: impl Fn(&Starting) -> Result<()>,
+) -> Result<()> {
+    let mut rung = Rung::Newest;
+    loop {
+        let executable_view =
+            if options.self_protection { self_protection::protect(&plan.namespaces)? } else { None };
+        let cgroup = starting.cgroup.as_ref();
+        let prepared = Prepared::new(plan, cgroup, root, rung, executable_view)?;
+        starting.spawned = Some(spawn::spawn(&prepared, cgroup, fifo)?);
+        let attended = attend(starting);
+        let failure = starting.spawned.as_ref().and_then(Spawned::failure);
+        match failure.and_then(|failure| prepared.next_rung(failure)) {
+            Some(next) if attended.is_err() => rung = next,
+            _ => return attended,
+        }
+        if let Some(spawned) = starting.spawned.take() {
+            spawned.end();
+        }
+    }
 }
 
 fn create_cgroup(plan: &CgroupPlan) -> Result<Cgroup> {

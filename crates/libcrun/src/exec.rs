@@ -13,7 +13,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
 
-use crate::channel::{At, Failure, FromInit, InitEnd, Step, ToInit};
+use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::clone::{ForChildren, clone_into};
 use crate::container::{Container, Phase};
 use crate::error::{Code, Context, Result, words};
@@ -272,7 +272,7 @@ impl<'p> Joining<'p> {
         launch::close_descriptors(plan, [Some(channel.as_fd()), None])?;
         credentials::assume(plan, !self.is_in_user_namespace())?;
         let program = launch::find_executable(plan)?;
-        channel.tell(FromInit::Ready).at(Step::Runtime)?;
+        channel.tell_ready().at(Step::Runtime)?;
         channel.expect(ToInit::Go).at(Step::Runtime)?;
         launch::execute(&self.process, program)
     }

@@ -39,6 +39,11 @@ pub(crate) fn configure(filesystem: &Filesystem) -> Result<OwnedFd, Refusal> {
 /// Makes the filesystem and a detached mount of it.
 pub(crate) fn create(context: BorrowedFd<'_>, attributes: MountAttr) -> Result<OwnedFd, Errno> {
     fsconfig_create(context)?;
+    mount(context, attributes)
+}
+
+/// A detached mount of a filesystem that has been made.
+pub(crate) fn mount(context: BorrowedFd<'_>, attributes: MountAttr) -> Result<OwnedFd, Errno> {
     // The attributes that exist for new mounts are the low 32 bits of those for mount_setattr(2).
     let attributes = MountAttrFlags::from_bits_retain(u32::try_from(attributes.bits()).unwrap_or(0));
     fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)

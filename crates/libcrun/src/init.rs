@@ -21,7 +21,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 use sys::mount::MountChange;
 
-use crate::channel::{At, Failure, FromInit, InitEnd, Step, ToInit};
+use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::prepare::Prepared;
 use crate::relay;
 pub(crate) use inner::Made;
@@ -48,10 +48,14 @@ pub(crate) struct Init<'a> {
     pub(crate) exec_fifo: Option<BorrowedFd<'a>>,
     /// Room for the mounts that become read-only at the end; reserved by the parent, because init does not allocate.
     pub(crate) deferred: Vec<(OwnedFd, MountChange)>,
+    /// Room for the clones of the host's trees that it makes itself, by their place in the plan.
+    pub(crate) own_clones: Vec<(usize, OwnedFd)>,
     /// What was made in the root filesystem, which a failed start leaves as it was.
     pub(crate) made: Made,
     /// Whether the network namespace that the runtime makes is still to come.
     pub(crate) awaits_network: bool,
+    /// Whether nothing of the host's mounts is in sight any more.
+    pub(crate) sees_no_host: bool,
 }
 
 impl Init<'_> {
@@ -122,7 +126,12 @@ impl Init<'_> {
                 credentials::become_mapped_root()?;
             }
         }
-        let new = self.plan().namespaces.unshare;
+        // A mount namespace of the container's tree alone is made with that.
+        let of_tree = match self.prepared.makes_mount_namespace() {
+            true => Namespaces::MOUNT,
+            false => Namespaces::empty(),
+        };
+        let new = self.plan().namespaces.unshare - of_tree;
         sys::namespace::unshare(new).at(Step::NewNamespaces)?;
         if new.contains(Namespaces::NETWORK) {
             sys::net::bring_loopback_up().at(Step::Loopback)?;
@@ -170,7 +179,7 @@ impl Init<'_> {
     /// Says that nothing is left to do, waits until that holds for the runtime too, and for the start of a container that
     /// is only created.
     fn wait_for_start(&self) -> Result<(), Failure> {
-        self.channel.tell(FromInit::Ready).at(Step::Runtime)?;
+        self.channel.tell_ready().at(Step::Runtime)?;
         self.channel.expect(ToInit::Go).at(Step::Runtime)?;
         match self.exec_fifo {
             None => Ok(()),

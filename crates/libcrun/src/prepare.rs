@@ -21,6 +21,7 @@ use sys::exe::ReadOnlyView;
 use sys::exec::StringArray;
 use sys::mount::{MountChange, Propagation, Reach, set_attributes};
 
+use crate::channel::{Failure, Step};
 use crate::error::{Code, Context, Error, Result};
 use crate::home;
 use crate::idmap::UserNamespaces;
@@ -54,13 +55,35 @@ pub(crate) enum PreparedRoot {
 /// The mounts of the container, as far as they can be had beforehand.
 #[derive(Debug)]
 pub(crate) struct Trees {
-    /// The root filesystem, cloned with all that is mounted in it.
-    pub(crate) root: OwnedFd,
+    pub(crate) root: RootTree,
+    /// Whether init clones again what is bound with all that is mounted in it.
+    pub(crate) clones_binds_inside: bool,
     /// One for each mount of the plan.
     pub(crate) mounts: Vec<PreparedMount>,
     /// One for each device of the plan when they cannot be made inside (user namespace), otherwise empty.
     pub(crate) device_nodes: Vec<Option<OwnedFd>>,
     pub(crate) masks: Option<Masks>,
+}
+
+/// How the root filesystem gets into a mount namespace of the container's own.
+#[derive(Debug)]
+pub(crate) enum RootTree {
+    /// A new namespace is made of the tree at this directory (Linux 7.0): nothing of the host's mounts is copied, however
+    /// many there are.
+    Namespace(OwnedFd),
+    /// This clone of the tree is attached in a copy of the host's namespace, which is then left behind.
+    Clone(OwnedFd),
+}
+
+/// Which of the ways into a mount namespace is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rung {
+    /// The newest this kernel has.
+    Newest,
+    /// Without a namespace of the tree alone, which not every tree can be made into.
+    CopiedNamespace,
+    /// The same, and what is bound with all that is mounted in it is cloned by init from the copy.
+    ClonesInside,
 }
 
 /// The process with its final environment.
@@ -76,11 +99,28 @@ pub(crate) struct PreparedProcess<'p> {
 const PATH_ONLY: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 impl<'p> Prepared<'p> {
+    /// Whether the container's mount namespace is made of its tree alone.
+    pub(crate) fn makes_mount_namespace(&self) -> bool {
+        matches!(&self.root, PreparedRoot::Trees(trees) if matches!(trees.root, RootTree::Namespace(_)))
+    }
+
+    /// Where a failure of init says that this rung cannot hold the container, the one it is to be tried on. A tree with a
+    /// mount namespace pinned in it as a file (as snapd does) can only be attached in an older namespace than that.
+    pub(crate) fn next_rung(&self, failure: Failure) -> Option<Rung> {
+        let PreparedRoot::Trees(trees) = &self.root else { return None };
+        match (failure.step, failure.errno) {
+            (Step::MountNamespace, _) => Some(Rung::CopiedNamespace),
+            (Step::MountAttach, Errno::LOOP) if !trees.clones_binds_inside => Some(Rung::ClonesInside),
+            _ => None,
+        }
+    }
+
     /// Acquires everything but the cgroup, which exists already. `state_root` has the directory that masked ones show.
     pub(crate) fn new(
         plan: &'p Plan,
         cgroup: Option<&Cgroup>,
         state_root: &StateRoot,
+        rung: Rung,
         executable_view: Option<ReadOnlyView>,
     ) -> Result<Self> {
         let joins = open_joins(&plan.namespaces.join)?;
@@ -89,7 +129,7 @@ impl<'p> Prepared<'p> {
         let env = env.context(Code::InvalidConfig, || "process.env")?;
         let root = match plan.rootfs.own_mounts {
             false => PreparedRoot::Directory,
-            true => prepare_root(plan, root_path.as_fd(), cgroup, state_root)?,
+            true => prepare_root(plan, root_path, cgroup, state_root, rung)?,
         };
         let process = PreparedProcess { plan: &plan.process, env, executable_view };
         Ok(Self { plan, root, joins, process })
@@ -98,33 +138,41 @@ impl<'p> Prepared<'p> {
 
 fn prepare_root(
     plan: &Plan,
-    root_path: BorrowedFd<'_>,
+    root_path: OwnedFd,
     cgroup: Option<&Cgroup>,
     state_root: &StateRoot,
+    rung: Rung,
 ) -> Result<PreparedRoot> {
-    let root = match clone_root(plan, root_path) {
-        // Before Linux 5.12, or taken away by a filter.
-        Err(Errno::NOSYS | Errno::PERM) => {
-            // Made here, because init only names it.
-            drop(state_root.empty_directory()?);
-            let classic = Classic::new(plan, cgroup, &state_root.empty_directory_path())?;
-            return Ok(PreparedRoot::Classic(classic));
+    let root = if rung == Rung::Newest && sys::mount::can_open_namespace() {
+        RootTree::Namespace(root_path)
+    } else {
+        match clone_root(plan, root_path.as_fd()) {
+            // Before Linux 5.12, or taken away by a filter.
+            Err(Errno::NOSYS | Errno::PERM) => {
+                // Made here, because init only names it.
+                drop(state_root.empty_directory()?);
+                let classic = Classic::new(plan, cgroup, &state_root.empty_directory_path())?;
+                return Ok(PreparedRoot::Classic(classic));
+            }
+            cloned => RootTree::Clone(cloned.context(Code::Rootfs, || {
+                format!("clone the mount of the rootfs `{}`", plan.rootfs.path.display())
+            })?),
         }
-        other => other.context(Code::Rootfs, || {
-            format!("clone the mount of the rootfs `{}`", plan.rootfs.path.display())
-        })?,
     };
     let mut user_namespaces = UserNamespaces::default();
     let mounts = plan.rootfs.mounts.iter();
     let mounts =
         mounts.map(|mount| mounts::prepare(mount, cgroup, &mut user_namespaces)).collect::<Result<_>>()?;
-    let device_nodes =
-        if plan.namespaces.contains(Namespaces::USER) { devices::prepare(plan)? } else { Vec::new() };
+    // Where the host's nodes are out of reach later, it has to be known here whether they will be needed.
+    let mounts_devices = plan.namespaces.contains(Namespaces::USER)
+        || matches!(root, RootTree::Namespace(_)) && !devices::can_be_made();
+    let device_nodes = if mounts_devices { devices::prepare(plan)? } else { Vec::new() };
     let masks = match plan.rootfs.masked.as_slice() {
         [] => None,
         _ => Some(Masks::new(state_root.empty_directory()?.as_fd())?),
     };
-    Ok(PreparedRoot::Trees(Trees { root, mounts, device_nodes, masks }))
+    let clones_binds_inside = rung == Rung::ClonesInside;
+    Ok(PreparedRoot::Trees(Trees { root, clones_binds_inside, mounts, device_nodes, masks }))
 }
 
 /// Opens the namespaces to join while their paths still mean what the configuration meant.
@@ -156,7 +204,8 @@ fn clone_tree(path: &Path, reach: Reach) -> core::result::Result<OwnedFd, Errno>
     open_tree(CWD, path, clone_flags(reach))
 }
 
-fn clone_flags(reach: Reach) -> OpenTreeFlags {
+/// For a detached clone of a mount, or of a whole tree of them.
+pub(crate) fn clone_flags(reach: Reach) -> OpenTreeFlags {
     match reach {
         Reach::Mount => CLONE,
         Reach::Tree => CLONE.union(OpenTreeFlags::AT_RECURSIVE),

@@ -51,8 +51,10 @@ fn run(channel: &Cell<Option<InitEnd>>, user_namespace: BorrowedFd<'_>, child: i
         drop(channel.take());
         child()
     });
-    let message = born.map_or_else(FromInit::Failed, FromInit::Born);
-    let said = channel.take().map(|channel| channel.tell(message));
+    let said = channel.take().map(|channel| match born {
+        Ok(pid) => channel.tell_born(pid),
+        Err(failure) => channel.tell_failed(failure),
+    });
     i32::from(!matches!(said, Some(Ok(()))))
 }
 
@@ -100,18 +102,18 @@ mod tests {
             let (relay, process) = (nobody(), nobody());
             let ((from_process, process_end), (from_relay, relay_end)) =
                 (channel::pair().unwrap(), channel::pair().unwrap());
-            let say_ready = || process_end.tell(FromInit::Ready).unwrap();
+            let say_ready = || process_end.tell_ready().unwrap();
             if overtakes {
                 say_ready();
             }
-            relay_end.tell(FromInit::Born(process.pid)).unwrap();
+            relay_end.tell_born(process.pid).unwrap();
             drop(relay_end);
             let taken = take_over(&from_relay, &relay, |failure| panic!("{failure:?}")).unwrap();
             assert_eq!(taken.pid, process.pid);
             if !overtakes {
                 say_ready();
             }
-            assert_eq!(from_process.hear().unwrap(), Some(FromInit::Ready));
+            assert!(matches!(from_process.hear().unwrap(), Some(FromInit::Ready)));
             from_process.tell(ToInit::Go);
             assert_eq!(process_end.expect(ToInit::Go), Ok(()));
             foreground::reap(&taken).unwrap();

@@ -39,6 +39,9 @@ pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
         Step::HostPropagation => {
             (Code::Rootfs, "make the mounts of the new mount namespace private".to_owned())
         }
+        Step::MountNamespace => {
+            (Code::Namespace, format!("make a mount namespace of the rootfs `{rootfs_path}`"))
+        }
         Step::AttachRoot => (Code::Rootfs, format!("mount the rootfs `{rootfs_path}`")),
         Step::DevDirectory => (Code::Rootfs, "open `/dev` in the rootfs without following links".to_owned()),
         Step::Device => {
@@ -76,7 +79,7 @@ fn mount_failure(mount: &MountOperation, failure: Failure) -> Option<Error> {
     };
     let message = match failure.step {
         Step::MountSource => match &mount.source {
-            MountSource::Bind(bind) => mount.name(&format!("open the source `{}`", bind.source.display())),
+            MountSource::Bind(bind) => mount.name(&format!("open the source `{}`", bind.shown_source())),
             _ => mount.name("open the host's directory"),
         },
         Step::MountTarget => mount.name("create the mount point"),

@@ -15,6 +15,7 @@ use sys::clone::{Child, Namespaces};
 use crate::channel::{self, Failure, FromInit, InitEnd, RuntimeEnd, ToInit};
 use crate::clone::{Cloned, ForChildren, clone_into};
 use crate::error::{Code, Context, Error, Result};
+use crate::filesystem;
 use crate::foreground;
 use crate::init::{Init, Made, Placement};
 use crate::plan::{IdMaps, Plan, ProcessPlan};
@@ -29,6 +30,8 @@ pub(crate) struct Spawned {
     cloned: Cloned,
     channel: RuntimeEnd,
     is_ready: Cell<bool>,
+    /// What it has said could not be done.
+    failure: Cell<Option<Failure>>,
 }
 
 /// How far a process has to come before its parent goes on.
@@ -51,6 +54,7 @@ pub(crate) fn spawn(
 ) -> Result<Spawned> {
     let plan = prepared.plan;
     let deferred = Cell::new(Vec::with_capacity(plan.rootfs.mounts.len()));
+    let own_clones = Cell::new(Vec::with_capacity(plan.rootfs.mounts.len()));
     let made = Cell::new(Made::with_capacity(ROOM_FOR_MADE));
     let live = |channel: &InitEnd, placement| {
         let init = Init {
@@ -59,8 +63,10 @@ pub(crate) fn spawn(
             placement,
             exec_fifo,
             deferred: deferred.take(),
+            own_clones: own_clones.take(),
             made: made.take(),
             awaits_network: plan.namespaces.network_by_runtime,
+            sees_no_host: false,
         };
         // Never dropped: that would free memory, for which another thread of the runtime may hold the lock.
         ManuallyDrop::new(init).run()
@@ -104,7 +110,7 @@ impl Spawned {
         drop(init_end);
         let closed = || Error::new(Code::System, "the channel to the container's process is closed");
         match borrowed.leave().and_then(|()| runtime_end.take().ok_or_else(closed)) {
-            Ok(channel) => Ok(Self { cloned, channel, is_ready: Cell::new(false) }),
+            Ok(channel) => Ok(Self { cloned, channel, is_ready: Cell::new(false), failure: Cell::new(None) }),
             Err(error) => {
                 cloned.end();
                 Err(error)
@@ -115,6 +121,11 @@ impl Spawned {
     /// The process.
     pub(crate) fn child(&self) -> &Child {
         &self.cloned.child
+    }
+
+    /// What it has said could not be done.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        self.failure.get()
     }
 
     /// Kills the process and waits for its end.
@@ -211,7 +222,16 @@ impl Spawned {
     fn hear(&self, until: Until, describe: impl Fn(Failure) -> Error) -> Result<()> {
         loop {
             match self.channel.hear().context(Code::System, || "hear from the container's process")? {
-                Some(FromInit::Failed(failure)) => return Err(describe(failure)),
+                Some(FromInit::Failed(failure)) => {
+                    self.failure.set(Some(failure));
+                    return Err(describe(failure));
+                }
+                Some(FromInit::Mount(context, attributes)) => {
+                    match filesystem::mount(context.as_fd(), attributes) {
+                        Ok(mount) => self.channel.hand_over(ToInit::Mounted, mount.as_fd()),
+                        Err(_) => self.channel.tell(ToInit::NotMounted),
+                    }
+                }
                 Some(FromInit::Ready) if until == Until::Ready => {
                     self.is_ready.set(true);
                     return Ok(());

@@ -10,9 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, fstatvfs, makedev, mkdirat, openat, symlinkat};
 use rustix::io::Errno;
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change, mount_remount,
-};
+use rustix::mount::{MountFlags, mount, mount_bind, mount_bind_recursive, mount_change, mount_remount};
 use sys::mount::{MountAttr, MountChange, Propagation, Reach};
 
 use super::inner::{self, Found, Last, Made, Missing};
@@ -72,7 +70,8 @@ impl Init<'_> {
             let is_directory = kind(target.file.as_fd()) == Some(FileType::Directory);
             let mask = if is_directory { open_path(&classic.empty_directory) } else { null_device() };
             let covered = match mask {
-                Ok(mask) => bind(mask.as_fd(), target.file.as_fd(), Reach::Mount),
+                Ok(mask) => bind(mask.as_fd(), target.file.as_fd(), Reach::Mount)
+                    .and_then(|()| make_private(reopen(&target, root)?.as_fd(), Reach::Mount)),
                 // Nothing of the state directory is for the root of a user namespace to see.
                 Err(Errno::ACCESS) if is_directory => cover_with_nothing(target.file.as_fd()),
                 Err(errno) => Err(errno),
@@ -182,6 +181,11 @@ fn bind(source: BorrowedFd<'_>, target: BorrowedFd<'_>, reach: Reach) -> Result<
         Reach::Mount => mount_bind(source.as_c_str(), target.as_c_str()),
         Reach::Tree => mount_bind_recursive(source.as_c_str(), target.as_c_str()),
     }
+}
+
+/// Cuts what has been bound off from the host's mount of the same.
+fn make_private(mounted: BorrowedFd<'_>, reach: Reach) -> Result<(), Errno> {
+    mount_change(Path::of(mounted).as_c_str(), propagation_flags(Propagation::Private, reach))
 }
 
 /// Changes the properties that are named and keeps the others: `mount(2)` would clear what it is not told.
@@ -380,6 +384,7 @@ impl Place<'_> {
         let source = self.at(Step::MountSource, open_path(path))?;
         self.at(Step::MountAttach, bind(source.as_fd(), target.file.as_fd(), reach))?;
         let mounted = self.finish(target)?;
+        self.at(Step::MountAttributes, make_private(mounted.as_fd(), reach))?;
         self.at(Step::MountAttributes, remount(mounted.as_fd(), READ_ONLY))?;
         if reach == Reach::Tree {
             // The cgroups of the host must not be written to (CVE-2023-25809).
@@ -442,7 +447,7 @@ fn show_hierarchy(
     let source = open_path(path)?;
     bind(source.as_fd(), open()?.as_fd(), Reach::Mount)?;
     let mounted = open()?;
-    mount_change(Path::of(mounted.as_fd()).as_c_str(), MountPropagationFlags::PRIVATE)?;
+    make_private(mounted.as_fd(), Reach::Mount)?;
     remount(mounted.as_fd(), MountChange { set: attributes, ..MountChange::default() })
 }
 

@@ -1,7 +1,7 @@
 //! Building the root filesystem and moving into it.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -14,7 +14,7 @@ use super::inner::{self, Missing};
 use super::{Init, mounts};
 use crate::channel::{At, Failure, Step};
 use crate::filesystem;
-use crate::prepare::{PreparedRoot, Trees};
+use crate::prepare::{PreparedRoot, RootTree, Trees};
 
 impl Init<'_> {
     /// Assembles everything the plan has for the root filesystem and makes it the root.
@@ -27,10 +27,26 @@ impl Init<'_> {
     }
 
     fn attach_trees(&mut self, trees: &Trees) -> Result<(), Failure> {
-        let (plan, root) = (self.prepared.plan, trees.root.as_fd());
-        leave_host_propagation().at(Step::HostPropagation)?;
-        mounts::attach_over_root(root).at(Step::AttachRoot)?;
-        let over_root = self.make_mounts(trees)?;
+        let plan = self.prepared.plan;
+        let namespace_root;
+        let root = match &trees.root {
+            RootTree::Namespace(directory) => {
+                let propagation = plan.rootfs.propagation.0;
+                namespace_root =
+                    enter_namespace_of(directory.as_fd(), propagation).at(Step::MountNamespace)?;
+                self.sees_no_host = true;
+                namespace_root.as_fd()
+            }
+            RootTree::Clone(tree) => {
+                if trees.clones_binds_inside {
+                    self.clone_binds()?;
+                }
+                leave_host_propagation().at(Step::HostPropagation)?;
+                mounts::attach_over_root(tree.as_fd()).at(Step::AttachRoot)?;
+                tree.as_fd()
+            }
+        };
+        let over_root = self.make_mounts(root, trees)?;
         let root = over_root.as_ref().map_or(root, AsFd::as_fd);
         self.make_devices(root, &trees.device_nodes)?;
         self.make_working_directory(root)?;
@@ -41,8 +57,13 @@ impl Init<'_> {
             let change = MountChange { set: MountAttr::RDONLY, ..MountChange::default() };
             set_attributes(root, change, Reach::Mount).at(Step::ReadOnlyRoot)?;
         }
-        let over = plan.rootfs.mounts.iter().filter(|mount| mount.covers_root()).count();
-        enter(root, plan.pivot, over).at(Step::Pivot)?;
+        if self.sees_no_host {
+            // It is the root already, unless something has been mounted over it.
+            fchdir(root).and_then(|()| chroot(c".")).at(Step::Pivot)?;
+        } else {
+            let over = plan.rootfs.mounts.iter().filter(|mount| mount.covers_root()).count();
+            enter(root, plan.pivot, over).at(Step::Pivot)?;
+        }
         match plan.rootfs.propagation {
             (propagation @ (Propagation::Shared | Propagation::Unbindable), reach) => {
                 set_root_propagation(propagation, reach).at(Step::Pivot)
@@ -75,6 +96,19 @@ impl Init<'_> {
             Err(errno) => Err(errno).at(Step::WorkingDirectoryCreate),
         }
     }
+}
+
+/// Enters a mount namespace that is made of the tree at `directory` and nothing else; returns its root.
+fn enter_namespace_of(directory: BorrowedFd<'_>, propagation: Propagation) -> Result<OwnedFd, Errno> {
+    let namespace = sys::mount::open_namespace(directory)?;
+    sys::namespace::join(namespace.as_fd(), Namespaces::MOUNT)?;
+    // A clone of a shared mount is its peer: what is mounted in one shows up in the other. A slave only listens.
+    let propagation = match propagation {
+        Propagation::Slave => Propagation::Slave,
+        _ => Propagation::Private,
+    };
+    set_root_propagation(propagation, Reach::Tree)?;
+    openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// From here on nothing that is mounted or unmounted in this namespace is seen in the host's.

@@ -8,7 +8,7 @@ use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, statat};
 use rustix::io::{Errno, read, writev};
 use sys::signal::{SignalSet, reset_actions, set_mask};
 
-use crate::channel::{At, Failure, FromInit, InitEnd, Step};
+use crate::channel::{At, Failure, InitEnd, Step};
 use crate::plan::ProcessPlan;
 use crate::prepare::PreparedProcess;
 
@@ -89,7 +89,7 @@ pub(crate) fn execute(process: &PreparedProcess<'_>, program: usize) -> Result<I
 /// Reports a failure and returns the exit status. Where nobody listens any more (a created container whose exec fails at
 /// its start) the standard error, which is the container's, is the only place left to say it.
 pub(crate) fn report_failure(channel: &InitEnd, process: &ProcessPlan, failure: Failure) -> i32 {
-    if channel.tell(FromInit::Failed(failure)).is_err() && failure.step == Step::Exec {
+    if channel.tell_failed(failure).is_err() && failure.step == Step::Exec {
         let program = process.candidates.get(usize::from(failure.index));
         let program = program.map_or(&b""[..], |program| program.to_bytes());
         let text = [b"exec container process `", program, b"`: ", reason(failure.errno).as_bytes(), b"\n"];

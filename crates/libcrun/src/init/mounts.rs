@@ -7,33 +7,44 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, openat, readlinkat_raw, symlinkat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::mount::{MoveMountFlags, fsconfig_set_string, move_mount};
+use rustix::mount::{MoveMountFlags, fsconfig_create, fsconfig_set_string, move_mount, open_tree};
 use sys::mount::{MountAttr, MountChange, Reach, set_attributes};
 
-use super::Init;
 use super::inner::{self, Made, Missing};
-use crate::channel::{At, Failure, Step};
+use super::{Init, Placement};
+use crate::channel::{At, Failure, InitEnd, Step};
 use crate::filesystem::{self, Number, Refusal};
-use crate::plan::{CgroupTree, Filesystem, MountOperation, MountSource, Target};
-use crate::prepare::{PreparedMount, Trees};
+use crate::plan::{CgroupTree, Filesystem, MountOperation, MountSource, SourceLink, Target};
+use crate::prepare::{PreparedMount, Trees, clone_flags};
 
 impl Init<'_> {
-    /// Makes every mount of the plan below the root; returns the root that has taken its place, if one was mounted
-    /// over it.
-    pub(super) fn make_mounts(&mut self, trees: &Trees) -> Result<Option<OwnedFd>, Failure> {
-        let root = trees.root.as_fd();
+    /// Makes every mount of the plan below `root`; returns the root that has taken its place, if one was mounted over
+    /// it.
+    pub(super) fn make_mounts(
+        &mut self,
+        root: BorrowedFd<'_>,
+        trees: &Trees,
+    ) -> Result<Option<OwnedFd>, Failure> {
         let mut over_root: Option<OwnedFd> = None;
-        for (mount, ready) in self.prepared.plan.rootfs.mounts.iter().zip(&trees.mounts) {
+        for (index, (mount, ready)) in self.prepared.plan.rootfs.mounts.iter().zip(&trees.mounts).enumerate()
+        {
             // A sysfs shows the devices of the network namespace it is made in.
             if mount.is_sysfs() {
                 self.enter_network()?;
             }
             let mut nothing = Made::none();
             let made = if mount.leaves_traces { &mut self.made } else { &mut nothing };
-            let place = Place { root: over_root.as_ref().map_or(root, AsFd::as_fd), mount, made };
-            let new = place.make(ready)?;
+            let below = over_root.as_ref().map_or(root, AsFd::as_fd);
+            let clone = own_clone(&self.own_clones, index);
+            let new = match (Place { root: below, mount, made }).make(ready, clone) {
+                Err(failure) if self.may_ask_runtime(mount, failure) => {
+                    Some(self.mount_by_runtime(below, mount)?)
+                }
+                other => other?,
+            };
             if mount.covers_root() {
-                over_root = topmost(ready, new.as_ref()).at_entry(Step::MountAttach, mount.index)?;
+                over_root = topmost(ready, own_clone(&self.own_clones, index), new.as_ref())
+                    .at_entry(Step::MountAttach, mount.index)?;
             }
             if let Some(new) = new
                 && !mount.deferred.is_empty()
@@ -44,13 +55,55 @@ impl Init<'_> {
         Ok(over_root)
     }
 
+    /// Clones the trees of the host's that are bound with all that is mounted in them, as they are in the copy of the
+    /// host's mount namespace: there the mount namespaces that are pinned in them as files (as snapd does) have been left
+    /// out, with which a tree can only be attached in an older namespace than theirs. To be done while the container's
+    /// own tree is not in sight, or a clone of `/` would have it in it.
+    pub(super) fn clone_binds(&mut self) -> Result<(), Failure> {
+        for (index, mount) in self.prepared.plan.rootfs.mounts.iter().enumerate() {
+            let MountSource::Bind(bind) = &mount.source else { continue };
+            // An id-mapped one stays as the runtime has cloned it: its mapping is not at hand here.
+            if bind.reach == Reach::Mount || bind.link == SourceLink::Copy || bind.idmap.is_some() {
+                continue;
+            }
+            let tree = open_tree(CWD, bind.source.as_c_str(), clone_flags(bind.reach) | bind.link.flags());
+            let tree = tree.at_entry(Step::MountSource, mount.index)?;
+            for (change, reach) in &bind.changes {
+                set_attributes(tree.as_fd(), *change, *reach).at_entry(Step::MountAttributes, mount.index)?;
+            }
+            self.own_clones.push((index, tree));
+        }
+        Ok(())
+    }
+
+    /// Whether a mount that was refused may be had from the runtime: the kernel lets a user namespace mount proc and
+    /// sysfs only where one is in sight already, and in a mount namespace of the container's tree alone none is.
+    fn may_ask_runtime(&self, mount: &MountOperation, failure: Failure) -> bool {
+        let MountSource::Filesystem(filesystem) = &mount.source else { return false };
+        self.sees_no_host
+            && (failure.step, failure.errno) == (Step::MountCreate, Errno::PERM)
+            && matches!(filesystem.kind.to_bytes(), b"proc" | b"sysfs")
+    }
+
+    /// Makes a filesystem of the namespaces this process is in, has the runtime mount it, and attaches it.
+    fn mount_by_runtime(&mut self, root: BorrowedFd<'_>, mount: &MountOperation) -> Result<OwnedFd, Failure> {
+        // What else is under way from there has to be heard first.
+        self.enter_network()?;
+        self.make_cgroup_namespace(Placement::BeforeCgroupNamespace)?;
+        let mut nothing = Made::none();
+        let made = if mount.leaves_traces { &mut self.made } else { &mut nothing };
+        Place { root, mount, made }.make_by_runtime(self.channel)
+    }
+
     /// Makes those mounts read-only that had to wait for what is below them.
     pub(super) fn finish_mounts(&self, trees: &Trees) -> Result<(), Failure> {
-        for (mount, ready) in self.prepared.plan.rootfs.mounts.iter().zip(&trees.mounts) {
+        for (index, (mount, ready)) in self.prepared.plan.rootfs.mounts.iter().zip(&trees.mounts).enumerate()
+        {
             if let PreparedMount::Tree { tree, .. } = ready
                 && !mount.deferred.is_empty()
             {
-                let done = set_attributes(tree.as_fd(), mount.deferred, Reach::Mount);
+                let tree = own_clone(&self.own_clones, index).unwrap_or(tree.as_fd());
+                let done = set_attributes(tree, mount.deferred, Reach::Mount);
                 done.at_entry(Step::MountAttributes, mount.index)?;
             }
         }
@@ -61,11 +114,21 @@ impl Init<'_> {
     }
 }
 
+/// The clone that this process has made for entry `index` of the plan.
+fn own_clone(clones: &[(usize, OwnedFd)], index: usize) -> Option<BorrowedFd<'_>> {
+    clones.iter().find(|(of, _)| *of == index).map(|(_, tree)| tree.as_fd())
+}
+
 /// A descriptor of what was mounted over the root.
-fn topmost(ready: &PreparedMount, new: Option<&OwnedFd>) -> Result<Option<OwnedFd>, Errno> {
-    let mounted = match (ready, new) {
-        (PreparedMount::Tree { tree, .. }, _) => tree,
-        (_, Some(new)) => new,
+fn topmost(
+    ready: &PreparedMount,
+    own_clone: Option<BorrowedFd<'_>>,
+    new: Option<&OwnedFd>,
+) -> Result<Option<OwnedFd>, Errno> {
+    let mounted = match (ready, own_clone, new) {
+        (_, Some(tree), _) => tree,
+        (PreparedMount::Tree { tree, .. }, ..) => tree.as_fd(),
+        (_, _, Some(new)) => new.as_fd(),
         _ => return Ok(None),
     };
     fcntl_dupfd_cloexec(mounted, 3).map(Some)
@@ -79,8 +142,12 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Makes the mount; returns it when it is a new filesystem.
-    fn make(mut self, ready: &PreparedMount) -> Result<Option<OwnedFd>, Failure> {
+    /// Makes the mount, of this process' own clone if there is one; returns it when it is a new filesystem.
+    fn make(
+        mut self,
+        ready: &PreparedMount,
+        own_clone: Option<BorrowedFd<'_>>,
+    ) -> Result<Option<OwnedFd>, Failure> {
         match (&self.mount.source, ready) {
             (MountSource::Filesystem(filesystem), PreparedMount::Inside { fallback, idmap }) => {
                 self.make_filesystem(filesystem, fallback.as_ref(), idmap.as_ref())
@@ -93,11 +160,27 @@ impl Place<'_> {
             (_, PreparedMount::Tree { tree, is_directory }) => {
                 let missing = if *is_directory { Missing::Directory } else { Missing::File };
                 let target = self.open_target(missing)?;
-                self.at(Step::MountAttach, attach(tree.as_fd(), target.as_fd())).map(|()| None)
+                let tree = own_clone.unwrap_or(tree.as_fd());
+                self.at(Step::MountAttach, attach(tree, target.as_fd())).map(|()| None)
             }
             // The plan and its preparation are made side by side.
             _ => self.at(Step::MountCreate, Err(Errno::INVAL)),
         }
+    }
+
+    /// The same for a filesystem that only the runtime may mount.
+    fn make_by_runtime(mut self, channel: &InitEnd) -> Result<OwnedFd, Failure> {
+        let MountSource::Filesystem(filesystem) = &self.mount.source else {
+            return self.at(Step::MountCreate, Err(Errno::INVAL));
+        };
+        let context = self.configure(filesystem)?;
+        self.at(Step::MountCreate, fsconfig_create(&context))?;
+        let made = channel.ask_for_mount(context.as_fd(), filesystem.attributes);
+        let made = self.at(Step::MountCreate, made)?;
+        self.change(made.as_fd(), &filesystem.changes)?;
+        let target = self.open_target(Missing::Directory)?;
+        self.at(Step::MountAttach, attach(made.as_fd(), target.as_fd()))?;
+        Ok(made)
     }
 
     fn at<T>(&self, step: Step, result: Result<T, Errno>) -> Result<T, Failure> {
@@ -183,17 +266,21 @@ impl Place<'_> {
 
     /// The filesystem, detached.
     fn instance(&self, filesystem: &Filesystem, covered: Option<&OwnedFd>) -> Result<OwnedFd, Failure> {
-        let index = self.mount.index;
-        let context = filesystem::configure(filesystem).map_err(|refusal| match refusal {
-            Refusal { parameter: Some(parameter), errno } => {
-                Failure::new(Step::MountOption, index, errno).concerning(parameter)
-            }
-            Refusal { parameter: None, errno } => Failure::new(Step::MountCreate, index, errno),
-        })?;
+        let context = self.configure(filesystem)?;
         if let Some(covered) = covered {
             self.at(Step::MountCreate, inherit(context.as_fd(), filesystem, covered.as_fd()))?;
         }
         self.at(Step::MountCreate, filesystem::create(context.as_fd(), filesystem.attributes))
+    }
+
+    fn configure(&self, filesystem: &Filesystem) -> Result<OwnedFd, Failure> {
+        let index = self.mount.index;
+        filesystem::configure(filesystem).map_err(|refusal| match refusal {
+            Refusal { parameter: Some(parameter), errno } => {
+                Failure::new(Step::MountOption, index, errno).concerning(parameter)
+            }
+            Refusal { parameter: None, errno } => Failure::new(Step::MountCreate, index, errno),
+        })
     }
 
     fn remount(&self) -> Result<(), Failure> {

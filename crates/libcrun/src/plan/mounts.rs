@@ -5,8 +5,10 @@ mod idmap;
 mod options;
 
 use std::ffi::{CStr, CString};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
+use rustix::mount::OpenTreeFlags;
 use sys::clone::Namespaces;
 use sys::mount::{MountAttr, MountChange, Propagation, Reach};
 
@@ -100,7 +102,7 @@ pub(crate) enum MountSource {
 /// A part of the host's tree, cloned before the container's process exists.
 #[derive(Debug)]
 pub(crate) struct Bind {
-    pub(crate) source: PathBuf,
+    pub(crate) source: CString,
     pub(crate) reach: Reach,
     pub(crate) link: SourceLink,
     pub(crate) changes: Vec<(MountChange, Reach)>,
@@ -116,6 +118,23 @@ pub(crate) enum SourceLink {
     NoFollow,
     /// The same link is made at the destination, and nothing is mounted.
     Copy,
+}
+
+impl Bind {
+    /// The source, for messages.
+    pub(crate) fn shown_source(&self) -> std::borrow::Cow<'_, str> {
+        self.source.to_string_lossy()
+    }
+}
+
+impl SourceLink {
+    /// How `open_tree(2)` is to look the source up.
+    pub(crate) fn flags(self) -> OpenTreeFlags {
+        match self {
+            Self::NoFollow => OpenTreeFlags::AT_SYMLINK_NOFOLLOW,
+            Self::Follow | Self::Copy => OpenTreeFlags::empty(),
+        }
+    }
 }
 
 /// A new instance of a filesystem.
@@ -278,9 +297,8 @@ fn bind(entry: &Entry<'_>, options: Options, reach: Reach, around: &Surroundings
     let refuse = |what: &str| invalid(format!("{}: {what}", entry.name));
     let source = entry.mount.source.as_deref().filter(|source| !source.is_empty());
     let source = source.ok_or_else(|| refuse("a bind mount needs a source"))?;
-    if source.contains('\0') {
-        return Err(refuse("the source holds a NUL byte"));
-    }
+    let source = CString::new(around.bundle.join(source).into_os_string().into_vec())
+        .map_err(|_| refuse("the source holds a NUL byte"))?;
     if options.has(Special::CopyUp) {
         return Err(refuse("the option `tmpcopyup` is only for tmpfs"));
     }
@@ -298,7 +316,7 @@ fn bind(entry: &Entry<'_>, options: Options, reach: Reach, around: &Surroundings
     let idmap = idmap::plan(entry.mount, &options, around.linux, around.namespaces, &entry.name)?;
     // A clone of a shared mount would stay its peer, and mounts made inside would appear on the host.
     let changes = options.into_changes(Some((Propagation::Private, Reach::Tree)));
-    Ok(MountSource::Bind(Bind { source: around.bundle.join(source), reach, link, changes, idmap }))
+    Ok(MountSource::Bind(Bind { source, reach, link, changes, idmap }))
 }
 
 fn filesystem(

@@ -130,17 +130,17 @@ fn refuse(mount: &MountOperation, wanted: bool, what: &str) -> Result<()> {
 
 fn bind_source(mount: &MountOperation, bind: &Bind) -> Result<ClassicSource> {
     if bind.link == SourceLink::Copy {
-        match readlinkat(CWD, &bind.source, Vec::new()) {
+        match readlinkat(CWD, bind.source.as_c_str(), Vec::new()) {
             Ok(text) => return Ok(ClassicSource::Link(text)),
             Err(Errno::INVAL) => {}
             Err(errno) => {
-                let message = mount.name(&format!("open the source `{}`", bind.source.display()));
+                let message = mount.name(&format!("open the source `{}`", bind.shown_source()));
                 return Err(Error::os(Code::Rootfs, message, errno));
             }
         }
     }
     let follow = bind.link != SourceLink::NoFollow;
-    Ok(ClassicSource::Bind { path: c_path(&bind.source), reach: bind.reach, follow })
+    Ok(ClassicSource::Bind { path: bind.source.clone(), reach: bind.reach, follow })
 }
 
 fn filesystem_source(filesystem: &Filesystem, cgroup: Option<&Cgroup>) -> ClassicSource {

@@ -68,21 +68,17 @@ fn prepare_bind<'p>(
     bind: &'p Bind,
     namespaces: &mut UserNamespaces<'p>,
 ) -> Result<PreparedMount> {
-    let source = || mount.name(&format!("open the source `{}`", bind.source.display()));
+    let source = || mount.name(&format!("open the source `{}`", bind.shown_source()));
     if bind.link == SourceLink::Copy {
-        match readlinkat(CWD, &bind.source, Vec::new()) {
+        match readlinkat(CWD, bind.source.as_c_str(), Vec::new()) {
             Ok(text) => return Ok(PreparedMount::Link(text)),
             // Anything but a link is mounted.
             Err(Errno::INVAL) => {}
             Err(errno) => return Err(Error::os(Code::Rootfs, source(), errno)),
         }
     }
-    let follow = match bind.link {
-        SourceLink::NoFollow => OpenTreeFlags::AT_SYMLINK_NOFOLLOW,
-        SourceLink::Follow | SourceLink::Copy => OpenTreeFlags::empty(),
-    };
-    let tree =
-        open_tree(CWD, &bind.source, clone_flags(bind.reach) | follow).context(Code::Rootfs, source)?;
+    let flags = clone_flags(bind.reach) | bind.link.flags();
+    let tree = open_tree(CWD, bind.source.as_c_str(), flags).context(Code::Rootfs, source)?;
     for (change, reach) in &bind.changes {
         change_clone(tree.as_fd(), *change, *reach)
             .context(Code::Rootfs, || mount.name("set the mount's options"))?;

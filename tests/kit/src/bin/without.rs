@@ -1,5 +1,6 @@
 //! `without CALL... -- PROGRAM ARGS...`: runs a program on a kernel that does not know some system calls, as far as that
-//! program can tell (they fail with ENOSYS). How fallbacks for older kernels are tested.
+//! program can tell (they fail with ENOSYS), or not the flag OPEN_TREE_NAMESPACE (EINVAL). How fallbacks for older
+//! kernels are tested.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stderr, reason = "a tool of the tests")]
@@ -30,17 +31,18 @@ fn main() -> ExitCode {
         eprintln!("usage: without CALL... -- PROGRAM ARGS...");
         return ExitCode::FAILURE;
     };
-    let mut numbers = Vec::new();
+    let (mut numbers, mut without_flag) = (Vec::new(), false);
     for call in calls {
         match CALLS.iter().find(|(name, _)| name == call) {
             Some((_, number)) => numbers.push(*number),
+            None if call == "OPEN_TREE_NAMESPACE" => without_flag = true,
             None => {
                 eprintln!("without: unknown call {call}");
                 return ExitCode::FAILURE;
             }
         }
     }
-    if let Err(errno) = filter(&deny(&numbers)) {
+    if let Err(errno) = filter(&deny(&numbers, without_flag)) {
         eprintln!("without: cannot install the filter: {errno}");
         return ExitCode::FAILURE;
     }
@@ -49,19 +51,29 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// A filter that lets everything pass but these calls.
-fn deny(numbers: &[u32]) -> Vec<Instruction> {
+/// A filter that lets everything pass but these calls, and `open_tree` with its flag 2 if that is not to be known.
+fn deny(numbers: &[u32], without_flag: bool) -> Vec<Instruction> {
     const LOAD_WORD: u16 = 0x20;
     const JUMP_EQUAL: u16 = 0x15;
+    const JUMP_IF_SET: u16 = 0x45;
     const RETURN: u16 = 0x06;
     const ALLOW: u32 = 0x7fff_0000;
     const ERRNO_ENOSYS: u32 = 0x0005_0000 | 38;
+    const ERRNO_EINVAL: u32 = 0x0005_0000 | 22;
+    // Where struct seccomp_data has the lower half of the third argument.
+    const THIRD_ARGUMENT: u32 = 32 + if cfg!(target_endian = "big") { 4 } else { 0 };
     let instruction =
         |code, operand, jump_true, jump_false| Instruction { code, jump_true, jump_false, operand };
     let mut program = vec![instruction(LOAD_WORD, 0, 0, 0)];
     for number in numbers {
         program.push(instruction(JUMP_EQUAL, *number, 0, 1));
         program.push(instruction(RETURN, ERRNO_ENOSYS, 0, 0));
+    }
+    if without_flag {
+        program.push(instruction(JUMP_EQUAL, CALLS[0].1, 0, 3));
+        program.push(instruction(LOAD_WORD, THIRD_ARGUMENT, 0, 0));
+        program.push(instruction(JUMP_IF_SET, 2, 0, 1));
+        program.push(instruction(RETURN, ERRNO_EINVAL, 0, 0));
     }
     program.push(instruction(RETURN, ALLOW, 0, 0));
     program
