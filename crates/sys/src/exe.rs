@@ -8,24 +8,30 @@
 //! ([`read_only_view`] and then [`crate::exec::exec_descriptor`]); it costs a whole process start. [`replace`]
 //! gets there within the running process: it maps the same bytes again through the read-only view, over the
 //! old mappings, and then tells the kernel (`PR_SET_MM_MAP`, as CRIU does) that this is the executable.
+//!
+//! An executable that is on no mount of this namespace, as one in anonymous memory (`memfd_create(2)`), is copied to such
+//! memory that nobody can write to any more ([`sealed_copy`]).
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{
+    CWD, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create, openat,
+    sendfile,
+};
 use rustix::mount::OpenTreeFlags;
 use rustix::process::PrctlMmMap;
 
 use crate::mount::{MountAttr, MountChange, Reach, set_attributes};
 use crate::{Errno, Result, last_errno};
 
-/// The running executable, seen through a private read-only clone of its mount.
+/// The running executable, seen through a private read-only clone of its mount, or a copy of it.
 #[derive(Debug)]
 pub struct ReadOnlyView {
     /// The file, opened for reading.
     pub file: OwnedFd,
     /// The mount. Closing its last descriptor dissolves it, for which the kernel waits until no processor can be
     /// looking at it any more; better done when nobody waits for this process. The file does not need it.
-    pub mount: OwnedFd,
+    pub mount: Option<OwnedFd>,
     /// Where the program lies in memory; found here because finding it takes a lock of the C library's.
     image: Image,
 }
@@ -33,16 +39,52 @@ pub struct ReadOnlyView {
 /// Makes a read-only view of the running executable.
 ///
 /// # Errors
-/// Those of `open_tree(2)` and `mount_setattr(2)`; `EPERM` without CAP_SYS_ADMIN.
+/// Those of `open_tree(2)` and `mount_setattr(2)`; `EPERM` without CAP_SYS_ADMIN, `EINVAL` for an executable that is on
+/// no mount of this namespace.
 pub fn read_only_view() -> Result<ReadOnlyView> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let mount = rustix::mount::open_tree(CWD, c"/proc/self/exe", flags)?;
     let change = MountChange { set: MountAttr::RDONLY, ..MountChange::default() };
     set_attributes(mount.as_fd(), change, Reach::Mount)?;
-    let path = format!("/proc/self/fd/{}", mount.as_raw_fd());
-    let file = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let file = reopen(mount.as_fd())?;
     let image = Image::of_this_process().ok_or(Errno::NOEXEC)?;
-    Ok(ReadOnlyView { file, mount, image })
+    Ok(ReadOnlyView { file, mount: Some(mount), image })
+}
+
+/// What makes a file in memory unchangeable (`F_ADD_SEALS`).
+const SEALS: SealFlags = SealFlags::WRITE.union(SealFlags::SHRINK).union(SealFlags::GROW);
+
+/// Copies the running executable to memory that nobody can write to.
+///
+/// # Errors
+/// Those of `memfd_create(2)`, `sendfile(2)` and `fcntl(2)`.
+pub fn sealed_copy() -> Result<ReadOnlyView> {
+    let source = openat(CWD, c"/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let copy = match memfd_create(c"executable", flags | MemfdFlags::EXEC) {
+        // Before Linux 6.3 everything in memory can be executed.
+        Err(Errno::INVAL) => memfd_create(c"executable", flags)?,
+        other => other?,
+    };
+    while sendfile(&copy, &source, None, 1 << 30)? > 0 {}
+    fcntl_add_seals(&copy, SEALS | SealFlags::SEAL)?;
+    // Opened once more, because what somebody can write to is no executable for the kernel.
+    let file = reopen(copy.as_fd())?;
+    let image = Image::of_this_process().ok_or(Errno::NOEXEC)?;
+    Ok(ReadOnlyView { file, mount: None, image })
+}
+
+/// Whether the running executable is in memory that nobody can write to.
+#[must_use]
+pub fn is_sealed() -> bool {
+    openat(CWD, c"/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(fcntl_get_seals)
+        .is_ok_and(|seals| seals.contains(SEALS))
+}
+
+fn reopen(file: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Whether this kernel lets a process change its executable ([`replace`]): it was built with
