@@ -115,11 +115,13 @@ pub fn replace(view: &ReadOnlyView) -> Result<()> {
     set_executable(&image, view.file.as_fd())
 }
 
-/// The main program's load address and program headers.
+/// The main program's load address and program headers, and the size of the pages it is mapped in: 4, 16 or 64 KiB,
+/// as the kernel was built.
 #[derive(Clone, Copy)]
 struct Image {
     bias: usize,
     headers: &'static [libc::Elf64_Phdr],
+    page: usize,
 }
 
 impl std::fmt::Debug for Image {
@@ -136,16 +138,6 @@ struct Segment {
     flags: u32,
 }
 
-const PAGE: usize = 4096;
-
-fn page_floor(address: usize) -> usize {
-    address & !(PAGE - 1)
-}
-
-fn page_ceiling(address: usize) -> usize {
-    page_floor(address + PAGE - 1)
-}
-
 fn to_usize(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
@@ -158,26 +150,35 @@ impl Image {
             out: *mut libc::c_void,
         ) -> i32 {
             // SAFETY: dl_iterate_phdr passes a valid structure, first that of the main program, whose headers
-            // stay mapped as long as the process lives; `out` is the Option passed below.
+            // stay mapped as long as the process lives; `out` is the Option passed below; getauxval only reads.
             unsafe {
                 let info = &*info;
                 let headers = std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum));
-                *out.cast::<Option<Image>>() = Some(Image { bias: to_usize(info.dlpi_addr), headers });
+                let (bias, page) = (to_usize(info.dlpi_addr), to_usize(libc::getauxval(libc::AT_PAGESZ)));
+                *out.cast::<Option<Image>>() = Some(Image { bias, headers, page });
             }
             1
         }
         let mut found: Option<Self> = None;
         // SAFETY: the callback matches the expected signature and only uses its arguments during the call.
         unsafe { libc::dl_iterate_phdr(Some(take_first), (&raw mut found).cast()) };
-        found
+        found.filter(|image| image.page.is_power_of_two())
+    }
+
+    fn page_floor(&self, address: usize) -> usize {
+        address & !(self.page - 1)
+    }
+
+    fn page_ceiling(&self, address: usize) -> usize {
+        self.page_floor(address + self.page - 1)
     }
 
     fn segments(&self) -> impl Iterator<Item = Segment> {
         self.headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_filesz > 0).map(
             |header| {
-                let start = page_floor(self.bias + to_usize(header.p_vaddr));
-                let end = page_ceiling(self.bias + to_usize(header.p_vaddr + header.p_filesz));
-                let offset = libc::off_t::try_from(page_floor(to_usize(header.p_offset))).unwrap_or(0);
+                let start = self.page_floor(self.bias + to_usize(header.p_vaddr));
+                let end = self.page_ceiling(self.bias + to_usize(header.p_vaddr + header.p_filesz));
+                let offset = libc::off_t::try_from(self.page_floor(to_usize(header.p_offset))).unwrap_or(0);
                 Segment { start, length: end - start, offset, flags: header.p_flags }
             },
         )
@@ -186,8 +187,8 @@ impl Image {
     /// Makes the part of the data that only relocation writes to read-only again, as the C start-up code had.
     fn protect_relocated(&self) -> Result<()> {
         for header in self.headers.iter().filter(|header| header.p_type == libc::PT_GNU_RELRO) {
-            let start = page_floor(self.bias + to_usize(header.p_vaddr));
-            let end = page_floor(self.bias + to_usize(header.p_vaddr + header.p_memsz));
+            let start = self.page_floor(self.bias + to_usize(header.p_vaddr));
+            let end = self.page_floor(self.bias + to_usize(header.p_vaddr + header.p_memsz));
             if end > start {
                 // SAFETY: the range is inside the program's own data and nothing writes to it after start-up.
                 let done = unsafe { libc::mprotect(start as *mut _, end - start, libc::PROT_READ) };
@@ -289,4 +290,46 @@ fn set_executable(image: &Image, view: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: the addresses are those of the running program and only reported by the kernel, apart from the
     // heap's, where `start_brk` equal to `brk` merely stops the heap from shrinking below its present end.
     unsafe { rustix::process::configure_virtual_memory_map(&map) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Text at 0x1000 to 0x2345 and data at 0x13000 to 0x14567, as a linker for pages of up to 64 KiB places them.
+    const HEADERS: [libc::Elf64_Phdr; 2] = [
+        header(libc::PF_R | libc::PF_X, 0x1000, 0x1000, 0x1345),
+        header(libc::PF_R | libc::PF_W, 0x3000, 0x1_3000, 0x1567),
+    ];
+
+    const fn header(flags: u32, offset: u64, address: u64, size: u64) -> libc::Elf64_Phdr {
+        libc::Elf64_Phdr {
+            p_type: libc::PT_LOAD,
+            p_flags: flags,
+            p_offset: offset,
+            p_vaddr: address,
+            p_paddr: address,
+            p_filesz: size,
+            p_memsz: size,
+            p_align: 0x1_0000,
+        }
+    }
+
+    fn segments(page: usize) -> Vec<(usize, usize, libc::off_t)> {
+        let image = Image { bias: 0x20_0000, headers: &HEADERS, page };
+        image.segments().map(|segment| (segment.start, segment.length, segment.offset)).collect()
+    }
+
+    #[test]
+    fn segments_lie_on_the_page_boundaries_of_this_kernel() {
+        assert_eq!(segments(0x1000), [(0x20_1000, 0x2000, 0x1000), (0x21_3000, 0x2000, 0x3000)]);
+        assert_eq!(segments(0x1_0000), [(0x20_0000, 0x1_0000, 0), (0x21_0000, 0x1_0000, 0)]);
+    }
+
+    #[test]
+    fn the_page_size_is_that_of_this_kernel() {
+        // SAFETY: sysconf only reads.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        assert_eq!(libc::c_long::try_from(Image::of_this_process().unwrap().page), Ok(page));
+    }
 }
