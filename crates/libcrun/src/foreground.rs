@@ -24,6 +24,8 @@ pub(crate) struct Adoption {
 
 impl Drop for Adoption {
     fn drop(&mut self) {
+        // Those that ended with the container, after its first process.
+        while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
         let _ = set_child_subreaper(self.before);
     }
 }
