@@ -198,6 +198,30 @@ fn without_a_cgroup_manager_the_payload_stays_in_the_callers_cgroup() {
 }
 
 #[test]
+fn without_a_cgroup_manager_no_cgroup_filesystem_is_needed() {
+    let crun = match Crun::without_cgroups() {
+        Ok(crun) => crun.with("--cgroup-manager=disabled"),
+        Err(reason) => return skipped(reason),
+    };
+    let is_cgroup = |mount: &Value| mount["type"] == "cgroup";
+    let bundle = Bundle::new()
+        .unset("/linux/resources")
+        .edit(|config| config["mounts"].as_array_mut().unwrap().retain(|mount| !is_cgroup(mount)))
+        .namespace("cgroup", None)
+        .sh("echo up; sleep 88; true");
+    let container = crun.create(&bundle);
+    container.start();
+    container.wait_output("up");
+    assert_eq!(container.status(), "running");
+    assert_eq!(container.cmd(["exec", "ID", "echo", "here"]).ok(), "here\n");
+    assert_eq!(container.cmd(["kill", "--all", "ID", "KILL"]).ok(), "");
+    container.wait();
+    assert_eq!(container.cmd(["delete", "ID"]).ok(), "");
+    container.deleted();
+    crun.start(&bundle).delete();
+}
+
+#[test]
 fn without_a_cgroup_manager_limits_are_an_error() {
     let crun = runtime!().with("--cgroup-manager=disabled");
     crun.run(&with_resources(json!({"pids": {"limit": 5}})).args(["true"]))

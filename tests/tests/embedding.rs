@@ -12,6 +12,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kit::bundle::Bundle;
 use kit::container::Container;
@@ -70,6 +71,12 @@ fn watch() -> &'static Watch {
     watch.owner.store(getpid().as_raw_nonzero().get(), Ordering::Relaxed);
     WATCH.store(memory.cast(), Ordering::Relaxed);
     watch
+}
+
+/// One test at a time, where they are threads of one process: a foreground run may wait for all children there are.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn state_root(crun: &Crun) -> StateRoot {
@@ -137,7 +144,7 @@ fn all_ways(crun: &Crun) {
 
 #[test]
 fn nothing_is_allocated_or_freed_between_the_clone_and_the_exec() {
-    let crun = runtime!();
+    let (_alone, crun) = (alone(), runtime!());
     let watch = watch();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -157,7 +164,7 @@ fn nothing_is_allocated_or_freed_between_the_clone_and_the_exec() {
 
 #[test]
 fn a_foreground_run_gives_back_what_it_has_changed_about_its_process() {
-    let crun = runtime!();
+    let (_alone, crun) = (alone(), runtime!());
     let state = || (rustix::process::child_subreaper(), rustix::process::dumpable_behavior());
     let before = state();
     for (program, expected) in [("/bin/true", Some(0)), ("/no/such/program", None)] {
@@ -170,9 +177,32 @@ fn a_foreground_run_gives_back_what_it_has_changed_about_its_process() {
     }
 }
 
+/// The children of this process that have ended and that nobody has waited for.
+fn zombies() -> usize {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
+    let children: String =
+        tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default()).collect();
+    let is_zombie = |pid: &&str| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
+    };
+    children.split_whitespace().filter(is_zombie).count()
+}
+
+#[test]
+fn a_foreground_run_leaves_no_zombie_of_what_the_payload_has_left_running() {
+    let (_alone, crun) = (alone(), runtime!());
+    let bundle = Bundle::new().namespace("pid", None).sh("sleep 98 & sleep 97 & true");
+    let container = crun.container(&bundle);
+    let mode = RunMode::Foreground { keep: false };
+    assert_eq!(libcrun::run(&state_root(&crun), &id(&container), &options(&bundle), mode), Ok(0));
+    assert_eq!(zombies(), 0);
+    container.deleted();
+}
+
 #[test]
 fn a_start_that_fails_leaves_its_thread_in_its_own_namespaces() {
-    let crun = runtime!();
+    let (_alone, crun) = (alone(), runtime!());
     let holder = crun.start(&Bundle::new().args(["sleep", "99"]));
     let path = holder.proc().join("ns/pid");
     // With several threads there would be no way back from a time namespace.

@@ -4,12 +4,14 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use kit::bundle::Bundle;
 use kit::container::Container;
 use kit::crun::Crun;
 use kit::{runtime, runtime_on_v2};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn running(crun: &Crun) -> Container {
     let container = crun.start(&Bundle::new().env("FROM=config").sh("echo up; sleep 99; true"));
@@ -109,6 +111,66 @@ fn exec_leaks_no_descriptor() {
     let crun = runtime!();
     let container = running(&crun);
     assert_eq!(container.cmd(["exec", "ID", "sh", "-c", "ls /proc/$$/fd; true"]).ok(), "0\n1\n2\n");
+}
+
+#[test]
+fn exec_is_the_leader_of_a_session_of_its_own() {
+    let crun = runtime!();
+    let container = running(&crun);
+    // proc_pid_stat(5): the sixth field is the session, the fifth the process group.
+    let script = "set -- $(cat /proc/$$/stat); echo $(($1 == $6)) $(($1 == $5))";
+    assert_eq!(container.cmd(["exec", "ID", "sh", "-c", script]).ok(), "1 1\n");
+}
+
+#[test]
+fn exec_refuses_a_container_whose_confinement_it_cannot_give() {
+    let crun = runtime!();
+    let container = running(&crun);
+    let config = crun.state_dir().join(container.id()).join("config.json");
+    let original: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    let process = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&process, json!({"args": ["true"], "cwd": "/"}).to_string()).unwrap();
+    for (section, field, value) in [
+        ("linux", "seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"})),
+        ("process", "apparmorProfile", json!("some-profile")),
+        ("process", "selinuxLabel", json!("some_u:some_r:some_t:s0")),
+    ] {
+        // As another runtime may have made it.
+        let mut confined = original.clone();
+        confined[section][field] = value;
+        fs::write(&config, confined.to_string()).unwrap();
+        let refused = format!("{section}.{field}: not supported by this version");
+        assert_eq!(container.cmd(["exec", "ID", "true"]).error(), refused);
+        let by_file = ["exec", "--process", process.path().to_str().unwrap(), "ID"];
+        assert_eq!(container.cmd(by_file).error(), refused);
+    }
+    fs::write(&config, original.to_string()).unwrap();
+    assert_eq!(container.cmd(["exec", "ID", "true"]).ok(), "");
+}
+
+#[test]
+fn exec_is_in_the_containers_root_also_where_the_mount_namespace_was_joined() {
+    let crun = runtime!();
+    let mut holder = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", "echo up; exec sleep 99"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _ = BufReader::new(holder.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    let bundle = Bundle::new()
+        .writable()
+        .unset("/linux/maskedPaths")
+        .unset("/linux/readonlyPaths")
+        .set("/mounts", json!([]))
+        .namespace("mount", Some(&format!("/proc/{}/ns/mnt", holder.id())))
+        .args(["sleep", "99"]);
+    let container = crun.start(&bundle);
+    let release = container.cmd(["exec", "ID", "cat", "/etc/os-release"]).ok();
+    assert_eq!(release, "NAME=busybox\nID=busybox\n");
+    assert_eq!(container.cmd(["exec", "--cwd", "/etc", "ID", "pwd"]).ok(), "/etc\n");
+    container.delete();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
 }
 
 #[test]

@@ -36,6 +36,14 @@ fn run_returns_128_plus_the_signal_that_killed_the_payload() {
 }
 
 #[test]
+fn run_and_exec_return_also_where_the_ends_of_children_are_ignored() {
+    let crun = runtime!().after("trap '' CHLD");
+    assert_eq!(crun.run(&Bundle::new().sh("exit 7")).code, 7);
+    let container = crun.start(&sleeper());
+    assert_eq!(container.cmd(["exec", "ID", "sh", "-c", "exit 8"]).code, 8);
+}
+
+#[test]
 fn run_passes_the_standard_streams_through() {
     let crun = runtime!();
     let output = crun.run(&Bundle::new().sh("echo out; echo err >&2"));

@@ -82,6 +82,22 @@ fn a_payload_over_its_memory_limit_is_killed() {
 }
 
 #[test]
+fn a_memory_limit_too_low_for_the_start_is_named_as_the_cause() {
+    let crun = runtime!();
+    if !has(&crun, "memory") {
+        return;
+    }
+    for command in [&["run"][..], &["run", "--detach"], &["create"]] {
+        let container = crun.container(&with_resources(json!({"memory": {"limit": 4096}})));
+        let bundle = container.args(["-b", "BUNDLE", "ID"]);
+        let args = command.iter().map(std::ffi::OsString::from).chain(bundle);
+        let line = crun.cmd(args).error();
+        assert!(line.starts_with("OOM: the memory limit could be too low"), "{line}");
+        container.deleted();
+    }
+}
+
+#[test]
 fn the_pids_limit_is_set_and_felt() {
     let crun = runtime!();
     check(&crun, json!({"pids": {"limit": 17}}), "pids", ["pids.max", "pids.max"], ["17", "17"]);

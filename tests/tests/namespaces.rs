@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use kit::bundle::Bundle;
-use kit::runtime;
+use kit::{runtime, runtime_on_v2};
 use serde_json::json;
 
 /// The type in config.json, and the name in /proc/PID/ns.
@@ -242,6 +242,20 @@ fn a_user_namespace_is_joined_by_path() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(output.ok().trim(), expected.to_str().unwrap());
+}
+
+#[test]
+fn a_user_namespace_is_joined_also_where_nothing_else_holds_the_payload_up() {
+    let crun = runtime_on_v2!();
+    let holder = crun.start(&Bundle::new().in_user_namespace().args(["sleep", "99"]));
+    let path = format!("/proc/{}/ns/user", holder.pid());
+    let bundle = Bundle::new().namespace("user", Some(&path)).args(["readlink", "/proc/self/ns/user"]);
+    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000)).unwrap();
+    let expected = fs::read_link(holder.proc().join("ns/user")).unwrap();
+    for _ in 0..8 {
+        assert_eq!(crun.run(&bundle).ok().trim(), expected.to_str().unwrap());
+        crun.run(&bundle.clone().args(["/no/such/program"])).error_with(["not found"]);
+    }
 }
 
 #[test]

@@ -38,6 +38,15 @@ fn long_options_may_be_abbreviated_and_take_their_value_either_way() {
 }
 
 #[test]
+fn one_letter_switches_may_stand_together() {
+    let crun = runtime!();
+    let containers = [crun.start(&sleeper()), crun.start(&sleeper())];
+    let pattern = format!("^({}|{})$", containers[0].id(), containers[1].id());
+    assert_eq!(crun.cmd(["delete", "-fr", &pattern]).ok(), "");
+    containers.into_iter().for_each(kit::container::Container::deleted);
+}
+
+#[test]
 fn an_ambiguous_abbreviation_is_an_error() {
     let crun = runtime!();
     let output = crun.cmd(["--log", "x", "--log-", "text", "list"]);

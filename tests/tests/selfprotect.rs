@@ -8,6 +8,8 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
@@ -15,6 +17,7 @@ use kit::bundle::Bundle;
 use kit::container::Container;
 use kit::crun::{Crun, binary, wait_for};
 use kit::runtime;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use tempfile::TempDir;
 
 const CAPS: [&str; 5] =
@@ -158,6 +161,56 @@ fn a_runtime_that_is_made_the_interpreter_of_a_script_cannot_be_overwritten() {
 #[test]
 fn a_runtime_that_is_executed_inside_cannot_be_overwritten() {
     let _ = attack_exec("/proc/self/exe");
+}
+
+/// The binary under test where it has no name: in anonymous memory, or in a file that was deleted. The path leads to it as
+/// long as the value lives, in this process and its children.
+struct Nameless(fs::File);
+
+impl Nameless {
+    fn in_memory(seals: SealFlags) -> Self {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let mut file = fs::File::from(memfd_create(c"crun", flags).unwrap());
+        file.write_all(&fs::read(binary()).unwrap()).unwrap();
+        fcntl_add_seals(&file, seals).unwrap();
+        // What is open for writing is not executed.
+        Self(fs::File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap())
+    }
+
+    fn deleted() -> Self {
+        let victim = Victim::new();
+        Self(fs::File::open(victim.path()).unwrap())
+    }
+
+    fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
+    }
+}
+
+#[test]
+fn a_runtime_without_a_name_works_and_cannot_be_overwritten() {
+    let all_seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    for nameless in [
+        Nameless::in_memory(SealFlags::empty()),
+        Nameless::in_memory(SealFlags::WRITE),
+        Nameless::in_memory(all_seals),
+        Nameless::deleted(),
+    ] {
+        let crun = runtime!().program(&nameless.path());
+        let container = crun.create(&Bundle::new().args(["sleep", "99"]));
+        // What a container gets hold of, it can write to when no process runs it any more.
+        let held = fs::File::open(container.proc().join("exe")).unwrap();
+        container.start();
+        assert_eq!(container.cmd(["exec", "ID", "echo", "here"]).ok(), "here\n");
+        container.delete();
+        let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+        let written = fs::OpenOptions::new().write(true).open(path).and_then(|mut file| {
+            file.set_len(0)?;
+            file.write_all(b"evil")
+        });
+        assert!(written.is_err(), "the runtime could be overwritten");
+        assert!(fs::read(nameless.path()).unwrap() == fs::read(binary()).unwrap());
+    }
 }
 
 #[test]

@@ -69,12 +69,16 @@ fn a_container_survives_the_deletion_of_another_in_its_cgroup() {
         let path = format!("/{}", new_id());
         let (first, second) = (crun.start(&sleeper(&path)), crun.start(&sleeper(&path)));
         let directories = directories(&second, &path);
+        for directory in &directories {
+            fs::create_dir(directory.join("below")).unwrap();
+        }
         let args = first.args(["delete", "--force", "ID"]);
         let output = crun.clone().with("--log-level=warning").cmd(args);
         assert_eq!(output.code, 0, "{output}");
         assert!(output.stderr.contains(&format!("the cgroup `{path}` is left")), "{output}");
         first.deleted();
         assert_eq!(second.status(), "running");
+        assert!(directories.iter().all(|directory| directory.join("below").is_dir()));
         second.delete();
         assert_gone(&directories);
     });

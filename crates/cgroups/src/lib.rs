@@ -11,6 +11,7 @@ pub mod devices;
 mod error;
 mod files;
 pub mod layout;
+mod make;
 pub mod path;
 mod presence;
 mod remove;

@@ -7,8 +7,8 @@ use rustix::fs::{AtFlags, Dir, FileType, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cgroup::parent_of;
 use crate::files::{open_below, read_small, write_value};
+use crate::make::parent_of;
 
 /// What is done about processes that are in a cgroup when it is to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,10 +92,9 @@ fn empty_out(root: BorrowedFd<'_>, path: &str, attempt: u32, when_busy: &WhenBus
             (when_busy.thaw)();
             killed?;
         }
-        Leftovers::Leave
-            if attempt >= ATTEMPTS_BESIDE_OTHERS && !processes(directory.as_fd())?.is_empty() =>
-        {
-            return Err(Errno::BUSY);
+        // As long as somebody is there, the cgroups below are theirs too, also those that are empty.
+        Leftovers::Leave if !processes(directory.as_fd())?.is_empty() => {
+            return if attempt < ATTEMPTS_BESIDE_OTHERS { Ok(()) } else { Err(Errno::BUSY) };
         }
         Leftovers::Leave => {}
     }

@@ -111,7 +111,7 @@ impl Container {
     }
 
     /// Its cgroup in the hierarchies that freeze.
-    fn freezer(&self) -> Result<Option<Cgroup>> {
+    pub(crate) fn freezer(&self) -> Result<Option<Cgroup>> {
         self.cgroup_in(|hierarchy| {
             hierarchy.unified || hierarchy.controllers.iter().any(|name| name == "freezer")
         })

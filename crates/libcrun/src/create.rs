@@ -259,11 +259,12 @@ fn attend(
     pid_file: Option<&Path>,
 ) -> Result<()> {
     let Some(spawned) = &starting.spawned else { return Ok(()) };
+    let cgroup = starting.cgroup.as_ref();
     let describe = |failure: Failure| report::container_failure(plan, failure);
     if let Err(error) = attend_outside(starting, plan, spawned, bundle, kind) {
         // Where the child has failed already, what it has to say is the cause, and that it is gone only the effect.
         let _ = sys::signal::send(spawned.child().pidfd.as_fd(), Signal::KILL.as_raw());
-        return match spawned.make_ready(&[], describe) {
+        return match spawned.make_ready(&[], cgroup, describe) {
             Err(cause) if cause.code() != Code::System => Err(cause),
             _ => Err(error),
         };
@@ -272,12 +273,12 @@ fn attend(
     let limits = plan.limits_from_outside();
     if kind == Kind::Create {
         // Go comes last: a container whose creator is killed before is not to be left waiting for a start.
-        spawned.make_ready(limits, describe)?;
+        spawned.make_ready(limits, cgroup, describe)?;
         write_pid_file()?;
         spawned.let_go();
         return Ok(());
     }
-    spawned.execute(limits, describe)?;
+    spawned.execute(limits, cgroup, describe)?;
     write_pid_file()
 }
 

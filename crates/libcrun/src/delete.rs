@@ -64,14 +64,16 @@ pub fn delete(root: &StateRoot, id: &ContainerId, force: bool) -> Result<Warning
 /// Kills the container's process, and without a pid namespace of its own all others too, and waits for its end.
 fn end_process(root: &StateRoot, container: &Container) -> Result<()> {
     let Ok(process) = container.open_process() else { return Ok(()) };
-    let cgroup = container.cgroup()?;
-    let killed = kill_processes(root, container, &process, cgroup.as_ref());
-    if let Some(cgroup) = &cgroup {
+    // That it cannot be opened is no reason not to kill the process.
+    let opened = container.cgroup();
+    let cgroup = opened.as_ref().ok().and_then(Option::as_ref);
+    let killed = kill_processes(root, container, &process, cgroup);
+    if let Some(cgroup) = cgroup {
         // Also after an error: a frozen process that was killed is not to stay frozen.
         cgroup.thaw();
     }
     killed?;
-    wait_for_end(&process, container, cgroup.as_ref()).map_err(|errno| {
+    wait_for_end(&process, container, cgroup).map_err(|errno| {
         let message = format!("the process of the container `{}` does not end", container.id);
         Error::os(Code::Signal, message, errno)
     })

@@ -167,6 +167,12 @@ pub(crate) mod words {
         Error::new(Code::WrongState, format!("the container `{id}` is not in `created` or `stopped` state"))
     }
 
+    /// Said when a process has found too little memory to become its program.
+    pub(crate) fn out_of_memory(error: &Error) -> Error {
+        let message = format!("OOM: the memory limit could be too low: {}", error.message);
+        Error { code: Code::Cgroup, message, errno: error.errno }
+    }
+
     /// Said by `kill`; engines look for `No such process`.
     pub(crate) fn process_not_running() -> Error {
         Error::os(Code::Signal, "process not running", Errno::SRCH)
@@ -232,6 +238,10 @@ mod tests {
                 "the path `/x` exists but it is not executable: Operation not permitted",
             ),
             (words::executable_denied("/x", Errno::ACCESS), "open `/x`: Permission denied"),
+            (
+                words::out_of_memory(&Error::os(Code::System, "x", Errno::NOMEM)),
+                "OOM: the memory limit could be too low: x: Cannot allocate memory",
+            ),
         ] {
             assert_eq!(error.to_string(), text);
         }

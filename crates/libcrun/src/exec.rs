@@ -288,5 +288,5 @@ fn attend(spawned: &Spawned, joining: &Joining<'_>, cgroup: Option<&Cgroup>) -> 
     let plan = joining.process.plan;
     spawned.place(plan, None, cgroup)?;
     let limits = if joining.is_in_user_namespace() { plan.rlimits.as_slice() } else { &[] };
-    spawned.execute(limits, |failure| report::process_failure(plan, failure))
+    spawned.execute(limits, cgroup, |failure| report::process_failure(plan, failure))
 }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, WaitId, WaitIdOptions, WaitOptions, child_subreaper, getpid, set_child_subreaper, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, child_subreaper, getpid, set_child_subreaper, waitid,
 };
 use sys::clone::{Child, Namespaces};
 use sys::signal::{SignalFd, SignalSet};
@@ -24,6 +24,8 @@ pub(crate) struct Adoption {
 
 impl Drop for Adoption {
     fn drop(&mut self) {
+        // Those that ended with the container, after its first process.
+        while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
         let _ = set_child_subreaper(self.before);
     }
 }
@@ -100,16 +102,28 @@ pub(crate) fn reap(child: &Child) -> core::result::Result<(), Errno> {
     }
 }
 
-/// The error for a child that ended without a word.
-pub(crate) fn died_early(child: &Child) -> Error {
+/// How a child ended that did not say why.
+#[derive(Debug)]
+pub(crate) struct EarlyDeath {
+    pub(crate) error: Error,
+    /// By SIGKILL, as when it found no memory.
+    pub(crate) was_killed: bool,
+}
+
+/// How a child ended without a word.
+pub(crate) fn died_early(child: &Child) -> EarlyDeath {
     let status = waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
-    let how = match status {
-        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => format!("exited with status {code}"),
-            (None, Some(signal)) => format!("was killed by signal {signal}"),
-            (None, None) => "ended".to_owned(),
-        },
-        _ => "ended".to_owned(),
+    let (code, signal) = match status {
+        Ok(Some(status)) => (status.exit_status(), status.terminating_signal()),
+        _ => (None, None),
     };
-    Error::new(Code::System, format!("the container's process {how} before it was set up"))
+    let how = match (code, signal) {
+        (Some(code), _) => format!("exited with status {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    };
+    EarlyDeath {
+        error: Error::new(Code::System, format!("the container's process {how} before it was set up")),
+        was_killed: signal == Some(Signal::KILL.as_raw()),
+    }
 }

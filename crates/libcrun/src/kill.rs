@@ -16,7 +16,7 @@ pub fn kill(root: &StateRoot, id: &ContainerId, signal: i32) -> Result<()> {
     let process = container.open_process()?;
     let sent = send(&process, signal);
     if signal == Signal::KILL.as_raw()
-        && let Ok(Some(cgroup)) = container.cgroup()
+        && let Ok(Some(cgroup)) = container.freezer()
     {
         // What the v1 freezer has frozen does not die before it is thawed.
         cgroup.thaw();

@@ -13,8 +13,9 @@
 //! ```
 //!
 //! The operations stand on top: [`create`], [`run`], [`start`], [`exec`], [`kill`], [`delete`], [`snapshot`], [`list`].
-//! The library prints nothing, keeps no global state and installs no signal handlers; while a container is being made
-//! all signals of the calling thread are blocked.
+//! The library prints nothing, keeps no global state and installs no signal handlers. While a container is being made
+//! all signals of the calling thread are blocked, and for the moment of the clone the thread may be in another network
+//! or pid namespace and the process not be traceable; both are as before when the operation returns.
 #![deny(unsafe_code)]
 
 mod capabilities;

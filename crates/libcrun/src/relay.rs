@@ -71,12 +71,12 @@ fn make_child(
 /// Waits for the relay's message; returns the container's process.
 fn take_over(channel: &RuntimeEnd, relay: &Child, describe: impl Fn(Failure) -> Error) -> Result<Child> {
     let heard = channel.hear().context(Code::System, || "hear from the process that joins");
-    let silent = matches!(heard, Ok(None)).then(|| foreground::died_early(relay));
+    let silent = matches!(heard, Ok(None)).then(|| foreground::died_early(relay).error);
     let _ = foreground::reap(relay);
     let pid = match heard? {
         Some(FromInit::Born(pid)) => pid,
         Some(FromInit::Failed(failure)) => return Err(describe(failure)),
-        _ => return Err(silent.unwrap_or_else(|| foreground::died_early(relay))),
+        _ => return Err(silent.unwrap_or_else(|| foreground::died_early(relay).error)),
     };
     // It is a child of this process, so its pid stays its own until it is waited for.
     pidfd_open(pid, PidfdFlags::empty()).map(|pidfd| Child { pid, pidfd }).map_err(|errno| {

@@ -3,11 +3,13 @@
 //! Four answers, cheapest first: nothing to do, because nobody could write the file through this process anyway;
 //! exchange the executable within the container's process, while its parent is busy with other things; exchange it in
 //! the runtime itself, where other processes could look at the new one before it has done so; and, on kernels that
-//! cannot exchange, execute the runtime once more through a read-only mount ([`reexecute`]).
+//! cannot exchange, execute the runtime once more through a read-only mount ([`reexecute`]). What is exchanged or executed
+//! is the same file seen through such a mount, or where it is on none, a copy in memory that nobody can write to.
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{AtFlags, CWD, StatVfsMountFlags, StatxFlags, statvfs, statx};
+use rustix::fs::{AtFlags, CWD, FsWord, StatxFlags, statfs, statx};
+use rustix::io::Errno;
 use sys::clone::Namespaces;
 use sys::exe::ReadOnlyView;
 use sys::exec::StringArray;
@@ -16,19 +18,37 @@ use crate::error::{Code, Context, Error, Result};
 use crate::plan::NamespacePlan;
 
 const EXECUTABLE: &core::ffi::CStr = c"/proc/self/exe";
+const FAILED: &str = "protect the runtime's executable from the container";
+
+/// `statfs(2)`: the filesystem of `memfd_create(2)` among others, and the flag of a mount that cannot be written to.
+const TMPFS_MAGIC: FsWord = 0x0102_1994;
+const ST_RDONLY: FsWord = 1;
 
 /// `statx(2)`: the file is sealed by fs-verity, so nobody can open it for writing.
 const STATX_ATTR_VERITY: u64 = 0x0010_0000;
 
 /// Whether no process can write to the runtime's executable through `/proc/PID/exe`: it was opened through a
-/// read-only mount (or lies on a read-only filesystem), or its content is sealed by fs-verity.
+/// read-only mount (or lies on a read-only filesystem), or its content is sealed, by fs-verity or in memory.
 #[must_use]
 pub fn is_unneeded() -> bool {
-    let read_only =
-        statvfs(EXECUTABLE).is_ok_and(|statvfs| statvfs.f_flag.contains(StatVfsMountFlags::RDONLY));
+    let (read_only, in_memory) = match statfs(EXECUTABLE) {
+        Ok(stat) => (stat.f_flags & ST_RDONLY != 0, stat.f_type == TMPFS_MAGIC),
+        Err(_) => (false, false),
+    };
     read_only
         || statx(CWD, EXECUTABLE, AtFlags::empty(), StatxFlags::empty())
             .is_ok_and(|stat| stat.stx_attributes.bits() & STATX_ATTR_VERITY != 0)
+        || in_memory && sys::exe::is_sealed()
+}
+
+/// A view of the executable that nobody can write to.
+fn view() -> Result<ReadOnlyView> {
+    let view = match sys::exe::read_only_view() {
+        // On no mount that this namespace could clone; or a kernel (before 5.12) or a filter without the call for it.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::PERM) => sys::exe::sealed_copy(),
+        other => other,
+    };
+    view.context(Code::System, || FAILED)
 }
 
 /// Executes the running program once more through a read-only view of itself. For kernels on which the executable of a
@@ -39,7 +59,7 @@ pub fn is_unneeded() -> bool {
 pub fn reexecute<A: AsRef<[u8]>>(args: impl IntoIterator<Item = A>) -> Result<std::convert::Infallible> {
     use std::os::unix::ffi::OsStrExt;
     let failed = || "execute the runtime through a read-only mount (self protection)";
-    let view = sys::exe::read_only_view().context(Code::System, failed)?;
+    let view = view()?;
     let argv = StringArray::new(args).context(Code::System, failed)?;
     let env = std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
     let env = StringArray::new(env).context(Code::System, failed)?;
@@ -59,12 +79,11 @@ pub(crate) fn protect(namespaces: &NamespacePlan) -> Result<Option<ReadOnlyView>
     if is_unneeded() {
         return Ok(None);
     }
-    let failed = || "protect the runtime's executable from the container";
-    let view = sys::exe::read_only_view().context(Code::System, failed)?;
+    let view = view()?;
     if namespaces.creates(Namespaces::PID) && !namespaces.contains(Namespaces::USER) {
         return Ok(Some(view));
     }
-    sys::exe::replace(&view).context(Code::System, failed)?;
+    sys::exe::replace(&view).context(Code::System, || FAILED)?;
     Ok(None)
 }
 
@@ -73,7 +92,5 @@ pub(crate) fn protect_now() -> Result<()> {
     if is_unneeded() {
         return Ok(());
     }
-    let failed = || "protect the runtime's executable from the container";
-    let view = sys::exe::read_only_view().context(Code::System, failed)?;
-    sys::exe::replace(&view).context(Code::System, failed)
+    sys::exe::replace(&view()?).context(Code::System, || FAILED)
 }

@@ -9,12 +9,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use cgroups::Cgroup;
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, prlimit};
 use sys::clone::{Child, Namespaces};
 
 use crate::channel::{self, Failure, FromInit, InitEnd, RuntimeEnd, ToInit};
 use crate::clone::{Cloned, ForChildren, clone_into};
-use crate::error::{Code, Context, Error, Result};
+use crate::error::{Code, Context, Error, Result, words};
 use crate::filesystem;
 use crate::foreground;
 use crate::init::{Init, Made, Placement};
@@ -190,9 +191,10 @@ impl Spawned {
     pub(crate) fn make_ready(
         &self,
         limits: &[(Resource, Rlimit)],
+        cgroup: Option<&Cgroup>,
         describe: impl Fn(Failure) -> Error,
     ) -> Result<()> {
-        self.hear(Until::Ready, describe)?;
+        self.hear(Until::Ready, cgroup, describe)?;
         limits.iter().try_for_each(|(resource, limit): &(Resource, Rlimit)| {
             prlimit(Some(self.cloned.child.pid), *resource, *limit)
                 .map(drop)
@@ -209,22 +211,29 @@ impl Spawned {
     pub(crate) fn execute(
         &self,
         limits: &[(Resource, Rlimit)],
+        cgroup: Option<&Cgroup>,
         describe: impl Fn(Failure) -> Error,
     ) -> Result<()> {
         if !limits.is_empty() {
-            self.make_ready(limits, &describe)?;
+            self.make_ready(limits, cgroup, &describe)?;
         }
         self.let_go();
-        self.hear(Until::Executed, describe)
+        self.hear(Until::Executed, cgroup, describe)
     }
 
     /// Listens to the process until it has come that far; `describe` makes an error of a failure it reports.
-    fn hear(&self, until: Until, describe: impl Fn(Failure) -> Error) -> Result<()> {
+    fn hear(&self, until: Until, cgroup: Option<&Cgroup>, describe: impl Fn(Failure) -> Error) -> Result<()> {
+        let explain = |error: Error, for_want_of_memory: bool| match cgroup {
+            Some(cgroup) if for_want_of_memory && cgroup.has_run_out_of_memory() => {
+                words::out_of_memory(&error)
+            }
+            _ => error,
+        };
         loop {
             match self.channel.hear().context(Code::System, || "hear from the container's process")? {
                 Some(FromInit::Failed(failure)) => {
                     self.failure.set(Some(failure));
-                    return Err(describe(failure));
+                    return Err(explain(describe(failure), failure.errno == Errno::NOMEM));
                 }
                 Some(FromInit::Mount(context, attributes)) => {
                     match filesystem::mount(context.as_fd(), attributes) {
@@ -239,7 +248,10 @@ impl Spawned {
                 Some(FromInit::Ready | FromInit::Born(_)) => self.is_ready.set(true),
                 // The exec closes the channel.
                 None if self.is_ready.get() => return Ok(()),
-                None => return Err(foreground::died_early(self.child())),
+                None => {
+                    let death = foreground::died_early(self.child());
+                    return Err(explain(death.error, death.was_killed));
+                }
             }
         }
     }

@@ -8,65 +8,83 @@
 //! ([`read_only_view`] and then [`crate::exec::exec_descriptor`]); it costs a whole process start. [`replace`]
 //! gets there within the running process: it maps the same bytes again through the read-only view, over the
 //! old mappings, and then tells the kernel (`PR_SET_MM_MAP`, as CRIU does) that this is the executable.
+//!
+//! An executable that is on no mount of this namespace, as one in anonymous memory (`memfd_create(2)`), is copied to such
+//! memory that nobody can write to any more ([`sealed_copy`]).
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create, openat, sendfile};
+use rustix::fs::{
+    CWD, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create, openat,
+    sendfile,
+};
 use rustix::mount::OpenTreeFlags;
 use rustix::process::PrctlMmMap;
 
 use crate::mount::{MountAttr, MountChange, Reach, set_attributes};
 use crate::{Errno, Result, last_errno};
 
-/// The running executable, seen through a private read-only clone of its mount.
+/// The running executable, seen through a private read-only clone of its mount, or a copy of it.
 #[derive(Debug)]
 pub struct ReadOnlyView {
     /// The file, opened for reading.
     pub file: OwnedFd,
-    /// The mount (or the sealed copy). Closing its last descriptor dissolves it, for which the kernel waits until no processor can be
+    /// The mount. Closing its last descriptor dissolves it, for which the kernel waits until no processor can be
     /// looking at it any more; better done when nobody waits for this process. The file does not need it.
-    pub mount: OwnedFd,
+    pub mount: Option<OwnedFd>,
     /// Where the program lies in memory; found here because finding it takes a lock of the C library's.
     image: Image,
 }
 
-/// Makes a read-only view of the running executable: its file through a read-only mount, or a sealed copy of it where
-/// mounts cannot be cloned (Linux before 5.12, or a filter).
+/// Makes a read-only view of the running executable.
 ///
 /// # Errors
-/// Those of `open_tree(2)`, `mount_setattr(2)` and `memfd_create(2)`.
+/// Those of `open_tree(2)` and `mount_setattr(2)`; `EPERM` without CAP_SYS_ADMIN, `EINVAL` for an executable that is on
+/// no mount of this namespace.
 pub fn read_only_view() -> Result<ReadOnlyView> {
-    let mount = match read_only_mount() {
-        Err(Errno::NOSYS | Errno::PERM) => sealed_copy()?,
-        other => other?,
-    };
-    let path = format!("/proc/self/fd/{}", mount.as_raw_fd());
-    let file = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let image = Image::of_this_process().ok_or(Errno::NOEXEC)?;
-    Ok(ReadOnlyView { file, mount, image })
-}
-
-fn read_only_mount() -> Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let mount = rustix::mount::open_tree(CWD, c"/proc/self/exe", flags)?;
     let change = MountChange { set: MountAttr::RDONLY, ..MountChange::default() };
     set_attributes(mount.as_fd(), change, Reach::Mount)?;
-    Ok(mount)
+    let file = reopen(mount.as_fd())?;
+    let image = Image::of_this_process().ok_or(Errno::NOEXEC)?;
+    Ok(ReadOnlyView { file, mount: Some(mount), image })
 }
 
-/// The executable in memory, which nobody can change any more (`memfd_create(2)`, F_ADD_SEALS).
-fn sealed_copy() -> Result<OwnedFd> {
-    const PIECE: usize = 1 << 20;
-    let executable = openat(CWD, c"/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+/// What makes a file in memory unchangeable (`F_ADD_SEALS`).
+const SEALS: SealFlags = SealFlags::WRITE.union(SealFlags::SHRINK).union(SealFlags::GROW);
+
+/// Copies the running executable to memory that nobody can write to.
+///
+/// # Errors
+/// Those of `memfd_create(2)`, `sendfile(2)` and `fcntl(2)`.
+pub fn sealed_copy() -> Result<ReadOnlyView> {
+    let source = openat(CWD, c"/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let copy = match memfd_create(c"crun", flags | MemfdFlags::EXEC) {
-        // Linux before 6.3, where every such file is executable.
-        Err(Errno::INVAL) => memfd_create(c"crun", flags)?,
+    let copy = match memfd_create(c"executable", flags | MemfdFlags::EXEC) {
+        // Before Linux 6.3 everything in memory can be executed.
+        Err(Errno::INVAL) => memfd_create(c"executable", flags)?,
         other => other?,
     };
-    while sendfile(&copy, &executable, None, PIECE)? > 0 {}
-    fcntl_add_seals(&copy, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
-    Ok(copy)
+    while sendfile(&copy, &source, None, 1 << 30)? > 0 {}
+    fcntl_add_seals(&copy, SEALS | SealFlags::SEAL)?;
+    // Opened once more, because what somebody can write to is no executable for the kernel.
+    let file = reopen(copy.as_fd())?;
+    let image = Image::of_this_process().ok_or(Errno::NOEXEC)?;
+    Ok(ReadOnlyView { file, mount: None, image })
+}
+
+/// Whether the running executable is in memory that nobody can write to.
+#[must_use]
+pub fn is_sealed() -> bool {
+    openat(CWD, c"/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(fcntl_get_seals)
+        .is_ok_and(|seals| seals.contains(SEALS))
+}
+
+fn reopen(file: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Whether this kernel lets a process change its executable ([`replace`]): it was built with
@@ -97,11 +115,13 @@ pub fn replace(view: &ReadOnlyView) -> Result<()> {
     set_executable(&image, view.file.as_fd())
 }
 
-/// The main program's load address and program headers.
+/// The main program's load address and program headers, and the size of the pages it is mapped in: 4, 16 or 64 KiB,
+/// as the kernel was built.
 #[derive(Clone, Copy)]
 struct Image {
     bias: usize,
     headers: &'static [libc::Elf64_Phdr],
+    page: usize,
 }
 
 impl std::fmt::Debug for Image {
@@ -118,16 +138,6 @@ struct Segment {
     flags: u32,
 }
 
-const PAGE: usize = 4096;
-
-fn page_floor(address: usize) -> usize {
-    address & !(PAGE - 1)
-}
-
-fn page_ceiling(address: usize) -> usize {
-    page_floor(address + PAGE - 1)
-}
-
 fn to_usize(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
@@ -140,26 +150,35 @@ impl Image {
             out: *mut libc::c_void,
         ) -> i32 {
             // SAFETY: dl_iterate_phdr passes a valid structure, first that of the main program, whose headers
-            // stay mapped as long as the process lives; `out` is the Option passed below.
+            // stay mapped as long as the process lives; `out` is the Option passed below; getauxval only reads.
             unsafe {
                 let info = &*info;
                 let headers = std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum));
-                *out.cast::<Option<Image>>() = Some(Image { bias: to_usize(info.dlpi_addr), headers });
+                let (bias, page) = (to_usize(info.dlpi_addr), to_usize(libc::getauxval(libc::AT_PAGESZ)));
+                *out.cast::<Option<Image>>() = Some(Image { bias, headers, page });
             }
             1
         }
         let mut found: Option<Self> = None;
         // SAFETY: the callback matches the expected signature and only uses its arguments during the call.
         unsafe { libc::dl_iterate_phdr(Some(take_first), (&raw mut found).cast()) };
-        found
+        found.filter(|image| image.page.is_power_of_two())
+    }
+
+    fn page_floor(&self, address: usize) -> usize {
+        address & !(self.page - 1)
+    }
+
+    fn page_ceiling(&self, address: usize) -> usize {
+        self.page_floor(address + self.page - 1)
     }
 
     fn segments(&self) -> impl Iterator<Item = Segment> {
         self.headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_filesz > 0).map(
             |header| {
-                let start = page_floor(self.bias + to_usize(header.p_vaddr));
-                let end = page_ceiling(self.bias + to_usize(header.p_vaddr + header.p_filesz));
-                let offset = libc::off_t::try_from(page_floor(to_usize(header.p_offset))).unwrap_or(0);
+                let start = self.page_floor(self.bias + to_usize(header.p_vaddr));
+                let end = self.page_ceiling(self.bias + to_usize(header.p_vaddr + header.p_filesz));
+                let offset = libc::off_t::try_from(self.page_floor(to_usize(header.p_offset))).unwrap_or(0);
                 Segment { start, length: end - start, offset, flags: header.p_flags }
             },
         )
@@ -168,8 +187,8 @@ impl Image {
     /// Makes the part of the data that only relocation writes to read-only again, as the C start-up code had.
     fn protect_relocated(&self) -> Result<()> {
         for header in self.headers.iter().filter(|header| header.p_type == libc::PT_GNU_RELRO) {
-            let start = page_floor(self.bias + to_usize(header.p_vaddr));
-            let end = page_floor(self.bias + to_usize(header.p_vaddr + header.p_memsz));
+            let start = self.page_floor(self.bias + to_usize(header.p_vaddr));
+            let end = self.page_floor(self.bias + to_usize(header.p_vaddr + header.p_memsz));
             if end > start {
                 // SAFETY: the range is inside the program's own data and nothing writes to it after start-up.
                 let done = unsafe { libc::mprotect(start as *mut _, end - start, libc::PROT_READ) };
@@ -271,4 +290,46 @@ fn set_executable(image: &Image, view: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: the addresses are those of the running program and only reported by the kernel, apart from the
     // heap's, where `start_brk` equal to `brk` merely stops the heap from shrinking below its present end.
     unsafe { rustix::process::configure_virtual_memory_map(&map) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Text at 0x1000 to 0x2345 and data at 0x13000 to 0x14567, as a linker for pages of up to 64 KiB places them.
+    const HEADERS: [libc::Elf64_Phdr; 2] = [
+        header(libc::PF_R | libc::PF_X, 0x1000, 0x1000, 0x1345),
+        header(libc::PF_R | libc::PF_W, 0x3000, 0x1_3000, 0x1567),
+    ];
+
+    const fn header(flags: u32, offset: u64, address: u64, size: u64) -> libc::Elf64_Phdr {
+        libc::Elf64_Phdr {
+            p_type: libc::PT_LOAD,
+            p_flags: flags,
+            p_offset: offset,
+            p_vaddr: address,
+            p_paddr: address,
+            p_filesz: size,
+            p_memsz: size,
+            p_align: 0x1_0000,
+        }
+    }
+
+    fn segments(page: usize) -> Vec<(usize, usize, libc::off_t)> {
+        let image = Image { bias: 0x20_0000, headers: &HEADERS, page };
+        image.segments().map(|segment| (segment.start, segment.length, segment.offset)).collect()
+    }
+
+    #[test]
+    fn segments_lie_on_the_page_boundaries_of_this_kernel() {
+        assert_eq!(segments(0x1000), [(0x20_1000, 0x2000, 0x1000), (0x21_3000, 0x2000, 0x3000)]);
+        assert_eq!(segments(0x1_0000), [(0x20_0000, 0x1_0000, 0), (0x21_0000, 0x1_0000, 0)]);
+    }
+
+    #[test]
+    fn the_page_size_is_that_of_this_kernel() {
+        // SAFETY: sysconf only reads.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        assert_eq!(libc::c_long::try_from(Image::of_this_process().unwrap().page), Ok(page));
+    }
 }

@@ -147,6 +147,17 @@ impl Crun {
         Ok(Self { view: Some(Arc::new(view)), ..crun })
     }
 
+    /// The binary under test, in a private place without a `/sys/fs/cgroup`.
+    ///
+    /// # Errors
+    /// As [`Self::on_v2`].
+    pub fn without_cgroups() -> Result<Self, String> {
+        let crun = Self::new()?;
+        let view = View::builder().without_cgroups().enter();
+        let view = view.map_err(|error| format!("no private place without cgroups: {error:#}"))?;
+        Ok(Self { view: Some(Arc::new(view)), ..crun })
+    }
+
     /// A new directory that a runtime keeps its state in (below `state`), and bundles, if the caller likes.
     #[must_use]
     pub fn place() -> Arc<TempDir> {
@@ -185,7 +196,7 @@ impl Crun {
     #[must_use]
     pub fn after(self, commands: &str) -> Self {
         let script = self.work.path().join(new_id());
-        let text = format!("#!/bin/sh\n{commands}\nexec {} \"$@\"\n", self.program.display());
+        let text = format!("#!/bin/bash\n{commands}\nexec {} \"$@\"\n", self.program.display());
         fs::write(&script, text).unwrap();
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
         self.program(&script)

@@ -33,10 +33,11 @@ exec unshare --cgroup sh -ec 'cg=$1; inner=$2; shift 2; echo 0 >"$cg/lab/cgroup.
 /// Makes the mounts and, with a root given, moves there; then, as the view's pid 1, reaps orphans until the owner goes
 /// away. `cat` is not exec'ed because the shell's wait is what reaps.
 const INNER: &str = r#"
-root=$1; shift
+root=$1; cgroups=$2; shift 2
 mount -t proc -o nosuid,nodev,noexec proc /proc
 umount -R /sys/fs/cgroup
-mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup
+if [ "$cgroups" = v2 ]; then mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup
+else mount -t tmpfs tmpfs /sys/fs; fi
 if [ -n "$root" ]; then
   mount --bind "$root" "$root"; cd "$root"
   mkdir -p proc sys dev run tmp old
@@ -58,6 +59,7 @@ exit 0"#;
 #[derive(Debug, Default, Clone)]
 pub struct Builder {
     root: Option<PathBuf>,
+    without_cgroups: bool,
     binds: Vec<(PathBuf, PathBuf)>,
 }
 
@@ -67,6 +69,13 @@ impl Builder {
     #[must_use]
     pub fn root(mut self, root: impl Into<PathBuf>) -> Self {
         self.root = Some(root.into());
+        self
+    }
+
+    /// Leaves `/sys/fs/cgroup` out.
+    #[must_use]
+    pub fn without_cgroups(mut self) -> Self {
+        self.without_cgroups = true;
         self
     }
 
@@ -150,6 +159,7 @@ impl View {
         let mut command = Command::new("sh");
         command.args(["-c", OUTER, "view"]).arg(&self.cgroup).arg(INNER);
         command.arg(wanted.root.as_deref().unwrap_or(Path::new("")));
+        command.arg(if wanted.without_cgroups { "none" } else { "v2" });
         command.args(wanted.binds.iter().flat_map(|(from, at)| [from, at]));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let holder = self.holder.insert(command.spawn().context("cannot run sh")?);

@@ -22,8 +22,8 @@ pub(crate) fn become_mapped_root() -> Result<(), Failure> {
     set_thread_res_uid(uid, uid, uid).at(Step::MappedRoot)
 }
 
-/// Takes on the identity of the plan. `set_limits` is whether the resource limits are still to be set; in a user
-/// namespace the parent has set them, because raising one takes a privilege outside.
+/// Takes on the identity of the plan. `set_limits` is whether the resource limits are to be set; in a user namespace the
+/// parent does that, because raising one takes a privilege outside.
 pub(crate) fn assume(process: &ProcessPlan, set_limits: bool) -> Result<(), Failure> {
     if set_limits {
         for (index, (resource, limit)) in process.rlimits.iter().enumerate() {
