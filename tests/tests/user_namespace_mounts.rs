@@ -35,6 +35,8 @@ fn the_default_bundle_runs_with_filesystems_of_its_own() {
     {
         assert_eq!(mountinfo::at(&mounts, point).kind, kind);
     }
+    // The sysfs is that of its own network namespace, and the proc that of its own pid namespace.
+    assert_eq!(crun.run(&mapped().sh("ls /sys/class/net; exec readlink /proc/self")).ok(), "lo\n1\n");
 }
 
 #[test]

@@ -36,9 +36,12 @@ impl Init<'_> {
             let made = if mount.leaves_traces { &mut self.made } else { &mut nothing };
             let below = over_root.as_ref().map_or(root, AsFd::as_fd);
             let clone = own_clone(&self.own_clones, index);
-            let new = match (Place { root: below, mount, made }).make(ready, clone) {
-                Err(failure) if self.may_ask_runtime(mount, failure) => {
-                    Some(self.mount_by_runtime(below, mount)?)
+            // What the runtime can mount comes before what would be shown instead.
+            let asks = self.sees_no_host && mount.shows_system();
+            let first = if asks { &WITHOUT_FALLBACK } else { ready };
+            let new = match (Place { root: below, mount, made }).make(first, clone) {
+                Err(failure) if asks && failure.errno == Errno::PERM => {
+                    self.mount_by_runtime(below, mount, ready)?
                 }
                 other => other?,
             };
@@ -76,23 +79,24 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// Whether a mount that was refused may be had from the runtime: the kernel lets a user namespace mount proc and
-    /// sysfs only where one is in sight already, and in a mount namespace of the container's tree alone none is.
-    fn may_ask_runtime(&self, mount: &MountOperation, failure: Failure) -> bool {
-        let MountSource::Filesystem(filesystem) = &mount.source else { return false };
-        self.sees_no_host
-            && (failure.step, failure.errno) == (Step::MountCreate, Errno::PERM)
-            && matches!(filesystem.kind.to_bytes(), b"proc" | b"sysfs")
-    }
-
-    /// Makes a filesystem of the namespaces this process is in, has the runtime mount it, and attaches it.
-    fn mount_by_runtime(&mut self, root: BorrowedFd<'_>, mount: &MountOperation) -> Result<OwnedFd, Failure> {
+    /// Makes a filesystem of the namespaces this process is in, has the runtime mount it, and attaches it: the kernel lets
+    /// a user namespace mount proc and sysfs only where one is in sight already, and in a mount namespace of the
+    /// container's tree alone none is. Where the runtime may not either, `ready` is what there is.
+    fn mount_by_runtime(
+        &mut self,
+        root: BorrowedFd<'_>,
+        mount: &MountOperation,
+        ready: &PreparedMount,
+    ) -> Result<Option<OwnedFd>, Failure> {
         // What else is under way from there has to be heard first.
         self.enter_network()?;
         self.make_cgroup_namespace(Placement::BeforeCgroupNamespace)?;
         let mut nothing = Made::none();
         let made = if mount.leaves_traces { &mut self.made } else { &mut nothing };
-        Place { root, mount, made }.make_by_runtime(self.channel)
+        match (Place { root, mount, made: &mut *made }).make_by_runtime(self.channel) {
+            Err(failure) if failure.errno == Errno::PERM => Place { root, mount, made }.make(ready, None),
+            made => made.map(Some),
+        }
     }
 
     /// Makes those mounts read-only that had to wait for what is below them.
@@ -113,6 +117,8 @@ impl Init<'_> {
         Ok(())
     }
 }
+
+const WITHOUT_FALLBACK: PreparedMount = PreparedMount::Inside { fallback: None, idmap: None };
 
 /// The clone that this process has made for entry `index` of the plan.
 fn own_clone(clones: &[(usize, OwnedFd)], index: usize) -> Option<BorrowedFd<'_>> {

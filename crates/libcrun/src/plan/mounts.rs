@@ -57,6 +57,12 @@ impl MountOperation {
         self.destination.is_root() && !matches!(self.source, MountSource::Remount { .. })
     }
 
+    /// Whether it is one of the two filesystems that show the whole system (`user_namespaces(7)`).
+    pub(crate) fn shows_system(&self) -> bool {
+        let MountSource::Filesystem(filesystem) = &self.source else { return false };
+        filesystem.idmap.is_none() && matches!(filesystem.kind.to_bytes(), b"proc" | b"sysfs")
+    }
+
     /// Whether it shows the devices of a network namespace.
     pub(crate) fn is_sysfs(&self) -> bool {
         matches!(&self.source, MountSource::Filesystem(filesystem) if filesystem.kind.as_c_str() == c"sysfs")
