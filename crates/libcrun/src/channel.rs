@@ -13,14 +13,16 @@
 //! ```
 //!
 //! `run` and `exec` say Go as soon as they are done themselves, without listening for Ready first, so that init need
-//! not wait for it. `create` listens first: its caller is to hear of every failure, and the pid file is only written
-//! for a container that is complete. Init then waits on exec.fifo, and the channel has no other end any more.
+//! not wait for it; it may be under way while init still asks for something. `create` listens first: its caller is to
+//! hear of every failure, and the pid file is only written for a container that is complete. Init then waits on
+//! exec.fifo, and the channel has no other end any more.
 //!
 //! End of file on either side means that the other is gone: before Go init ends itself then, so that a runtime that was
 //! killed leaves no half-made container behind; the runtime looks at how init ended. A failure travels as what was
 //! being done, to which entry of the plan, and the kernel's reason; words are made of it by the runtime
 //! ([`crate::report`]).
 
+use std::cell::Cell;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -205,7 +207,7 @@ const REPORT: usize = 10;
 /// Both ends, close-on-exec: the runtime's and init's.
 pub(crate) fn pair() -> Result<(RuntimeEnd, InitEnd), Errno> {
     let (runtime, init) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    Ok((RuntimeEnd(runtime), InitEnd(init)))
+    Ok((RuntimeEnd(runtime), InitEnd { socket: init, has_heard_go: Cell::new(false) }))
 }
 
 /// The runtime's end.
@@ -249,11 +251,15 @@ impl RuntimeEnd {
 
 /// Init's end.
 #[derive(Debug)]
-pub(crate) struct InitEnd(OwnedFd);
+pub(crate) struct InitEnd {
+    socket: OwnedFd,
+    /// Go came while init was waiting for the answer to a request: the runtime had nothing else left to do.
+    has_heard_go: Cell<bool>,
+}
 
 impl AsFd for InitEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
@@ -274,7 +280,7 @@ impl InitEnd {
     }
 
     fn tell(&self, message: [u8; REPORT]) -> Result<(), Errno> {
-        send(&self.0, &message, SendFlags::NOSIGNAL).map(drop)
+        send(&self.socket, &message, SendFlags::NOSIGNAL).map(drop)
     }
 
     /// Has the runtime mount a filesystem, detached. Nothing else may be under way from there: see
@@ -288,7 +294,7 @@ impl InitEnd {
         attributes: MountAttr,
     ) -> Result<OwnedFd, Errno> {
         let attributes = u32::try_from(attributes.bits()).unwrap_or(0);
-        send_descriptor(self.0.as_fd(), &message(MOUNT, None, attributes.cast_signed()), context)?;
+        send_descriptor(self.socket.as_fd(), &message(MOUNT, None, attributes.cast_signed()), context)?;
         self.expect_descriptor(ToInit::Mounted)
     }
 
@@ -297,8 +303,11 @@ impl InitEnd {
     /// # Errors
     /// `EPIPE` when the runtime is gone.
     pub(crate) fn expect(&self, expected: ToInit) -> Result<(), Errno> {
+        if expected == ToInit::Go && self.has_heard_go.get() {
+            return Ok(());
+        }
         let mut buffer = [0_u8; 1];
-        match receive(self.0.as_fd(), &mut buffer)? {
+        match receive(self.socket.as_fd(), &mut buffer)? {
             1 if buffer[0] == expected as u8 => Ok(()),
             1 => Err(Errno::PROTO),
             _ => Err(Errno::PIPE),
@@ -310,12 +319,18 @@ impl InitEnd {
     /// # Errors
     /// `EPERM` when it says that there is none, `EPIPE` when it is gone.
     pub(crate) fn expect_descriptor(&self, expected: ToInit) -> Result<OwnedFd, Errno> {
-        let mut buffer = [0_u8; 1];
-        match receive_with_descriptor(self.0.as_fd(), &mut buffer)? {
-            (0, _) => Err(Errno::PIPE),
-            (_, Some(descriptor)) if buffer[0] == expected as u8 => Ok(descriptor),
-            _ if buffer[0] == ToInit::NotMounted as u8 => Err(Errno::PERM),
-            _ => Err(Errno::PROTO),
+        loop {
+            let mut buffer = [0_u8; 1];
+            return match receive_with_descriptor(self.socket.as_fd(), &mut buffer)? {
+                (0, _) => Err(Errno::PIPE),
+                (_, Some(descriptor)) if buffer[0] == expected as u8 => Ok(descriptor),
+                _ if buffer[0] == ToInit::NotMounted as u8 => Err(Errno::PERM),
+                _ if buffer[0] == ToInit::Go as u8 => {
+                    self.has_heard_go.set(true);
+                    continue;
+                }
+                _ => Err(Errno::PROTO),
+            };
         }
     }
 }
@@ -449,5 +464,15 @@ mod tests {
         assert_eq!(attributes, MountAttr::NOSUID);
         runtime.tell(ToInit::NotMounted);
         assert_eq!(init.ask_for_mount(writer.as_fd(), MountAttr::empty()).unwrap_err(), Errno::PERM);
+    }
+
+    #[test]
+    fn the_word_to_go_may_come_before_the_answer_to_a_request() {
+        let (runtime, init) = pair().unwrap();
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        runtime.tell(ToInit::Go);
+        runtime.hand_over(ToInit::Mounted, reader.as_fd());
+        init.ask_for_mount(writer.as_fd(), MountAttr::empty()).unwrap();
+        assert_eq!(init.expect(ToInit::Go), Ok(()));
     }
 }
