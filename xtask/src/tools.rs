@@ -15,6 +15,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("ps", "procps"),
     ("cc", "gcc"),
+    ("umoci", "umoci"),
 ];
 
 /// Installs what the tests and the benchmark need and this machine lacks. Without apt, or without root, it says what
