@@ -123,13 +123,17 @@ fn close_range(first: u32, last: u32) -> Result<()> {
     match checked(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }) {
         // Linux before 5.9, or a filter that does not know the call.
         Err(Errno::NOSYS | Errno::PERM) => {
-            for fd in first..last.min(END_OF_SEARCH) {
-                // SAFETY: as above; a number that is not open is no harm.
-                unsafe { libc::close(fd.cast_signed()) };
-            }
+            close_one_by_one(first, last);
             Ok(())
         }
         other => other.map(drop),
+    }
+}
+
+fn close_one_by_one(first: u32, last: u32) {
+    for fd in first..=last.min(END_OF_SEARCH) {
+        // SAFETY: as in `close_range`; a number that is not open is no harm.
+        unsafe { libc::close(fd.cast_signed()) };
     }
 }
 
@@ -170,6 +174,21 @@ mod tests {
         assert_eq!(array.first(), Some(c"sleep"));
         assert!(array.pointers.last().unwrap().is_null());
         assert_eq!(array.pointers.len(), 4);
+    }
+
+    #[test]
+    fn a_range_is_closed_with_both_its_ends() {
+        use std::os::fd::{AsRawFd, IntoRawFd};
+        let is_open = |fd: i32| {
+            // SAFETY: asking for the flags of a number that may not be open is harmless.
+            unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+        };
+        // Numbers that no other test of this process uses.
+        let duplicate = |at| rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), at).unwrap();
+        let (first, last, kept) = (duplicate(700), duplicate(701), duplicate(702));
+        let (first, last) = (first.into_raw_fd(), last.into_raw_fd());
+        close_one_by_one(first.unsigned_abs(), last.unsigned_abs());
+        assert_eq!((is_open(first), is_open(last), is_open(kept.as_raw_fd())), (false, false, true));
     }
 
     #[test]
