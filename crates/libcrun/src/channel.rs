@@ -108,6 +108,8 @@ pub(crate) enum Step {
     MountAttributes,
     MountIdmap,
     MountCopyUp,
+    NotMounted,
+    Unmount,
     DevDirectory,
     Device,
     DeviceLink,
@@ -134,7 +136,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 43] = [
+    const ALL: [Self; 45] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
@@ -155,6 +157,8 @@ impl Step {
         Self::MountAttributes,
         Self::MountIdmap,
         Self::MountCopyUp,
+        Self::NotMounted,
+        Self::Unmount,
         Self::DevDirectory,
         Self::Device,
         Self::DeviceLink,

@@ -11,7 +11,7 @@ mod enter;
 pub(crate) mod inner;
 pub(crate) mod launch;
 mod masks;
-mod mounts;
+pub(crate) mod mounts;
 mod target;
 
 use std::convert::Infallible;

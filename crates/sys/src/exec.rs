@@ -106,10 +106,31 @@ pub fn close_all_but(keep: [Option<std::os::fd::BorrowedFd<'_>>; 2], first: u32)
             close_range(fd, fd)?;
         }
     }
-    let mut from = first.max(3);
     let mut ends = keep.map(|kept| kept.map_or(libc::c_uint::MAX, |kept| kept.as_raw_fd().unsigned_abs()));
     ends.sort_unstable();
-    for end in ends {
+    close_between(first.max(3), ends)
+}
+
+/// Closes every descriptor but those in `keep`, which are in the order of their numbers, and one more; the standard ones,
+/// too.
+///
+/// For a process that enters a place where others might look into it, with the condition of [`close_all_but`].
+///
+/// # Errors
+/// Those of `close_range(2)`.
+pub fn close_everything_but(
+    keep: &[std::os::fd::BorrowedFd<'_>],
+    one_more: std::os::fd::BorrowedFd<'_>,
+) -> Result<()> {
+    use std::os::fd::AsRawFd;
+    let number = |kept: &std::os::fd::BorrowedFd<'_>| kept.as_raw_fd().unsigned_abs();
+    let (below, above) = keep.split_at(keep.partition_point(|kept| number(kept) < number(&one_more)));
+    close_between(0, below.iter().chain([&one_more]).chain(above).map(number))
+}
+
+/// Closes what is open from `from` on, but not what has one of these numbers, which are sorted.
+fn close_between(mut from: u32, kept: impl IntoIterator<Item = u32>) -> Result<()> {
+    for end in kept {
         if end > from {
             close_range(from, end - 1)?;
         }

@@ -90,11 +90,32 @@ impl Init<'_> {
         self.make_cgroup_namespace(Placement::BeforeCgroupNamespace)?;
         let mut nothing = Made::none();
         let made = if mount.leaves_traces { &mut self.made } else { &mut nothing };
-        match (Place { root, mount, made: &mut *made }).make_by_runtime(self.channel) {
-            Err(failure) if failure.errno == Errno::PERM => Place { root, mount, made }.make(ready, None),
-            made => made.map(Some),
-        }
+        Place { root, mount, made }.make_by_runtime_if_it_may(self.channel, ready)
     }
+}
+
+/// Makes mounts in a container that runs, whose root is not covered by any of them.
+pub(crate) fn add(
+    root: BorrowedFd<'_>,
+    channel: &InitEnd,
+    mounts: &[MountOperation],
+    ready: &[PreparedMount],
+    made: &mut Made,
+    deferred: &mut Vec<Deferred>,
+) -> Result<(), Failure> {
+    for (mount, ready) in mounts.iter().zip(ready) {
+        // As in a mount namespace of the container's tree alone: there is what is mounted inside, and nothing else.
+        let asks = mount.shows_system();
+        let first = if asks { &WITHOUT_FALLBACK } else { ready };
+        let new = match (Place { root, mount, made }).make(first, None) {
+            Err(failure) if asks && failure.errno == Errno::PERM => {
+                Place { root, mount, made }.make_by_runtime_if_it_may(channel, ready)?
+            }
+            other => other?,
+        };
+        defer(mount, new, deferred);
+    }
+    finish(mounts, ready, &[], deferred)
 }
 
 /// A new filesystem that is changed once everything below it is in place.
@@ -192,7 +213,20 @@ impl Place<'_> {
         }
     }
 
-    /// The same for a filesystem that only the runtime may mount.
+    /// The same for a filesystem that only the runtime may mount; where it may not either, `ready` is what there is.
+    fn make_by_runtime_if_it_may(
+        self,
+        channel: &InitEnd,
+        ready: &PreparedMount,
+    ) -> Result<Option<OwnedFd>, Failure> {
+        let Self { root, mount, made } = self;
+        match (Place { root, mount, made: &mut *made }).make_by_runtime(channel) {
+            Err(failure) if failure.errno == Errno::PERM => Place { root, mount, made }.make(ready, None),
+            made => made.map(Some),
+        }
+    }
+
+    /// Has the runtime mount it.
     fn make_by_runtime(mut self, channel: &InitEnd) -> Result<OwnedFd, Failure> {
         let MountSource::Filesystem(filesystem) = &self.mount.source else {
             return self.at(Step::MountCreate, Err(Errno::INVAL));
@@ -211,14 +245,21 @@ impl Place<'_> {
         result.at_entry(step, self.mount.index)
     }
 
+    /// Where a mount has to be taken off again, its place has to be known.
+    fn by(&self) -> By {
+        if self.made.keeps_mounts() { By::Walk } else { By::Kernel }
+    }
+
     /// The destination, made if it is missing.
     fn open_target(&mut self, missing: Missing) -> Result<Found, Failure> {
-        target::open(self.root, self.mount, missing, By::Kernel, self.made)
+        target::open(self.root, self.mount, missing, self.by(), self.made)
     }
 
     /// Attaches a detached mount at the destination.
-    fn attach(&self, mount: BorrowedFd<'_>, target: &Found) -> Result<(), Failure> {
-        self.at(Step::MountAttach, attach(mount, target.file.as_fd()))
+    fn attach(&mut self, mount: BorrowedFd<'_>, target: &Found) -> Result<(), Failure> {
+        let place = target.place(self.root);
+        let attached = self.made.mount(mount, place, || attach(mount, target.file.as_fd()));
+        attached.at_entry(Step::MountAttach, self.mount.index)
     }
 
     fn change(&self, mount: BorrowedFd<'_>, changes: &[(MountChange, Reach)]) -> Result<(), Failure> {
@@ -265,21 +306,21 @@ impl Place<'_> {
         if !filesystem.inherits() {
             return Ok(None);
         }
-        match target::look(self.root, &self.mount.destination, Last::Follow, By::Kernel, self.made) {
+        match target::look(self.root, &self.mount.destination, Last::Follow, self.by(), self.made) {
             Err(Errno::NOENT) => Ok(None),
             found => self.at(Step::MountTarget, found).map(Some),
         }
     }
 
     /// The same as [`Self::attach`] for a new filesystem: the kernel does not mount the cgroup tree over itself, but
-    /// over something else that covers it.
+    /// over something else that covers it. Not where mounts are taken off one by one: that would stay.
     fn attach_filesystem(
-        &self,
+        &mut self,
         filesystem: &Filesystem,
         mount: BorrowedFd<'_>,
         target: &Found,
     ) -> Result<(), Failure> {
-        let covers = filesystem.kind.as_c_str() == c"cgroup2";
+        let covers = filesystem.kind.as_c_str() == c"cgroup2" && !self.made.keeps_mounts();
         match self.attach(mount, target) {
             Err(Failure { errno: Errno::BUSY, .. }) if covers => {
                 let over_something =
