@@ -18,7 +18,7 @@ use kit::bundle::Bundle;
 use kit::container::Container;
 use kit::crun::Crun;
 use kit::runtime;
-use libcrun::{ContainerId, CreateOptions, ExecOptions, RunMode, StateRoot};
+use libcrun::{ContainerId, CreateOptions, ExecOptions, MountsOptions, RunMode, StateRoot};
 use rustix::process::getpid;
 
 /// In shared memory: the process whose allocations are its own matter, and how many there were in its children.
@@ -105,6 +105,23 @@ fn exec(crun: &Crun, container: &Container, args: &[&str]) -> libcrun::Result<i3
     libcrun::exec(&state_root(crun), &id(container), &options)
 }
 
+/// Changes the mounts of a container, and fails to.
+fn change_mounts(crun: &Crun, container: &Container) {
+    let (root, id) = (state_root(crun), id(container));
+    let options = MountsOptions { self_protection: false };
+    let parse = |list: &'static str| libcrun::spec::parse_mounts(list.as_bytes(), "list").unwrap();
+    let good = parse(
+        r#"[{"destination": "/run", "type": "tmpfs", "options": ["tmpcopyup"]}, {"destination": "/proc", "type": "proc"}]"#,
+    );
+    libcrun::add_mounts(&root, &id, &good, &options).unwrap();
+    libcrun::remove_mounts(&root, &id, &good, &options).unwrap();
+    let bad = parse(
+        r#"[{"destination": "/run", "type": "tmpfs"}, {"destination": "/etc/os-release/x", "type": "tmpfs"}]"#,
+    );
+    assert!(libcrun::add_mounts(&root, &id, &bad, &options).is_err());
+    assert!(libcrun::remove_mounts(&root, &id, &bad, &options).is_err());
+}
+
 /// A user namespace that is there to be joined, as long as the process that holds it.
 fn user_namespace() -> (std::process::Child, String) {
     let mut holder = Command::new("unshare")
@@ -117,7 +134,7 @@ fn user_namespace() -> (std::process::Child, String) {
     (holder, path)
 }
 
-/// Each way a process can take from the clone to the exec, or to a failure before it.
+/// Each way a process can take from the clone to the exec or its end, or to a failure before it.
 fn all_ways(crun: &Crun) {
     let sleep = || Bundle::new().args(["sleep", "99"]);
     let (mut holder, user_namespace) = user_namespace();
@@ -131,6 +148,7 @@ fn all_ways(crun: &Crun) {
         libcrun::start(&state_root(crun), &id(&container)).unwrap();
         assert_eq!(exec(crun, &container, &["sh", "-c", "exit 5"]), Ok(5));
         assert!(exec(crun, &container, &["/no/such/program"]).is_err());
+        change_mounts(crun, &container);
     }
     let bad_mount = sleep().mount("/m", "tmpfs", "tmpfs", ["no-such-option"]);
     for bundle in [Bundle::new().args(["/no/such/program"]), bad_mount] {

@@ -147,6 +147,26 @@ fn each_runs_a_program_in_a_container_of_the_other() {
 }
 
 #[test]
+fn each_changes_the_mounts_of_a_container_of_the_other() {
+    let pair = pair!();
+    let list = pair.bundles.join("list.json");
+    std::fs::write(&list, r#"[{"destination": "/new", "type": "tmpfs", "source": "x"}]"#).unwrap();
+    let list = list.to_str().unwrap();
+    let (ours, theirs) = (&pair.ours, &pair.theirs);
+    for (maker, adder, remover) in [(ours, theirs, ours), (theirs, ours, theirs), (theirs, ours, ours)] {
+        let container = maker.start(&pair.bundle("sleep 99").writable());
+        let is_mounted = || {
+            let mounts = std::fs::read_to_string(container.proc().join("mountinfo")).unwrap();
+            mounts.contains(" /new ")
+        };
+        assert_eq!(adder.cmd(["mounts", "add", container.id(), list]).ok(), "");
+        assert!(is_mounted());
+        assert_eq!(remover.cmd(["mounts", "remove", container.id(), list]).ok(), "");
+        assert!(!is_mounted());
+    }
+}
+
+#[test]
 fn each_refuses_a_name_the_other_uses() {
     let pair = pair!();
     for (maker, other) in [(&pair.ours, &pair.theirs), (&pair.theirs, &pair.ours)] {
@@ -189,6 +209,19 @@ fn both_print_the_same_errors_where_engines_read_them() {
     });
     same(&["kill", container.id(), "TERM"]);
     same(&["exec", container.id(), "true"]);
+    let file = |name: &str, text: &str| {
+        let path = pair.bundles.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (list, object) = (file("list.json", "[]"), file("object.json", "{}"));
+    let running = pair.ours.start(&bundle);
+    for action in ["add", "remove"] {
+        same(&["mounts", action, "unknown", &list]);
+        same(&["mounts", action, running.id(), &object]);
+        same(&["mounts", action, running.id(), "/no/such/file"]);
+    }
+    same(&["mounts", "change", running.id(), &list]);
 }
 
 #[test]

@@ -127,6 +127,11 @@ fn the_attack_of_these_tests_does_overwrite_an_ordinary_program() {
 
 /// Runs `exec` of `program` until the attacker got hold of the runtime doing so.
 fn attack_exec(program: &str) -> Option<()> {
+    attack(["exec", "ID", program])
+}
+
+/// Runs a command of the runtime until the attacker got hold of it.
+fn attack<const N: usize>(command: [&str; N]) -> Option<()> {
     let victim = Victim::new();
     let crun = Crun::new().map_err(kit::crun::skipped).ok()?.program(&victim.path());
     let container = attacker(&crun, HUNT);
@@ -137,7 +142,7 @@ fn attack_exec(program: &str) -> Option<()> {
     let mut tries = 0;
     wait_for("the attacker to get hold of the runtime", || {
         tries += 1;
-        let _ = container.cmd(["exec", "ID", program]); // may be stopped, may fail: the binary is what matters
+        let _ = container.cmd(command); // may be stopped, may fail: the binary is what matters
         (container.stdout().contains("held ") || tries > 500).then_some(())
     });
     wait_for("the attack to end", || {
@@ -211,6 +216,14 @@ fn a_runtime_without_a_name_works_and_cannot_be_overwritten() {
         assert!(written.is_err(), "the runtime could be overwritten");
         assert!(fs::read(nameless.path()).unwrap() == fs::read(binary()).unwrap());
     }
+}
+
+#[test]
+fn a_runtime_that_adds_a_mount_cannot_be_overwritten() {
+    // Only for a procfs it has to be where the attacker sees it.
+    let list = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&list, r#"[{"destination": "/sys", "type": "proc"}]"#).unwrap();
+    let _ = attack(["mounts", "add", "ID", list.path().to_str().unwrap()]);
 }
 
 #[test]

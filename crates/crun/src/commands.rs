@@ -3,6 +3,7 @@
 mod create;
 mod exec;
 mod inspect;
+mod mounts;
 mod signal;
 mod spec;
 
@@ -55,6 +56,7 @@ pub(crate) fn run(invocation: &Invocation, log: &Log) -> Result<i32> {
         "features" => inspect::features(),
         "kill" => signal::kill(&context),
         "list" => inspect::list(&context),
+        "mounts" => mounts::mounts(&context),
         "run" => create::run(&context),
         "spec" => spec::spec(&context),
         "start" => libcrun::start(&context.root(), &context.id()?).map(|()| 0),

@@ -57,6 +57,7 @@ mod tests {
         for (name, line) in [
             ("delete", "Usage: crun [OPTION...] delete CONTAINER"),
             ("exec", "Usage: crun [OPTION...] exec CONTAINER cmd"),
+            ("mounts", "Usage: crun [OPTION...] mounts [add|remove] CONTAINER FILE"),
             ("start", "Usage: crun [OPTION...] start CONTAINER"),
         ] {
             let text = command(table::command(name).unwrap());

@@ -137,6 +137,14 @@ pub(crate) const COMMANDS: &[Command] = &[
         passes_rest: false,
     },
     Command {
+        name: "mounts",
+        summary: "add or remove mounts from a running container",
+        arguments: "[add|remove] CONTAINER FILE",
+        options: &[],
+        positionals: (3, 3),
+        passes_rest: false,
+    },
+    Command {
         name: "run",
         summary: "run a container",
         arguments: "CONTAINER",

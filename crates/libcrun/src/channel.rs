@@ -110,6 +110,8 @@ pub(crate) enum Step {
     MountAttributes,
     MountIdmap,
     MountCopyUp,
+    NotMounted,
+    Unmount,
     DevDirectory,
     Device,
     DeviceLink,
@@ -136,7 +138,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 43] = [
+    const ALL: [Self; 45] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
@@ -157,6 +159,8 @@ impl Step {
         Self::MountAttributes,
         Self::MountIdmap,
         Self::MountCopyUp,
+        Self::NotMounted,
+        Self::Unmount,
         Self::DevDirectory,
         Self::Device,
         Self::DeviceLink,

@@ -173,6 +173,11 @@ pub(crate) mod words {
         Error { code: Code::Cgroup, message, errno: error.errno }
     }
 
+    /// Said by `mounts` of a file that holds something else.
+    pub(crate) fn mounts_not_an_array() -> Error {
+        Error::new(Code::InvalidConfig, "mounts must be an array")
+    }
+
     /// Said by `kill`; engines look for `No such process`.
     pub(crate) fn process_not_running() -> Error {
         Error::os(Code::Signal, "process not running", Errno::SRCH)
@@ -224,6 +229,7 @@ mod tests {
             (words::exec_not_running("x"), "the container `x` is not running"),
             (words::exec_paused("x"), "the container `x` is paused"),
             (words::not_deletable("x"), "the container `x` is not in `created` or `stopped` state"),
+            (words::mounts_not_an_array(), "mounts must be an array"),
             (words::process_not_running(), "process not running: No such process"),
             (
                 words::executable_not_found("x", Errno::NOENT),

@@ -286,7 +286,7 @@ fn change_root(root: BorrowedFd<'_>) -> core::result::Result<(), rustix::io::Err
 /// The parent's part.
 fn attend(spawned: &Spawned, joining: &Joining<'_>, cgroup: Option<&Cgroup>) -> Result<()> {
     let plan = joining.process.plan;
-    spawned.place(plan, None, cgroup)?;
+    spawned.place(plan.oom_score_adj, None, cgroup)?;
     let limits = if joining.is_in_user_namespace() { plan.rlimits.as_slice() } else { &[] };
     spawned.execute(limits, cgroup, |failure| report::process_failure(plan, failure))
 }

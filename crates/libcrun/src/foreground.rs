@@ -105,6 +105,8 @@ pub(crate) fn reap(child: &Child) -> core::result::Result<(), Errno> {
 /// How a child ended that did not say why.
 #[derive(Debug)]
 pub(crate) struct EarlyDeath {
+    /// `was killed by signal 9`, say.
+    pub(crate) how: String,
     pub(crate) error: Error,
     /// By SIGKILL, as when it found no memory.
     pub(crate) was_killed: bool,
@@ -124,6 +126,7 @@ pub(crate) fn died_early(child: &Child) -> EarlyDeath {
     };
     EarlyDeath {
         error: Error::new(Code::System, format!("the container's process {how} before it was set up")),
+        how,
         was_killed: signal == Some(Signal::KILL.as_raw()),
     }
 }

@@ -11,7 +11,8 @@ mod enter;
 pub(crate) mod inner;
 pub(crate) mod launch;
 mod masks;
-mod mounts;
+pub(crate) mod mounts;
+mod target;
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,12 +20,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
-use sys::mount::MountChange;
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::prepare::Prepared;
 use crate::relay;
 pub(crate) use inner::Made;
+use mounts::Deferred;
 
 /// When init has to wait until the runtime has put it into its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub(crate) struct Init<'a> {
     /// Where a created container waits for its start.
     pub(crate) exec_fifo: Option<BorrowedFd<'a>>,
     /// Room for the mounts that become read-only at the end; reserved by the parent, because init does not allocate.
-    pub(crate) deferred: Vec<(OwnedFd, MountChange)>,
+    pub(crate) deferred: Vec<Deferred>,
     /// Room for the clones of the host's trees that it makes itself, by their place in the plan.
     pub(crate) own_clones: Vec<(usize, OwnedFd)>,
     /// What was made in the root filesystem, which a failed start leaves as it was.

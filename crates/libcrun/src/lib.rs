@@ -12,7 +12,8 @@
 //!                       state ◄─report── exec
 //! ```
 //!
-//! The operations stand on top: [`create`], [`run`], [`start`], [`exec`], [`kill`], [`delete`], [`snapshot`], [`list`].
+//! The operations stand on top: [`create`], [`run`], [`start`], [`exec`], [`kill`], [`delete`], [`snapshot`], [`list`],
+//! [`add_mounts`], [`remove_mounts`].
 //! The library prints nothing, keeps no global state and installs no signal handlers. While a container is being made
 //! all signals of the calling thread are blocked, and for the moment of the clone the thread may be in another network
 //! or pid namespace and the process not be traceable; both are as before when the operation returns.
@@ -36,6 +37,7 @@ mod idmap;
 mod init;
 mod kill;
 mod mount_options;
+mod mounts;
 mod pid_file;
 mod plan;
 mod prepare;
@@ -59,6 +61,7 @@ pub use features::{Features, features};
 pub use host::Host;
 pub use id::ContainerId;
 pub use kill::{kill, kill_all};
+pub use mounts::{MountsOptions, add_mounts, remove_mounts};
 pub use plan::{CgroupManager, Request};
 pub use start::start;
 pub use state::{StateRoot, Status};

@@ -10,6 +10,7 @@ mod namespaces;
 mod paths;
 mod process;
 mod rootfs;
+mod running;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ pub(crate) use namespaces::{IdMaps, Join, NamespacePlan, namespace_type};
 pub(crate) use paths::InnerPath;
 pub(crate) use process::{ProcessPlan, process_plan};
 pub(crate) use rootfs::{DevicePlan, NodeKind, RootfsPlan, SYMLINKS};
+pub(crate) use running::{AddedMounts, RemovedMounts, Running};
 
 use crate::error::{Code, Error, Result};
 use crate::host::Host;

@@ -25,7 +25,7 @@ use crate::channel::{Failure, Step};
 use crate::error::{Code, Context, Error, Result};
 use crate::home;
 use crate::idmap::UserNamespaces;
-use crate::plan::{Join, Plan, ProcessPlan};
+use crate::plan::{Join, MountOperation, Plan, ProcessPlan};
 use crate::state::StateRoot;
 use classic::Classic;
 pub(crate) use masks::Masks;
@@ -159,10 +159,7 @@ fn prepare_root(
             })?),
         }
     };
-    let mut user_namespaces = UserNamespaces::default();
-    let mounts = plan.rootfs.mounts.iter();
-    let mounts =
-        mounts.map(|mount| mounts::prepare(mount, cgroup, &mut user_namespaces)).collect::<Result<_>>()?;
+    let mounts = prepare_mounts(&plan.rootfs.mounts, cgroup)?;
     // Where the host's nodes are out of reach later, it has to be known here whether they will be needed.
     let mounts_devices = plan.namespaces.contains(Namespaces::USER)
         || matches!(root, RootTree::Namespace(_)) && !devices::can_be_made();
@@ -173,6 +170,26 @@ fn prepare_root(
     };
     let clones_binds_inside = rung == Rung::ClonesInside;
     Ok(PreparedRoot::Trees(Trees { root, clones_binds_inside, mounts, device_nodes, masks }))
+}
+
+fn prepare_mounts(mounts: &[MountOperation], cgroup: Option<&Cgroup>) -> Result<Vec<PreparedMount>> {
+    let mut user_namespaces = UserNamespaces::default();
+    mounts.iter().map(|mount| mounts::prepare(mount, cgroup, &mut user_namespaces)).collect()
+}
+
+/// What of the mounts for a running container can be had outside of it. There is only the way of detached mounts: none
+/// other brings a mount of the host into a mount namespace that exists.
+pub(crate) fn for_running(mounts: &[MountOperation], cgroup: Option<&Cgroup>) -> Result<Vec<PreparedMount>> {
+    let detached = clone_tree(Path::new("/"), Reach::Mount).and_then(|tree| {
+        let private = MountChange { propagation: Some(Propagation::Private), ..MountChange::default() };
+        set_attributes(tree.as_fd(), private, Reach::Mount)
+    });
+    if let Err(errno @ (Errno::NOSYS | Errno::PERM)) = detached {
+        let needs =
+            "adding mounts to a running container takes open_tree(2) and mount_setattr(2) (Linux 5.12)";
+        return Err(Error::os(Code::Unsupported, needs, errno));
+    }
+    prepare_mounts(mounts, cgroup)
 }
 
 /// Opens the namespaces to join while their paths still mean what the configuration meant.

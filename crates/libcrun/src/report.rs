@@ -7,23 +7,17 @@ use rustix::io::Errno;
 use crate::capabilities;
 use crate::channel::{Failure, Step};
 use crate::error::{Code, Error, words};
-use crate::plan::{MountOperation, MountSource, Plan, ProcessPlan};
+use crate::plan::{InnerPath, MountOperation, MountSource, Plan, ProcessPlan};
 use crate::rlimits;
 
 /// The error for a failed start of a container.
 pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
     let index = usize::from(failure.index);
     let rootfs = &plan.rootfs;
-    if let Some(error) = rootfs
-        .mounts
-        .iter()
-        .find(|mount| mount.index == index)
-        .and_then(|mount| mount_failure(mount, failure))
-    {
+    if let Some(error) = mount_failure(&rootfs.mounts, failure) {
         return error;
     }
-    let inner =
-        |paths: &[crate::plan::InnerPath]| paths.get(index).map(ToString::to_string).unwrap_or_default();
+    let inner = |paths: &[InnerPath]| paths.get(index).map(ToString::to_string).unwrap_or_default();
     let rootfs_path = rootfs.path.display();
     let (code, message) = match failure.step {
         Step::JoinNamespace => {
@@ -32,9 +26,7 @@ pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
         }
         Step::NewNamespaces => (Code::Namespace, "create the namespaces".to_owned()),
         Step::CgroupNamespace => (Code::Namespace, "create the cgroup namespace".to_owned()),
-        Step::MappedRoot => {
-            (Code::Namespace, "become root in the user namespace (is id 0 mapped?)".to_owned())
-        }
+        Step::MappedRoot => (Code::Namespace, MAPPED_ROOT.to_owned()),
         Step::Loopback => (Code::Namespace, "bring the loopback interface up".to_owned()),
         Step::HostPropagation => {
             (Code::Rootfs, "make the mounts of the new mount namespace private".to_owned())
@@ -68,8 +60,39 @@ pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
     Error::os(code, message, failure.errno)
 }
 
+const MAPPED_ROOT: &str = "become root in the user namespace (is id 0 mapped?)";
+
+/// The error for a mount that could not be added to a running container.
+pub(crate) fn added_mount_failure(mounts: &[MountOperation], failure: Failure) -> Error {
+    mount_failure(mounts, failure).unwrap_or_else(|| visit_failure(failure))
+}
+
+/// The error for a mount that could not be taken off.
+pub(crate) fn removed_mount_failure(destinations: &[InnerPath], failure: Failure) -> Error {
+    let what = match failure.step {
+        Step::MountTarget => "find the mount point",
+        Step::NotMounted => "unmount (nothing is mounted exactly there)",
+        Step::Unmount => "unmount",
+        _ => return visit_failure(failure),
+    };
+    let index = usize::from(failure.index);
+    let destination = destinations.get(index).map(ToString::to_string).unwrap_or_default();
+    Error::os(Code::Rootfs, format!("mounts[{index}]: {destination}: {what}"), failure.errno)
+}
+
+/// The error for a process that could not enter a running container.
+fn visit_failure(failure: Failure) -> Error {
+    let (code, message) = match failure.step {
+        Step::JoinNamespace => (Code::Namespace, "join the namespaces of the container"),
+        Step::MappedRoot => (Code::Namespace, MAPPED_ROOT),
+        _ => (Code::System, "set up the process that enters the container"),
+    };
+    Error::os(code, message, failure.errno)
+}
+
 /// The error for a failed mount; nothing for a step that concerns no mount.
-fn mount_failure(mount: &MountOperation, failure: Failure) -> Option<Error> {
+fn mount_failure(mounts: &[MountOperation], failure: Failure) -> Option<Error> {
+    let mount = mounts.iter().find(|mount| mount.index == usize::from(failure.index))?;
     let destination = &mount.destination;
     let filesystem = || match &mount.source {
         MountSource::Filesystem(filesystem) => (filesystem.kind.clone(), filesystem.parameters.as_slice()),

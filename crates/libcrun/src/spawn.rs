@@ -19,7 +19,7 @@ use crate::error::{Code, Context, Error, Result, words};
 use crate::filesystem;
 use crate::foreground;
 use crate::init::{Init, Made, Placement};
-use crate::plan::{IdMaps, Plan, ProcessPlan};
+use crate::plan::{IdMaps, Plan};
 use crate::prepare::Prepared;
 use crate::procfs::ProcFs;
 use crate::relay;
@@ -134,9 +134,16 @@ impl Spawned {
         self.cloned.end();
     }
 
+    /// Waits for the end of a process that ends by itself when nobody listens to it any more.
+    pub(crate) fn dismiss(self) {
+        drop(self.channel);
+        let _ = foreground::reap(&self.cloned.child);
+    }
+
     /// Does for a container's process what is done for it from outside, in the order in which it waits for it.
     pub(crate) fn serve(&self, plan: &Plan, cgroup: Option<&Cgroup>) -> Result<()> {
-        let place = || self.place(&plan.process, plan.namespaces.id_maps.as_ref(), cgroup);
+        let maps = plan.namespaces.id_maps.as_ref();
+        let place = || self.place(plan.process.oom_score_adj, maps, cgroup);
         if self.cloned.placement == Placement::BeforeMounts {
             place()?;
             return self.give_network(plan);
@@ -166,7 +173,7 @@ impl Spawned {
     /// Maps the process' ids and moves it into its cgroup, and lets it go on if it waits for that.
     pub(crate) fn place(
         &self,
-        process: &ProcessPlan,
+        oom_score_adj: Option<i32>,
         id_maps: Option<&IdMaps>,
         cgroup: Option<&Cgroup>,
     ) -> Result<()> {
@@ -174,7 +181,7 @@ impl Spawned {
         if let Some(maps) = id_maps {
             maps.write(&ProcFs::open()?, pid)?;
         }
-        if let Some(adjustment) = process.oom_score_adj {
+        if let Some(adjustment) = oom_score_adj {
             ProcFs::open()?.write(pid, "oom_score_adj", &adjustment.to_string())?;
         }
         if let Some(cgroup) = cgroup {

@@ -17,12 +17,12 @@ use serde::Deserialize;
 
 pub use linux::{Device, IdMapping, Linux, Namespace, TimeOffset};
 pub(crate) use load::parse_annotations;
-pub use load::{parse, parse_process};
+pub use load::{parse, parse_mounts, parse_process};
 pub use process::{Capabilities, Process, Rlimit, User};
 pub use template::template;
 pub use text::Text;
 pub(crate) use unsupported::{
-    refuse_unsupported, refuse_unsupported_confinement, refuse_unsupported_process,
+    refuse_unsupported, refuse_unsupported_confinement, refuse_unsupported_labels, refuse_unsupported_process,
 };
 
 /// A whole configuration (runtime-spec config.md).

@@ -106,10 +106,31 @@ pub fn close_all_but(keep: [Option<std::os::fd::BorrowedFd<'_>>; 2], first: u32)
             close_range(fd, fd)?;
         }
     }
-    let mut from = first.max(3);
     let mut ends = keep.map(|kept| kept.map_or(libc::c_uint::MAX, |kept| kept.as_raw_fd().unsigned_abs()));
     ends.sort_unstable();
-    for end in ends {
+    close_between(first.max(3), ends)
+}
+
+/// Closes every descriptor but those in `keep`, which are in the order of their numbers, and one more; the standard ones,
+/// too.
+///
+/// For a process that enters a place where others might look into it, with the condition of [`close_all_but`].
+///
+/// # Errors
+/// Those of `close_range(2)`.
+pub fn close_everything_but(
+    keep: &[std::os::fd::BorrowedFd<'_>],
+    one_more: std::os::fd::BorrowedFd<'_>,
+) -> Result<()> {
+    use std::os::fd::AsRawFd;
+    let number = |kept: &std::os::fd::BorrowedFd<'_>| kept.as_raw_fd().unsigned_abs();
+    let (below, above) = keep.split_at(keep.partition_point(|kept| number(kept) < number(&one_more)));
+    close_between(0, below.iter().chain([&one_more]).chain(above).map(number))
+}
+
+/// Closes what is open from `from` on, but not what has one of these numbers, which are sorted.
+fn close_between(mut from: u32, kept: impl IntoIterator<Item = u32>) -> Result<()> {
+    for end in kept {
         if end > from {
             close_range(from, end - 1)?;
         }
@@ -123,13 +144,17 @@ fn close_range(first: u32, last: u32) -> Result<()> {
     match checked(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }) {
         // Linux before 5.9, or a filter that does not know the call.
         Err(Errno::NOSYS | Errno::PERM) => {
-            for fd in first..last.min(END_OF_SEARCH) {
-                // SAFETY: as above; a number that is not open is no harm.
-                unsafe { libc::close(fd.cast_signed()) };
-            }
+            close_one_by_one(first, last);
             Ok(())
         }
         other => other.map(drop),
+    }
+}
+
+fn close_one_by_one(first: u32, last: u32) {
+    for fd in first..=last.min(END_OF_SEARCH) {
+        // SAFETY: as in `close_range`; a number that is not open is no harm.
+        unsafe { libc::close(fd.cast_signed()) };
     }
 }
 
@@ -170,6 +195,21 @@ mod tests {
         assert_eq!(array.first(), Some(c"sleep"));
         assert!(array.pointers.last().unwrap().is_null());
         assert_eq!(array.pointers.len(), 4);
+    }
+
+    #[test]
+    fn a_range_is_closed_with_both_its_ends() {
+        use std::os::fd::{AsRawFd, IntoRawFd};
+        let is_open = |fd: i32| {
+            // SAFETY: asking for the flags of a number that may not be open is harmless.
+            unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+        };
+        // Numbers that no other test of this process uses.
+        let duplicate = |at| rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), at).unwrap();
+        let (first, last, kept) = (duplicate(700), duplicate(701), duplicate(702));
+        let (first, last) = (first.into_raw_fd(), last.into_raw_fd());
+        close_one_by_one(first.unsigned_abs(), last.unsigned_abs());
+        assert_eq!((is_open(first), is_open(last), is_open(kept.as_raw_fd())), (false, false, true));
     }
 
     #[test]

@@ -14,10 +14,11 @@ use rustix::mount::{MountFlags, mount, mount_bind, mount_bind_recursive, mount_c
 use sys::mount::{MountAttr, MountChange, Propagation, Reach};
 
 use super::inner::{self, Found, Last, Made, Missing};
-use super::mounts::{copy_up, has_link, refuse_kernel_filesystem};
+use super::mounts::{copy_up, has_link};
+use super::target::{self, By};
 use super::{Init, enter};
 use crate::channel::{At, Failure, Step};
-use crate::plan::{CgroupTree, Filesystem, MountOperation, MountSource, Target};
+use crate::plan::{CgroupTree, Filesystem, MountOperation, MountSource};
 use crate::prepare::classic::{Classic, ClassicMount, ClassicSource, attribute_flags, propagation_flags};
 
 impl Init<'_> {
@@ -258,33 +259,7 @@ impl Place<'_> {
 
     /// The destination, made if it is missing.
     fn open_target(&mut self, missing: Missing) -> Result<Found, Failure> {
-        let destination = &self.mount.destination;
-        let make = Last::Make(missing);
-        match self.mount.target {
-            Target::Follow => {
-                let found = inner::find_or_make_entry(self.root, destination, make, self.made);
-                self.at(Step::MountTarget, found)
-            }
-            Target::AtRoot => {
-                let find = inner::find_or_make_entry(self.root, destination, Last::NoFollow, self.made);
-                let found = match find {
-                    Err(Errno::NOENT) => inner::find_or_make_entry(self.root, destination, make, self.made),
-                    Ok(found) if kind(found.file.as_fd()) != Some(FileType::Directory) => Err(Errno::NOTDIR),
-                    other => other,
-                };
-                self.at(Step::MountTargetLink, found)
-            }
-            Target::NoFollow => {
-                let find = inner::find_or_make_entry(self.root, destination, Last::NoFollow, self.made);
-                let found = match find {
-                    Err(Errno::NOENT) => inner::find_or_make_entry(self.root, destination, make, self.made),
-                    other => other,
-                };
-                let found = self.at(Step::MountTarget, found)?;
-                self.at(Step::MountTargetKernel, refuse_kernel_filesystem(found.file.as_fd()))?;
-                Ok(found)
-            }
-        }
+        target::open(self.root, self.mount, missing, By::Walk, self.made)
     }
 
     /// What has just been mounted over `target`.

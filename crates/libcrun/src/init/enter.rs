@@ -52,7 +52,7 @@ impl Init<'_> {
         self.make_working_directory(root)?;
         self.mask_paths(root, trees.masks.as_ref())?;
         self.protect_paths(root)?;
-        self.finish_mounts(trees)?;
+        mounts::finish(&plan.rootfs.mounts, &trees.mounts, &self.own_clones, &self.deferred)?;
         if plan.rootfs.readonly {
             let change = MountChange { set: MountAttr::RDONLY, ..MountChange::default() };
             set_attributes(root, change, Reach::Mount).at(Step::ReadOnlyRoot)?;

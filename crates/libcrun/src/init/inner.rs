@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
 use rustix::io::Errno;
 
-pub(crate) use made::Made;
+pub(crate) use made::{Made, detach, detach_from};
 pub(crate) use walk::{Found, Last};
 use walk::{LONGEST_PATH, Walk};
 

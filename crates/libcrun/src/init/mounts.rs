@@ -5,16 +5,17 @@ pub(super) mod copy_up;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, openat, readlinkat_raw, symlinkat};
+use rustix::fs::{CWD, fstat, readlinkat_raw, symlinkat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mount::{MoveMountFlags, fsconfig_create, fsconfig_set_string, move_mount, open_tree};
 use sys::mount::{MountAttr, MountChange, Reach, set_attributes};
 
-use super::inner::{self, Made, Missing};
+use super::inner::{self, Found, Last, Made, Missing};
+use super::target::{self, By};
 use super::{Init, Placement};
 use crate::channel::{At, Failure, InitEnd, Step};
 use crate::filesystem::{self, Number, Refusal};
-use crate::plan::{CgroupTree, Filesystem, MountOperation, MountSource, SourceLink, Target};
+use crate::plan::{CgroupTree, Filesystem, MountOperation, MountSource, SourceLink};
 use crate::prepare::{PreparedMount, Trees, clone_flags};
 
 impl Init<'_> {
@@ -49,11 +50,7 @@ impl Init<'_> {
                 over_root = topmost(ready, own_clone(&self.own_clones, index), new.as_ref())
                     .at_entry(Step::MountAttach, mount.index)?;
             }
-            if let Some(new) = new
-                && !mount.deferred.is_empty()
-            {
-                self.deferred.push((new, mount.deferred));
-            }
+            defer(mount, new, &mut self.deferred);
         }
         Ok(over_root)
     }
@@ -93,32 +90,74 @@ impl Init<'_> {
         self.make_cgroup_namespace(Placement::BeforeCgroupNamespace)?;
         let mut nothing = Made::none();
         let made = if mount.leaves_traces { &mut self.made } else { &mut nothing };
-        match (Place { root, mount, made: &mut *made }).make_by_runtime(self.channel) {
-            Err(failure) if failure.errno == Errno::PERM => Place { root, mount, made }.make(ready, None),
-            made => made.map(Some),
-        }
+        Place { root, mount, made }.make_by_runtime_if_it_may(self.channel, ready)
     }
+}
 
-    /// Makes those mounts read-only that had to wait for what is below them.
-    pub(super) fn finish_mounts(&self, trees: &Trees) -> Result<(), Failure> {
-        for (index, (mount, ready)) in self.prepared.plan.rootfs.mounts.iter().zip(&trees.mounts).enumerate()
-        {
-            if let PreparedMount::Tree { tree, .. } = ready
-                && !mount.deferred.is_empty()
-            {
-                let tree = own_clone(&self.own_clones, index).unwrap_or(tree.as_fd());
-                let done = set_attributes(tree, mount.deferred, Reach::Mount);
-                done.at_entry(Step::MountAttributes, mount.index)?;
+/// Makes mounts in a container that runs, whose root is not covered by any of them.
+pub(crate) fn add(
+    root: BorrowedFd<'_>,
+    channel: &InitEnd,
+    mounts: &[MountOperation],
+    ready: &[PreparedMount],
+    made: &mut Made,
+    deferred: &mut Vec<Deferred>,
+) -> Result<(), Failure> {
+    for (mount, ready) in mounts.iter().zip(ready) {
+        // As in a mount namespace of the container's tree alone: there is what is mounted inside, and nothing else.
+        let asks = mount.shows_system();
+        let first = if asks { &WITHOUT_FALLBACK } else { ready };
+        let new = match (Place { root, mount, made }).make(first, None) {
+            Err(failure) if asks && failure.errno == Errno::PERM => {
+                Place { root, mount, made }.make_by_runtime_if_it_may(channel, ready)?
             }
-        }
-        for (mount, change) in &self.deferred {
-            set_attributes(mount.as_fd(), *change, Reach::Mount).at(Step::MountAttributes)?;
-        }
-        Ok(())
+            other => other?,
+        };
+        defer(mount, new, deferred);
+    }
+    finish(mounts, ready, &[], deferred)
+}
+
+/// A new filesystem that is changed once everything below it is in place.
+#[derive(Debug)]
+pub(crate) struct Deferred {
+    index: usize,
+    filesystem: OwnedFd,
+    change: MountChange,
+}
+
+fn defer(mount: &MountOperation, new: Option<OwnedFd>, deferred: &mut Vec<Deferred>) {
+    if let Some(filesystem) = new
+        && !mount.deferred.is_empty()
+    {
+        deferred.push(Deferred { index: mount.index, filesystem, change: mount.deferred });
     }
 }
 
 const WITHOUT_FALLBACK: PreparedMount = PreparedMount::Inside { fallback: None, idmap: None };
+
+/// Makes those mounts read-only that had to wait for what is below them.
+pub(super) fn finish(
+    mounts: &[MountOperation],
+    ready: &[PreparedMount],
+    own_clones: &[(usize, OwnedFd)],
+    deferred: &[Deferred],
+) -> Result<(), Failure> {
+    for (index, (mount, ready)) in mounts.iter().zip(ready).enumerate() {
+        if let PreparedMount::Tree { tree, .. } = ready
+            && !mount.deferred.is_empty()
+        {
+            let tree = own_clone(own_clones, index).unwrap_or(tree.as_fd());
+            let done = set_attributes(tree, mount.deferred, Reach::Mount);
+            done.at_entry(Step::MountAttributes, mount.index)?;
+        }
+    }
+    for Deferred { index, filesystem, change } in deferred {
+        let done = set_attributes(filesystem.as_fd(), *change, Reach::Mount);
+        done.at_entry(Step::MountAttributes, *index)?;
+    }
+    Ok(())
+}
 
 /// The clone that this process has made for entry `index` of the plan.
 fn own_clone(clones: &[(usize, OwnedFd)], index: usize) -> Option<BorrowedFd<'_>> {
@@ -167,14 +206,27 @@ impl Place<'_> {
                 let missing = if *is_directory { Missing::Directory } else { Missing::File };
                 let target = self.open_target(missing)?;
                 let tree = own_clone.unwrap_or(tree.as_fd());
-                self.at(Step::MountAttach, attach(tree, target.as_fd())).map(|()| None)
+                self.attach(tree, &target).map(|()| None)
             }
             // The plan and its preparation are made side by side.
             _ => self.at(Step::MountCreate, Err(Errno::INVAL)),
         }
     }
 
-    /// The same for a filesystem that only the runtime may mount.
+    /// The same for a filesystem that only the runtime may mount; where it may not either, `ready` is what there is.
+    fn make_by_runtime_if_it_may(
+        self,
+        channel: &InitEnd,
+        ready: &PreparedMount,
+    ) -> Result<Option<OwnedFd>, Failure> {
+        let Self { root, mount, made } = self;
+        match (Place { root, mount, made: &mut *made }).make_by_runtime(channel) {
+            Err(failure) if failure.errno == Errno::PERM => Place { root, mount, made }.make(ready, None),
+            made => made.map(Some),
+        }
+    }
+
+    /// Has the runtime mount it.
     fn make_by_runtime(mut self, channel: &InitEnd) -> Result<OwnedFd, Failure> {
         let MountSource::Filesystem(filesystem) = &self.mount.source else {
             return self.at(Step::MountCreate, Err(Errno::INVAL));
@@ -185,7 +237,7 @@ impl Place<'_> {
         let made = self.at(Step::MountCreate, made)?;
         self.change(made.as_fd(), &filesystem.changes)?;
         let target = self.open_target(Missing::Directory)?;
-        self.at(Step::MountAttach, attach(made.as_fd(), target.as_fd()))?;
+        self.attach(made.as_fd(), &target)?;
         Ok(made)
     }
 
@@ -193,28 +245,21 @@ impl Place<'_> {
         result.at_entry(step, self.mount.index)
     }
 
+    /// Where a mount has to be taken off again, its place has to be known.
+    fn by(&self) -> By {
+        if self.made.keeps_mounts() { By::Walk } else { By::Kernel }
+    }
+
     /// The destination, made if it is missing.
-    fn open_target(&mut self, missing: Missing) -> Result<OwnedFd, Failure> {
-        let destination = &self.mount.destination;
-        match self.mount.target {
-            Target::Follow => {
-                let target = inner::open_or_make(self.root, destination, missing, self.made);
-                self.at(Step::MountTarget, target)
-            }
-            Target::AtRoot => {
-                let target = directory_at_root(self.root, destination.as_c_str(), self.made);
-                self.at(Step::MountTargetLink, target)
-            }
-            Target::NoFollow => {
-                let target = match inner::open_no_follow(self.root, destination) {
-                    Err(Errno::NOENT) => inner::open_or_make(self.root, destination, missing, self.made),
-                    other => other,
-                };
-                let target = self.at(Step::MountTarget, target)?;
-                self.at(Step::MountTargetKernel, refuse_kernel_filesystem(target.as_fd()))?;
-                Ok(target)
-            }
-        }
+    fn open_target(&mut self, missing: Missing) -> Result<Found, Failure> {
+        target::open(self.root, self.mount, missing, self.by(), self.made)
+    }
+
+    /// Attaches a detached mount at the destination.
+    fn attach(&mut self, mount: BorrowedFd<'_>, target: &Found) -> Result<(), Failure> {
+        let place = target.place(self.root);
+        let attached = self.made.mount(mount, place, || attach(mount, target.file.as_fd()));
+        attached.at_entry(Step::MountAttach, self.mount.index)
     }
 
     fn change(&self, mount: BorrowedFd<'_>, changes: &[(MountChange, Reach)]) -> Result<(), Failure> {
@@ -233,18 +278,15 @@ impl Place<'_> {
         let covered = self.open_covered(filesystem)?;
         let made_target;
         let target = match &covered {
-            Some(covered) => covered.as_fd(),
+            Some(covered) => covered,
             None => {
                 made_target = self.open_target(Missing::Directory)?;
-                made_target.as_fd()
+                &made_target
             }
         };
         let made = match (self.instance(filesystem, covered.as_ref()), fallback) {
             (Ok(made), _) => made,
-            (Err(_), Some(tree)) => {
-                self.at(Step::MountAttach, attach(tree.as_fd(), target))?;
-                return Ok(None);
-            }
+            (Err(_), Some(tree)) => return self.attach(tree.as_fd(), target).map(|()| None),
             (Err(failure), None) => return Err(failure),
         };
         self.change(made.as_fd(), &filesystem.changes)?;
@@ -253,28 +295,50 @@ impl Place<'_> {
             self.at(Step::MountIdmap, mapped)?;
         }
         if let (true, Some(covered)) = (filesystem.copy_up, &covered) {
-            self.at(Step::MountCopyUp, copy_up::copy(covered.as_fd(), made.as_fd()))?;
+            self.at(Step::MountCopyUp, copy_up::copy(covered.file.as_fd(), made.as_fd()))?;
         }
-        self.at(Step::MountAttach, attach_filesystem(filesystem, made.as_fd(), target))?;
+        self.attach_filesystem(filesystem, made.as_fd(), target)?;
         Ok(Some(made))
     }
 
     /// The directory that a tmpfs covers and takes properties from; nothing where it is yet to be made.
-    fn open_covered(&self, filesystem: &Filesystem) -> Result<Option<OwnedFd>, Failure> {
+    fn open_covered(&mut self, filesystem: &Filesystem) -> Result<Option<Found>, Failure> {
         if !filesystem.inherits() {
             return Ok(None);
         }
-        match inner::open(self.root, &self.mount.destination) {
+        match target::look(self.root, &self.mount.destination, Last::Follow, self.by(), self.made) {
             Err(Errno::NOENT) => Ok(None),
             found => self.at(Step::MountTarget, found).map(Some),
         }
     }
 
+    /// The same as [`Self::attach`] for a new filesystem: the kernel does not mount the cgroup tree over itself, but
+    /// over something else that covers it. Not where mounts are taken off one by one: that would stay.
+    fn attach_filesystem(
+        &mut self,
+        filesystem: &Filesystem,
+        mount: BorrowedFd<'_>,
+        target: &Found,
+    ) -> Result<(), Failure> {
+        let covers = filesystem.kind.as_c_str() == c"cgroup2" && !self.made.keeps_mounts();
+        match self.attach(mount, target) {
+            Err(Failure { errno: Errno::BUSY, .. }) if covers => {
+                let over_something =
+                    filesystem::small_tmpfs(c"cgroup", MountAttr::RDONLY).and_then(|between| {
+                        attach(between.as_fd(), target.file.as_fd())?;
+                        attach(mount, between.as_fd())
+                    });
+                self.at(Step::MountAttach, over_something)
+            }
+            other => other,
+        }
+    }
+
     /// The filesystem, detached.
-    fn instance(&self, filesystem: &Filesystem, covered: Option<&OwnedFd>) -> Result<OwnedFd, Failure> {
+    fn instance(&self, filesystem: &Filesystem, covered: Option<&Found>) -> Result<OwnedFd, Failure> {
         let context = self.configure(filesystem)?;
         if let Some(covered) = covered {
-            self.at(Step::MountCreate, inherit(context.as_fd(), filesystem, covered.as_fd()))?;
+            self.at(Step::MountCreate, inherit(context.as_fd(), filesystem, covered.file.as_fd()))?;
         }
         self.at(Step::MountCreate, filesystem::create(context.as_fd(), filesystem.attributes))
     }
@@ -328,7 +392,7 @@ impl Place<'_> {
         let target = self.open_target(Missing::Directory)?;
         let made = filesystem::small_tmpfs(c"cgroup", tree.attributes - MountAttr::RDONLY);
         let made = self.at(Step::MountCreate, made)?;
-        self.at(Step::MountAttach, attach(made.as_fd(), target.as_fd()))?;
+        self.attach(made.as_fd(), &target)?;
         for (name, hierarchy) in hierarchies {
             let place = inner::make_directory(made.as_fd(), name, &mut Made::none());
             let place = self.at(Step::MountTarget, place)?;
@@ -349,16 +413,6 @@ impl Place<'_> {
 pub(super) fn has_link(parent: BorrowedFd<'_>, name: &CStr, text: &CStr) -> bool {
     let mut buffer = [0_u8; 4096];
     readlinkat_raw(parent, name, &mut buffer[..]).is_ok_and(|length| buffer[..length] == *text.to_bytes())
-}
-
-/// What lies on a filesystem of the kernel's is not covered without following its links: they are not the image's.
-pub(super) fn refuse_kernel_filesystem(target: BorrowedFd<'_>) -> Result<(), Errno> {
-    const SYSFS_MAGIC: rustix::fs::FsWord = 0x6265_6572;
-    const DEVPTS_MAGIC: rustix::fs::FsWord = 0x1cd1;
-    match fstatfs(target)?.f_type {
-        PROC_SUPER_MAGIC | SYSFS_MAGIC | DEVPTS_MAGIC => Err(Errno::PERM),
-        _ => Ok(()),
-    }
 }
 
 /// Says what a tmpfs takes from the directory it is about to cover: its permissions and its owner, as parameter, number
@@ -390,36 +444,10 @@ fn inherit(context: BorrowedFd<'_>, filesystem: &Filesystem, directory: Borrowed
     })
 }
 
-/// A real directory directly below the root, never a link to one (CVE-2019-19921, CVE-2023-27561).
-fn directory_at_root(root: BorrowedFd<'_>, name: &CStr, made: &mut Made) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::DIRECTORY;
-    match openat(root, name, flags, Mode::empty()) {
-        Err(Errno::NOENT) => inner::make_directory(root, name, made),
-        other => other,
-    }
-}
-
 /// Attaches a detached mount at an open place.
 pub(super) fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mount, c"", place, c"", flags)
-}
-
-/// The same for a new filesystem: the kernel does not mount the cgroup tree over itself, but over something else that
-/// covers it.
-fn attach_filesystem(
-    filesystem: &Filesystem,
-    mount: BorrowedFd<'_>,
-    place: BorrowedFd<'_>,
-) -> Result<(), Errno> {
-    match attach(mount, place) {
-        Err(Errno::BUSY) if filesystem.kind.as_c_str() == c"cgroup2" => {
-            let between = filesystem::small_tmpfs(c"cgroup", MountAttr::RDONLY)?;
-            attach(between.as_fd(), place)?;
-            attach(mount, between.as_fd())
-        }
-        other => other,
-    }
 }
 
 /// Attaches a detached mount at the root of the calling process' mount namespace, over what is there.

@@ -8,6 +8,7 @@ use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
+use cgroups::Layout;
 use rustix::mount::OpenTreeFlags;
 use sys::clone::Namespaces;
 use sys::mount::{MountAttr, MountChange, Propagation, Reach};
@@ -15,7 +16,7 @@ use sys::mount::{MountAttr, MountChange, Propagation, Reach};
 pub(crate) use idmap::{Idmap, Maps};
 use options::Options;
 
-use super::{CgroupPlan, InnerPath, NamespacePlan, invalid};
+use super::{InnerPath, NamespacePlan, invalid};
 use crate::error::Result;
 use crate::mount_options::{self, Special};
 use crate::spec::{Linux, Mount};
@@ -233,7 +234,8 @@ const MADE_INSIDE: [&str; 9] =
 /// What planning a mount needs to know beside the entry itself.
 pub(super) struct Surroundings<'a> {
     pub(super) bundle: &'a Path,
-    pub(super) cgroup: Option<&'a CgroupPlan>,
+    /// The host's cgroups, if the container has one of its own in them.
+    pub(super) layout: Option<&'a Layout>,
     pub(super) privileged: bool,
     pub(super) linux: &'a Linux<'a>,
     pub(super) namespaces: &'a NamespacePlan,
@@ -394,7 +396,7 @@ fn fallback(kind: &str, namespaces: &NamespacePlan) -> Option<Fallback> {
 /// A `cgroup` entry becomes what the host has: the v2 filesystem, or a tree of the hierarchies.
 fn cgroup(mut options: Options, around: &Surroundings<'_>) -> MountSource {
     let attributes = options.take_attributes();
-    let unified = around.cgroup.is_none_or(|cgroup| cgroup.layout.is_unified());
+    let unified = around.layout.is_none_or(Layout::is_unified);
     if unified {
         let mut parameters = std::mem::take(&mut options.parameters);
         parameters.push(Parameter::Value(c"source".to_owned(), c"cgroup2".to_owned()));
@@ -411,7 +413,7 @@ fn cgroup(mut options: Options, around: &Surroundings<'_>) -> MountSource {
         });
     }
     let mut links = Vec::new();
-    for hierarchy in around.cgroup.iter().flat_map(|cgroup| &cgroup.layout.hierarchies) {
+    for hierarchy in around.layout.iter().flat_map(|layout| &layout.hierarchies) {
         for controller in hierarchy.controllers.iter().filter(|name| **name != hierarchy.directory) {
             let text = |text: &str| CString::new(text).unwrap_or_default();
             links.push((text(controller), text(&hierarchy.directory)));

@@ -108,7 +108,13 @@ pub(super) fn plan(
         refuse_mounts(spec, linux, root.readonly == Some(true))?;
     }
     let privileged = host.effective_uid() == 0;
-    let around = Surroundings { bundle: request.bundle, cgroup, privileged, linux, namespaces };
+    let around = Surroundings {
+        bundle: request.bundle,
+        layout: cgroup.map(|cgroup| &cgroup.layout),
+        privileged,
+        linux,
+        namespaces,
+    };
     let mounts = spec.mounts.iter().flatten().enumerate();
     let mut mounts =
         mounts.map(|(index, mount)| mounts::plan(index, mount, &around)).collect::<Result<Vec<_>>>()?;

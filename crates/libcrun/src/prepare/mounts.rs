@@ -34,6 +34,20 @@ pub(crate) enum PreparedMount {
     },
 }
 
+impl PreparedMount {
+    /// The descriptors in it.
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Self::Tree { tree, .. } => vec![tree.as_fd()],
+            Self::Link(_) => Vec::new(),
+            Self::CgroupTrees(trees) => trees.iter().map(|(_, tree)| tree.as_fd()).collect(),
+            Self::Inside { fallback, idmap } => {
+                [fallback, idmap].into_iter().flatten().map(AsFd::as_fd).collect()
+            }
+        }
+    }
+}
+
 pub(super) fn prepare<'p>(
     mount: &'p MountOperation,
     cgroup: Option<&Cgroup>,

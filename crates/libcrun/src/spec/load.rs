@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
-use super::{Process, Spec, Text};
-use crate::error::{Code, Error, Result};
+use super::{Mount, Process, Spec, Text};
+use crate::error::{Code, Error, Result, words};
 
 /// Parses a configuration. `name` is what the error calls the text, usually its path.
 ///
@@ -20,6 +21,18 @@ pub fn parse<'a>(text: &'a [u8], name: &str) -> Result<Spec<'a>> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_process<'a>(text: &'a [u8], name: &str) -> Result<Process<'a>> {
+    parse_as(text, name)
+}
+
+/// Parses the list of mounts that a running container gets or loses.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_mounts<'a>(text: &'a [u8], name: &str) -> Result<Vec<Mount<'a>>> {
+    let is_array = text.trim_ascii_start().starts_with(b"[");
+    if !is_array && serde_json::from_slice::<IgnoredAny>(text).is_ok() {
+        return Err(words::mounts_not_an_array());
+    }
     parse_as(text, name)
 }
 
@@ -93,6 +106,22 @@ mod tests {
         assert!(message("{\n  nonsense").contains("line 2 column 3"));
         assert!(message("").contains("EOF while parsing"));
         assert!(message(r#"{"ociVersion":"1.0.0"} x"#).contains("trailing characters"));
+    }
+
+    #[test]
+    fn a_list_of_mounts_is_an_array_of_objects() {
+        let message = |text: &str| parse_mounts(text.as_bytes(), "m.json").unwrap_err().to_string();
+        for text in ["{}", "null", " 7", r#""/x""#, r#"{"destination":"/x"}"#] {
+            assert_eq!(message(text), "mounts must be an array");
+        }
+        assert!(message("[").starts_with("load `m.json`: EOF while parsing"));
+        assert!(message("").starts_with("load `m.json`: EOF while parsing"));
+        assert!(message("[7]").starts_with("load `m.json`: [0]: invalid type: integer `7`"));
+        let text = r#"[{"destination":"/a"},{"type":"tmpfs"}]"#;
+        assert!(message(text).starts_with("load `m.json`: [1]: missing field `destination`"));
+        assert!(message("[] []").contains("trailing characters"));
+        assert!(parse_mounts(b" []\n", "m.json").unwrap().is_empty());
+        assert_eq!(&*parse_mounts(br#"[{"destination":"/a"}]"#, "m.json").unwrap()[0].destination, "/a");
     }
 
     #[test]

@@ -46,6 +46,14 @@ pub(crate) fn refuse_unsupported_confinement(spec: &Spec<'_>) -> Result<()> {
     }
 }
 
+/// Refuses a container whose labels another mount in it would not get.
+pub(crate) fn refuse_unsupported_labels(spec: &Spec<'_>) -> Result<()> {
+    match &spec.linux {
+        Some(linux) if linux.mount_label.is_present() => Err(refuse("linux.mountLabel")),
+        _ => Ok(()),
+    }
+}
+
 /// The same for a process object alone, as `exec` gets one.
 pub(crate) fn refuse_unsupported_process(process: &Process<'_>) -> Result<()> {
     if process.terminal == Some(true) {

@@ -163,6 +163,30 @@ fn what_was_found_can_be_opened_again_in_its_place() {
 }
 
 #[test]
+fn nothing_is_mounted_that_could_not_be_taken_off_again() {
+    let tree = Tree::new("mounting");
+    std::fs::create_dir(tree.path("d")).unwrap();
+    let root = tree.root.as_fd();
+    let find = |path: &str| find_or_make_entry(root, &inner(path), Last::Follow, &mut Made::none()).unwrap();
+    let (root_itself, directory) = (find("/"), find("/d"));
+    let mount = |made: &mut Made, found: &Found| {
+        let mut attached = false;
+        let result = made.mount(root, found.place(root), || {
+            attached = true;
+            Ok(())
+        });
+        (result, attached)
+    };
+    let mut made = Made::with_mounts(1);
+    assert_eq!(mount(&mut made, &root_itself), (Err(Errno::BUSY), false));
+    assert_eq!(made.mount(root, directory.place(root), || Err(Errno::PERM)), Err(Errno::PERM));
+    assert_eq!(mount(&mut made, &directory), (Ok(()), true));
+    assert_eq!(mount(&mut made, &directory), (Err(Errno::NOMEM), false));
+    // Where the mount namespace goes away with a failure, it does not matter.
+    assert_eq!(mount(&mut Made::with_capacity(0), &root_itself), (Ok(()), true));
+}
+
+#[test]
 fn what_was_made_is_taken_away_again_and_nothing_else() {
     let tree = Tree::new("undo");
     std::fs::create_dir(tree.path("mine")).unwrap();

@@ -41,10 +41,28 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Opens what lies there now: what has been mounted over it, say. Nothing for the root, which has no name.
-    pub(crate) fn reopen(&self, root: BorrowedFd<'_>) -> Option<Result<OwnedFd, Errno>> {
+    /// What the kernel has found by itself: where it lies is not known.
+    pub(crate) fn without_place(file: OwnedFd) -> Self {
+        Self { file, parent: None, name: [0; LONGEST_NAME] }
+    }
+
+    /// The root's own entry of that name.
+    pub(crate) fn at_root(file: OwnedFd, name: &CStr) -> Result<Self, Errno> {
+        let mut found = Self::without_place(file);
+        let bytes = name.to_bytes_with_nul();
+        found.name.get_mut(..bytes.len()).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(bytes);
+        Ok(found)
+    }
+
+    /// The directory it lies in and its name there; nothing for the root, which has no name.
+    pub(crate) fn place<'f>(&'f self, root: BorrowedFd<'f>) -> Option<(BorrowedFd<'f>, &'f CStr)> {
         let name = CStr::from_bytes_until_nul(&self.name).ok().filter(|name| !name.is_empty())?;
-        let parent = self.parent.as_ref().map_or(root, AsFd::as_fd);
+        Some((self.parent.as_ref().map_or(root, AsFd::as_fd), name))
+    }
+
+    /// Opens what lies there now: what has been mounted over it, say. Nothing for the root.
+    pub(crate) fn reopen(&self, root: BorrowedFd<'_>) -> Option<Result<OwnedFd, Errno>> {
+        let (parent, name) = self.place(root)?;
         Some(openat(parent, name, PATH_ONLY | OFlags::NOFOLLOW, Mode::empty()))
     }
 }

@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, RawDir, Stat, Timespec, Timestamps, Uid, XattrFlags, chmodat,
-    chownat, fgetxattr, flistxattr, fsetxattr, mkdirat, mknodat, openat, readlinkat_raw, sendfile, statat,
-    symlinkat, utimensat,
+    chownat, fgetxattr, flistxattr, fsetxattr, fstat, mkdirat, mknodat, openat, readlinkat_raw, sendfile,
+    statat, symlinkat, utimensat,
 };
 use rustix::io::{Errno, write};
 
@@ -71,6 +71,10 @@ fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, depth: u32)
 fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let source = openat(from, name, flags, Mode::empty())?;
+    // Since it was looked at, somebody may have put a disk of the host in its place.
+    if FileType::from_raw_mode(fstat(&source)?.st_mode) != FileType::RegularFile {
+        return Err(Errno::STALE);
+    }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let target = openat(to, name, flags, Mode::from_raw_mode(0o600))?;
     copy_bytes(&source, &target)?;
@@ -147,4 +151,28 @@ fn finish(to: BorrowedFd<'_>, name: &CStr, kind: FileType, mode: Mode, stat: &St
         last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
     };
     utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::CWD;
+
+    use super::*;
+
+    #[test]
+    fn only_what_still_is_a_regular_file_is_copied_as_one() {
+        let dir = std::env::temp_dir().join(format!("crun-copy-up-{}", std::process::id()));
+        drop(std::fs::remove_dir_all(&dir));
+        std::fs::create_dir_all(dir.join("to")).unwrap();
+        std::fs::write(dir.join("file"), "content").unwrap();
+        mknodat(CWD, dir.join("fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let open = |path| openat(CWD, path, DIRECTORY, Mode::empty()).unwrap();
+        let (from, to) = (open(dir.clone()), open(dir.join("to")));
+        let copy = |name| copy_file(from.as_fd(), to.as_fd(), name);
+        assert_eq!(copy(c"file"), Ok(()));
+        assert_eq!(std::fs::read(dir.join("to/file")).unwrap(), b"content");
+        assert_eq!(copy(c"fifo"), Err(Errno::STALE));
+        assert!(!dir.join("to/fifo").exists());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }
