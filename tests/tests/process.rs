@@ -288,3 +288,13 @@ fn the_payload_has_a_session_keyring_of_its_own_unless_told_otherwise() {
     let text = other.cmd(["run", "-b", "BUNDLE", "--no-new-keyring", "ID"]).ok();
     assert!(!text.contains(other.id()), "{text}");
 }
+
+#[test]
+fn the_process_is_told_of_sockets_that_systemd_passes() {
+    let crun = runtime!().after("exec 3</dev/null").env("LISTEN_FDS", "1");
+    let bundle = Bundle::new().sh("echo $LISTEN_FDS $LISTEN_PID; ls /proc/self/fd/3");
+    assert_eq!(crun.run(&bundle).ok(), "1 1\n/proc/self/fd/3\n");
+    let own = bundle.env("LISTEN_PID=7").sh("echo $LISTEN_FDS $LISTEN_PID");
+    assert_eq!(crun.run(&own).ok(), "1 7\n");
+    assert_eq!(runtime!().run(&Bundle::new().sh("echo ${LISTEN_PID-none}")).ok(), "none\n");
+}

@@ -89,18 +89,10 @@ impl Context<'_> {
         self.invocation.options.value(option)
     }
 
-    /// The value of `--preserve-fds` and the descriptors systemd passes (`sd_listen_fds(3)`).
+    /// How many descriptors from 3 on are passed on: those that systemd has passed, and those of `--preserve-fds`.
     pub(crate) fn preserved_descriptors(&self) -> Result<u32> {
-        let number = |name: &str, text: &str| {
-            text.parse::<u32>()
-                .map_err(|_| Error::new(Code::InvalidConfig, format!("{name}: `{text}` is not a number")))
-        };
-        let given = self.value("preserve-fds").map_or(Ok(0), |text| number("--preserve-fds", text))?;
-        let listen = match std::env::var("LISTEN_FDS") {
-            Ok(text) if !text.is_empty() => number("LISTEN_FDS", &text)?,
-            _ => 0,
-        };
-        Ok(given.saturating_add(listen))
+        let given = self.value("preserve-fds").map_or(Ok(0), |text| count("--preserve-fds", text))?;
+        Ok(given.saturating_add(listening_descriptors()?))
     }
 
     pub(crate) fn cgroup_manager(&self) -> Result<CgroupManager> {
@@ -117,6 +109,18 @@ impl Context<'_> {
             Some(_) => Err(Error::new(Code::InvalidConfig, "unknown cgroup manager specified")),
         }
     }
+}
+
+/// How many descriptors systemd has passed (`sd_listen_fds(3)`).
+pub(crate) fn listening_descriptors() -> Result<u32> {
+    match std::env::var("LISTEN_FDS") {
+        Ok(text) if !text.is_empty() => count("LISTEN_FDS", &text),
+        _ => Ok(0),
+    }
+}
+
+fn count(name: &str, text: &str) -> Result<u32> {
+    text.parse().map_err(|_| Error::new(Code::InvalidConfig, format!("{name}: `{text}` is not a number")))
 }
 
 /// Prints an answer. That the reader has gone away is a failure like any other.

@@ -36,6 +36,8 @@ pub struct CreateOptions {
     pub pid_file: Option<PathBuf>,
     /// How many descriptors from 3 on the process keeps.
     pub preserve_fds: u32,
+    /// How many of these are sockets that systemd has passed: the process is told so (`sd_listen_fds(3)`).
+    pub listen_fds: u32,
     /// Whether the process gets a session keyring of its own.
     pub new_keyring: bool,
     /// Whether the root is entered with `pivot_root(2)` (or else `chroot(2)`).
@@ -56,6 +58,7 @@ impl CreateOptions {
             config: None,
             pid_file: None,
             preserve_fds: 0,
+            listen_fds: 0,
             new_keyring: true,
             pivot: true,
             cgroup_manager: CgroupManager::default(),
@@ -182,6 +185,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
         bundle: &bundle,
         cgroup_manager: options.cgroup_manager,
         preserve_fds: options.preserve_fds,
+        listen_fds: options.listen_fds,
         new_keyring: options.new_keyring,
         pivot: options.pivot,
     };

@@ -59,6 +59,8 @@ pub struct Request<'a> {
     pub cgroup_manager: CgroupManager,
     /// How many descriptors from 3 on the container's process keeps.
     pub preserve_fds: u32,
+    /// How many of these are sockets that systemd has passed.
+    pub listen_fds: u32,
     /// Whether it gets a session keyring of its own.
     pub new_keyring: bool,
     /// Whether the root is entered with `pivot_root(2)`; without, with `chroot(2)`, for hosts that run from a ramdisk.
@@ -122,8 +124,12 @@ impl Plan {
         }
         let cgroup = cgroup_plan(linux, request, host)?;
         let rootfs = rootfs::plan(spec, linux, request, &namespaces, cgroup.as_ref(), host)?;
+        let mut process = process_plan(process, request.preserve_fds)?;
+        if request.listen_fds > 0 && namespaces.creates(Namespaces::PID) {
+            process.tell_of_sockets(request.listen_fds);
+        }
         Ok(Self {
-            process: process_plan(process, request.preserve_fds)?,
+            process,
             rootfs,
             cgroup,
             hostname: spec.hostname.as_deref().map(str::to_owned),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use libcrun::{Code, CreateOptions, Error, Result, RunMode, self_protection};
 
-use super::Context;
+use super::{Context, listening_descriptors};
 
 pub(super) fn create(context: &Context<'_>) -> Result<i32> {
     let options = options(context)?;
@@ -34,6 +34,7 @@ fn options(context: &Context<'_>) -> Result<CreateOptions> {
         config,
         pid_file: context.value("pid-file").map(|path| Path::new(path).to_path_buf()),
         preserve_fds: context.preserved_descriptors()?,
+        listen_fds: listening_descriptors()?,
         new_keyring: !context.has("no-new-keyring"),
         pivot: !context.has("no-pivot"),
         cgroup_manager: context.cgroup_manager()?,

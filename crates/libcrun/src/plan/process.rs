@@ -69,6 +69,19 @@ pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32) -> Result<P
     })
 }
 
+impl ProcessPlan {
+    /// Tells the first process of a pid namespace of the sockets it is passed (`sd_listen_fds(3)`), unless its own
+    /// environment does.
+    pub(crate) fn tell_of_sockets(&mut self, count: u32) {
+        for variable in [format!("LISTEN_FDS={count}"), "LISTEN_PID=1".to_owned()] {
+            let name = variable.split_inclusive('=').next().unwrap_or_default();
+            if !self.env.iter().any(|known| known.starts_with(name.as_bytes())) {
+                self.env.push(variable.into_bytes());
+            }
+        }
+    }
+}
+
 /// The paths at which the program is looked for: itself when it holds a slash, otherwise below each directory of the
 /// container's PATH.
 fn candidates<S: AsRef<str>>(name: &str, env: &[S]) -> Result<Vec<CString>> {

@@ -25,6 +25,7 @@ fn plan_on(host: &Host, manager: CgroupManager, text: &str) -> Result<Plan> {
         bundle: Path::new("/bundle"),
         cgroup_manager: manager,
         preserve_fds: 0,
+        listen_fds: 0,
         new_keyring: true,
         pivot: true,
     };
