@@ -72,6 +72,12 @@ pub fn binary() -> PathBuf {
         .expect("there is no release binary: run `cargo xtask test`, or set CRUN_BIN")
 }
 
+/// The first number of the kernel's version.
+fn kernel() -> u32 {
+    let version = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    version.split('.').next().unwrap().parse().unwrap()
+}
+
 /// A program of the kit, which cargo puts two directories above the test.
 fn helper(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the path of the test");
@@ -107,6 +113,10 @@ pub fn signal(pid: u32, number: i32) {
     let signal = rustix::process::Signal::from_named_raw(number).expect("a signal with a name");
     rustix::process::kill_process(pid, signal).expect("a process to signal");
 }
+
+/// The newer mount calls, of which all are missing where one is.
+const MOUNT_CALLS: [&str; 7] =
+    ["open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr"];
 
 /// A runtime with its state directory.
 #[derive(Debug, Clone)]
@@ -183,6 +193,27 @@ impl Crun {
     #[must_use]
     pub fn without<const N: usize>(self, calls: [&str; N]) -> Self {
         self.without_all(&calls)
+    }
+
+    /// The runtime on this kernel and on older ones: each rung of its ladders of system calls, and what it is called.
+    #[must_use]
+    pub fn rungs(&self) -> Vec<(&'static str, Self)> {
+        let mut rungs = self.mount_rungs();
+        rungs.push(("no close_range", self.clone().without(["close_range"])));
+        rungs
+    }
+
+    /// The rungs of the ladders that paths and mounts go by, as far as this kernel has them.
+    #[must_use]
+    pub fn mount_rungs(&self) -> Vec<(&'static str, Self)> {
+        let mut rungs = vec![("all calls", self.clone())];
+        if kernel() >= 7 {
+            rungs.push(("no OPEN_TREE_NAMESPACE", self.clone().without(["OPEN_TREE_NAMESPACE"])));
+        }
+        rungs.push(("no openat2", self.clone().without(["openat2"])));
+        rungs.push(("no mount_setattr", self.clone().without(["mount_setattr"])));
+        rungs.push(("no open_tree and the like", self.clone().without(MOUNT_CALLS)));
+        rungs
     }
 
     fn without_all(mut self, calls: &[&str]) -> Self {

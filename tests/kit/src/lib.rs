@@ -10,6 +10,7 @@
 //! | [`container`] | a container of it, deleted when dropped |
 //! | [`running`] | a command of it, running or done |
 //! | [`mountinfo`] | what is mounted in a container, in parts |
+//! | [`outside`] | a directory of the host that no container may reach |
 //! | [`leftovers`] | what a container left behind on the machine |
 //!
 //! It is a developer's tool: it uses `mount(8)`, `unshare(1)` and the like where a product would make system calls.
@@ -21,6 +22,7 @@ pub mod container;
 pub mod crun;
 pub mod leftovers;
 pub mod mountinfo;
+pub mod outside;
 pub mod rootfs;
 pub mod running;
 pub mod view;
