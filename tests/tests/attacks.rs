@@ -218,6 +218,19 @@ fn a_name_that_is_too_long_is_refused_and_the_longest_is_not() {
 }
 
 #[test]
+fn a_name_with_control_characters_makes_no_second_line_and_is_no_command_to_a_terminal() {
+    let crun = runtime!();
+    let bundle = Bundle::new().args(["pwd"]);
+    for name in ["/a\nb", "/a\r\nlevel=error", "/a\x1b[2Jb", "/a\x07\x7f\u{9b}b"] {
+        let line = crun.run(&bundle.clone().mount(name, "nosuchfs", "x", [])).error();
+        assert!(line.contains("mounts[7]: /a") && !line.contains(char::is_control), "{line:?}");
+        // As a name it is as good as any other.
+        let good = bundle.clone().mount(name, "tmpfs", "x", []).set("/process/cwd", json!(name));
+        assert_eq!(crun.run(&good).ok(), format!("{name}\n"));
+    }
+}
+
+#[test]
 fn a_name_with_a_nul_is_refused_wherever_it_stands() {
     let crun = runtime!();
     let bundle = Bundle::new();

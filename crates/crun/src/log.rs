@@ -3,6 +3,7 @@
 //! On success nothing is written at level `error`; on failure exactly one line, because podman parses the whole file as
 //! one JSON object and containerd takes the last one.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::time::SystemTime;
@@ -91,7 +92,7 @@ impl Log {
             let line = Line { msg: message, level: level.name(), time: now() };
             serde_json::to_string(&line).unwrap_or_default()
         } else {
-            format!("{}: {message}", now())
+            format!("{}: {}", now(), in_one_line(message))
         };
         // A log that cannot be written must not keep a container from being looked after.
         let _ = file.write_all(format!("{line}\n").as_bytes());
@@ -125,12 +126,26 @@ fn now() -> String {
 
 fn to_stderr(level: Level, message: &str) {
     let mut stderr = std::io::stderr();
+    let message = in_one_line(message);
     let line = if stderr.is_terminal() {
         format!("{}{}: {message}\x1b[0m\n", level.colour(), now())
     } else {
         format!("{message}\n")
     };
     let _ = stderr.write_all(line.as_bytes());
+}
+
+/// A message may quote any name. A line break in it would make two messages of one, and what controls a terminal is not
+/// for an image to say.
+fn in_one_line(message: &str) -> Cow<'_, str> {
+    if !message.contains(char::is_control) {
+        return Cow::Borrowed(message);
+    }
+    let escape = |letter: char| match letter.is_control() {
+        true => letter.escape_default().to_string(),
+        false => letter.to_string(),
+    };
+    Cow::Owned(message.chars().map(escape).collect())
 }
 
 /// Says why the command failed.
@@ -151,4 +166,15 @@ pub(crate) fn say(message: &str) {
 pub(crate) fn say_usage(message: &str) {
     let text = format!("crun: {message}\nTry `crun --help' or `crun --usage' for more information.\n");
     let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_written_out_and_everything_else_stays_as_it_is() {
+        assert_eq!(in_one_line("open `/a\nb\u{1b}[2J`: ü"), "open `/a\\nb\\u{1b}[2J`: ü");
+        assert!(matches!(in_one_line("plain `\\n` ü"), Cow::Borrowed(_)));
+    }
 }
