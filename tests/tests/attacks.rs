@@ -57,6 +57,11 @@ fn a_link_in_place_of_sys_is_refused() {
 }
 
 #[test]
+fn a_link_in_place_of_dev_is_refused() {
+    every_link_is_refused(&astray("dev"), "dev", "/dev");
+}
+
+#[test]
 fn a_link_in_place_of_dev_is_refused_when_nothing_is_mounted_there() {
     let bundle = astray("dev").edit(|config| {
         let on_dev = |mount: &Value| mount["destination"].as_str().unwrap().starts_with("/dev");
@@ -185,6 +190,52 @@ fn a_rootfs_that_is_a_link_is_what_the_link_leads_to() {
     for (rung, crun) in crun.mount_rungs() {
         let output = crun.run(&bundle);
         assert!(output.stdout.contains("busybox"), "{rung}: {output}");
+    }
+}
+
+#[test]
+fn a_mount_whose_destination_leads_to_the_root_itself_is_refused() {
+    let crun = runtime!();
+    let bundle = Bundle::new().args(["true"]);
+    symlink("/", bundle.rootfs().join("absolute")).unwrap();
+    symlink("../../..", bundle.rootfs().join("etc/up")).unwrap();
+    const WORDS: &str = "a link in the rootfs leads to the root directory itself";
+    let path = "/etc/up/absolute";
+    for (rung, crun) in crun.mount_rungs() {
+        eprintln!("{rung}");
+        for (kind, options) in [
+            ("bind", &["rbind"][..]),
+            ("tmpfs", &[]),
+            ("tmpfs", &["tmpcopyup"]),
+            ("tmpfs", &["mode=700"]),
+            ("tmpfs", &["remount", "suid"]),
+        ] {
+            let mount = json!({"destination": path, "type": kind, "source": "/etc", "options": options});
+            let add = |config: &mut Value| config["mounts"].as_array_mut().unwrap().push(mount);
+            refused(&crun, &bundle.clone().edit(add), [&format!("mounts[7]: {path}: {WORDS}")]);
+        }
+        for list in ["maskedPaths", "readonlyPaths"] {
+            let bundle = bundle.clone().set(&format!("/linux/{list}"), json!([path]));
+            refused(&crun, &bundle, [path, "busy"]);
+        }
+        // To work in the root, or to mount below it, by such a way is no harm.
+        let bundle = bundle.clone().mount(&format!("{path}/var"), "tmpfs", "tmpfs", []);
+        assert_eq!(crun.run(&bundle.set("/process/cwd", json!(path))).ok(), "");
+    }
+}
+
+#[test]
+fn the_root_as_a_read_only_path_is_read_only_and_cannot_be_masked() {
+    let crun = runtime!();
+    let bundle = Bundle::new().writable();
+    for (rung, crun) in crun.mount_rungs() {
+        for path in ["/", "/etc/.."] {
+            let protected = bundle.clone().set("/linux/readonlyPaths", json!([path])).sh("touch /etc/new");
+            let output = crun.run(&protected);
+            assert!(output.stderr.contains("Read-only file system"), "{rung}: {output}");
+            let masked = bundle.clone().set("/linux/maskedPaths", json!([path]));
+            refused(&crun, &masked, ["linux.maskedPaths", "root directory"]);
+        }
     }
 }
 

@@ -105,6 +105,9 @@ fn mount_failure(mounts: &[MountOperation], failure: Failure) -> Option<Error> {
             MountSource::Bind(bind) => mount.name(&format!("open the source `{}`", bind.shown_source())),
             _ => mount.name("open the host's directory"),
         },
+        Step::MountTarget if failure.errno == Errno::BUSY => {
+            mount.name("a link in the rootfs leads to the root directory itself")
+        }
         Step::MountTarget => mount.name("create the mount point"),
         Step::MountTargetLink => {
             mount.name(&format!("invalid target `{destination}`: it must be mounted at the root"))

@@ -21,6 +21,7 @@ use walk::{LONGEST_PATH, Walk};
 use crate::plan::InnerPath;
 
 const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+const WITHOUT_LINKS: ResolveFlags = IN_ROOT.union(ResolveFlags::NO_SYMLINKS);
 const PATH_ONLY: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 const MODE: Mode = Mode::from_raw_mode(0o755);
 
@@ -36,14 +37,19 @@ pub(crate) enum Missing {
     File,
 }
 
-/// Opens what is at `path`, only to name it.
+/// Opens what is at `path`, only to name it. A link that leads to the root itself is refused: what would be mounted there
+/// would cover the root for some and not for others.
 pub(crate) fn open(root: BorrowedFd<'_>, path: &InnerPath) -> Result<OwnedFd, Errno> {
-    resolve(root, path.as_c_str(), OFlags::empty()).unwrap_or_else(|| walk_to(root, path, Last::Follow))
+    match resolve(root, path.as_c_str(), OFlags::empty(), WITHOUT_LINKS) {
+        Some(Err(Errno::LOOP)) | None => walk_below(root, path, Last::Follow, &mut Made::none()),
+        Some(other) => other,
+    }
 }
 
 /// Opens what is at `path`; a symbolic link at its end is opened itself.
 pub(crate) fn open_no_follow(root: BorrowedFd<'_>, path: &InnerPath) -> Result<OwnedFd, Errno> {
-    resolve(root, path.as_c_str(), OFlags::NOFOLLOW).unwrap_or_else(|| walk_to(root, path, Last::NoFollow))
+    resolve(root, path.as_c_str(), OFlags::NOFOLLOW, IN_ROOT)
+        .unwrap_or_else(|| walk_below(root, path, Last::NoFollow, &mut Made::none()))
 }
 
 /// Opens the file at `path` for reading; not to be held up by a FIFO, or caught by a terminal, in its place.
@@ -58,8 +64,21 @@ pub(crate) fn open_to_read(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd,
     }
 }
 
-/// Opens what is at `path`, making it and the directories above it where they are missing. Where a dangling symbolic
-/// link is in the way, what it names is made.
+/// Opens the place at `path` for something to be mounted on, as [`open`] does; it and the directories above it are made
+/// where they are missing. Where a dangling symbolic link is in the way, what it names is made.
+pub(crate) fn open_or_make_place(
+    root: BorrowedFd<'_>,
+    path: &InnerPath,
+    missing: Missing,
+    made: &mut Made,
+) -> Result<OwnedFd, Errno> {
+    match resolve(root, path.as_c_str(), flags_for(missing), WITHOUT_LINKS) {
+        Some(Err(Errno::LOOP | Errno::NOENT)) | None => walk_below(root, path, Last::Make(missing), made),
+        Some(other) => other,
+    }
+}
+
+/// Opens what is at `path`, or makes it in the same way; this may be the root.
 pub(crate) fn open_or_make(
     root: BorrowedFd<'_>,
     path: &InnerPath,
@@ -75,11 +94,7 @@ fn find_or_make(
     missing: Missing,
     made: &mut Made,
 ) -> Result<OwnedFd, Errno> {
-    let flags = match missing {
-        Missing::Directory => OFlags::DIRECTORY,
-        Missing::File => OFlags::empty(),
-    };
-    match resolve(root, path, flags) {
+    match resolve(root, path, flags_for(missing), IN_ROOT) {
         Some(Err(Errno::NOENT)) | None => {
             Walk::new(root).run(path, Last::Make(missing), made).map(|found| found.file)
         }
@@ -87,14 +102,23 @@ fn find_or_make(
     }
 }
 
-/// The same, always step by step: what is found knows where it lies, so that what is mounted over it can be opened.
+fn flags_for(missing: Missing) -> OFlags {
+    match missing {
+        Missing::Directory => OFlags::DIRECTORY,
+        Missing::File => OFlags::empty(),
+    }
+}
+
+/// A place as [`open`] and [`open_or_make_place`] find it, always step by step: what is found knows where it lies, so that
+/// what is mounted over it can be opened.
 pub(crate) fn find_or_make_entry(
     root: BorrowedFd<'_>,
     path: &InnerPath,
     last: Last,
     made: &mut Made,
 ) -> Result<Found, Errno> {
-    Walk::new(root).run(path.as_c_str(), last, made)
+    let found = Walk::new(root).run(path.as_c_str(), last, made)?;
+    if found.place(root).is_none() && !path.is_root() { Err(Errno::BUSY) } else { Ok(found) }
 }
 
 /// Makes the directories above the last component of `path` and lets `last` make or open that.
@@ -137,9 +161,14 @@ pub(crate) fn make_file(parent: BorrowedFd<'_>, name: &CStr, made: &mut Made) ->
 }
 
 /// What the kernel finds at `path`; nothing when it cannot be asked this way.
-fn resolve(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Option<Result<OwnedFd, Errno>> {
+fn resolve(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    flags: OFlags,
+    how: ResolveFlags,
+) -> Option<Result<OwnedFd, Errno>> {
     for _ in 0..ATTEMPTS {
-        match openat2(root, path, PATH_ONLY | flags, Mode::empty(), IN_ROOT) {
+        match openat2(root, path, PATH_ONLY | flags, Mode::empty(), how) {
             // A rename somewhere kept the kernel from being sure that no `..` left the root.
             Err(Errno::AGAIN | Errno::INTR) => {}
             // Linux before 5.6, or a filter that does not know the call.
@@ -150,8 +179,8 @@ fn resolve(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Option<Result<Ow
     None
 }
 
-fn walk_to(root: BorrowedFd<'_>, path: &InnerPath, last: Last) -> Result<OwnedFd, Errno> {
-    Walk::new(root).run(path.as_c_str(), last, &mut Made::none()).map(|found| found.file)
+fn walk_below(root: BorrowedFd<'_>, path: &InnerPath, last: Last, made: &mut Made) -> Result<OwnedFd, Errno> {
+    find_or_make_entry(root, path, last, made).map(|found| found.file)
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ pub(super) fn look(
         (By::Walk, _) => return inner::find_or_make_entry(root, path, last, made),
         (By::Kernel, Last::Follow) => inner::open(root, path),
         (By::Kernel, Last::NoFollow) => inner::open_no_follow(root, path),
-        (By::Kernel, Last::Make(missing)) => inner::open_or_make(root, path, missing, made),
+        (By::Kernel, Last::Make(missing)) => inner::open_or_make_place(root, path, missing, made),
     };
     file.map(Found::without_place)
 }

@@ -119,7 +119,13 @@ pub(super) fn plan(
     let mut mounts =
         mounts.map(|(index, mount)| mounts::plan(index, mount, &around)).collect::<Result<Vec<_>>>()?;
     let masked = inner_paths(linux.masked_paths.as_deref(), "linux.maskedPaths")?;
-    let read_only_paths = inner_paths(linux.readonly_paths.as_deref(), "linux.readonlyPaths")?;
+    if masked.iter().any(InnerPath::is_root) {
+        return Err(invalid("linux.maskedPaths: the root directory cannot be masked"));
+    }
+    let mut read_only_paths = inner_paths(linux.readonly_paths.as_deref(), "linux.readonlyPaths")?;
+    // Bound onto itself, the root would still be what it was for those who are in it already.
+    let protects_root = read_only_paths.iter().any(InnerPath::is_root);
+    read_only_paths.retain(|path| !path.is_root());
     mounts::relate(&mut mounts);
     let host_dev = mounts
         .iter()
@@ -134,7 +140,7 @@ pub(super) fn plan(
         working_directory: InnerPath::new(cwd, || "process.cwd".to_owned())?,
         path,
         given_path: root.path.to_string(),
-        readonly: root.readonly == Some(true),
+        readonly: root.readonly == Some(true) || protects_root,
         propagation: propagation(linux.rootfs_propagation.as_deref())?,
         devices: if makes_devices { devices(linux)? } else { Vec::new() },
         links: makes_devices,

@@ -39,12 +39,15 @@ impl Tree {
 
     /// What the walk finds, by device and inode.
     fn walked(&self, path: &str, last: Last) -> Result<(u64, u64), Errno> {
-        walk_to(self.root.as_fd(), &inner(path), last).map(|file| identity(&file))
+        let walk = Walk::new(self.root.as_fd()).run(inner(path).as_c_str(), last, &mut Made::none());
+        walk.map(|found| identity(&found.file))
     }
 
     /// What the kernel finds.
     fn resolved(&self, path: &str, flags: OFlags) -> Result<(u64, u64), Errno> {
-        resolve(self.root.as_fd(), inner(path).as_c_str(), flags).unwrap().map(|file| identity(&file))
+        resolve(self.root.as_fd(), inner(path).as_c_str(), flags, IN_ROOT)
+            .unwrap()
+            .map(|file| identity(&file))
     }
 
     fn assert_nothing_outside(&self) {
@@ -135,11 +138,35 @@ fn magic_links_are_not_followed() {
     for path in [c"self/root", c"self/cwd", c"self/exe", c"thread-self/ns/mnt"] {
         let walked = Walk::new(proc.as_fd()).run(path, Last::Follow, &mut Made::none());
         assert_eq!(walked.unwrap_err(), Errno::LOOP, "{path:?}");
-        assert_eq!(resolve(proc.as_fd(), path, OFlags::empty()).unwrap().unwrap_err(), Errno::LOOP);
+        assert_eq!(resolve(proc.as_fd(), path, OFlags::empty(), IN_ROOT).unwrap().unwrap_err(), Errno::LOOP);
     }
     let own = Walk::new(proc.as_fd()).run(c"self/status", Last::Follow, &mut Made::none());
     assert_eq!(identity(&own.unwrap().file), identity_of(Path::new("/proc/self/status")));
     drop(tree);
+}
+
+#[test]
+fn a_link_to_the_root_is_no_place_for_a_mount() {
+    let tree = Tree::new("to-root");
+    std::fs::create_dir(tree.path("a")).unwrap();
+    for (text, at) in [("/", "absolute"), ("..", "a/up"), (".", "itself"), ("a/up", "chain")] {
+        tree.link(text, at);
+    }
+    let root = tree.root.as_fd();
+    for path in ["/absolute", "/a/up", "/itself", "/chain", "/a/up/itself"] {
+        let path = inner(path);
+        assert_eq!(open(root, &path).unwrap_err(), Errno::BUSY, "{path}");
+        let place = open_or_make_place(root, &path, Missing::Directory, &mut Made::none());
+        assert_eq!(place.unwrap_err(), Errno::BUSY, "{path}");
+        let found = find_or_make_entry(root, &path, Last::Follow, &mut Made::none());
+        assert_eq!(found.unwrap_err(), Errno::BUSY, "{path}");
+        open_or_make(root, &path, Missing::Directory, &mut Made::none()).unwrap();
+    }
+    for path in ["/", "/absolute/a", "/a/up/a"] {
+        open(root, &inner(path)).unwrap();
+        open_or_make_place(root, &inner(path), Missing::Directory, &mut Made::none()).unwrap();
+        find_or_make_entry(root, &inner(path), Last::Follow, &mut Made::none()).unwrap();
+    }
 }
 
 #[test]
@@ -242,6 +269,10 @@ fn the_walk_finds_what_the_kernel_finds_in_thousands_of_random_trees() {
                 tree.resolved(&path, OFlags::empty()),
                 "{path} in round {round}"
             );
+            let kernel = tree.resolved(&path, OFlags::empty());
+            let place = open(tree.root.as_fd(), &inner(&path)).map(|file| identity(&file));
+            let is_root = kernel == Ok(identity(&tree.root));
+            assert_eq!(place, if is_root { Err(Errno::BUSY) } else { kernel }, "{path} in round {round}");
             assert_eq!(
                 tree.walked(&path, Last::NoFollow),
                 tree.resolved(&path, OFlags::NOFOLLOW),
