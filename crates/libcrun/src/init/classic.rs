@@ -8,7 +8,10 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, fstatvfs, makedev, mkdirat, openat, symlinkat};
+use rustix::fs::{
+    CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatvfs, makedev, mkdirat, openat, statfs,
+    symlinkat,
+};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_bind, mount_bind_recursive, mount_change, mount_remount};
 use sys::mount::{MountAttr, MountChange, Propagation, Reach};
@@ -19,12 +22,18 @@ use super::target::{self, By};
 use super::{Init, enter};
 use crate::channel::{At, Failure, Step};
 use crate::plan::{CgroupTree, Filesystem, MountOperation, MountSource};
-use crate::prepare::classic::{Classic, ClassicMount, ClassicSource, attribute_flags, propagation_flags};
+use crate::prepare::classic::{
+    Classic, ClassicMount, ClassicSource, HostTree, attribute_flags, propagation_flags,
+};
 
 impl Init<'_> {
     /// What [`Init::build_root`] does, by the older calls.
     pub(super) fn build_root_by_mount(&mut self, classic: &Classic) -> Result<(), Failure> {
         let rootfs = &self.prepared.plan.rootfs;
+        // Every path here begins with it.
+        if statfs(c"/proc/self/fd").at(Step::AttachRoot)?.f_type != PROC_SUPER_MAGIC {
+            return Err(Errno::NODEV).at(Step::AttachRoot);
+        }
         enter::leave_host_propagation_by_mount(classic.host).at(Step::HostPropagation)?;
         let path = rootfs.c_path.as_c_str();
         mount_bind_recursive(path, path).at(Step::AttachRoot)?;
@@ -312,7 +321,7 @@ impl Place<'_> {
         source: &CStr,
         flags: MountFlags,
         data: &CStr,
-        fallback: Option<&(std::ffi::CString, Reach)>,
+        fallback: Option<&HostTree>,
     ) -> Result<(), Failure> {
         let covered = match inner::open(self.root, &self.mount.destination) {
             Ok(covered) if filesystem.inherits() => Some(covered),
@@ -328,7 +337,7 @@ impl Place<'_> {
             (Err(Errno::BUSY), _) if filesystem.kind.as_c_str() == c"cgroup2" => {
                 self.mount_over_something_else(&target, source, flags, data)?;
             }
-            (Err(_), Some((path, reach))) => return self.show_host(&target, path, *reach),
+            (Err(_), Some(tree)) => return self.show_host(&target, tree, filesystem.attributes),
             (Err(errno), None) => return self.at(Step::MountCreate, Err(errno)),
         }
         let mounted = self.finish(&target)?;
@@ -354,21 +363,23 @@ impl Place<'_> {
         self.at(Step::MountCreate, mount(source, path.as_c_str(), c"cgroup2", flags, data))
     }
 
-    /// A directory of the host's instead of a filesystem of the container's; read-only, with all that is below.
-    fn show_host(&self, target: &Found, path: &CStr, reach: Reach) -> Result<(), Failure> {
-        let source = self.at(Step::MountSource, open_path(path))?;
-        self.at(Step::MountAttach, bind(source.as_fd(), target.file.as_fd(), reach))?;
+    /// A directory of the host's instead of a filesystem of the container's.
+    fn show_host(&self, target: &Found, tree: &HostTree, attributes: MountAttr) -> Result<(), Failure> {
+        let source = self.at(Step::MountSource, open_path(&tree.path))?;
+        self.at(Step::MountAttach, bind(source.as_fd(), target.file.as_fd(), tree.reach))?;
         let mounted = self.finish(target)?;
-        self.at(Step::MountAttributes, make_private(mounted.as_fd(), reach))?;
-        self.at(Step::MountAttributes, remount(mounted.as_fd(), READ_ONLY))?;
-        if reach == Reach::Tree {
-            // The cgroups of the host must not be written to (CVE-2023-25809).
-            let flags = OFlags::PATH | OFlags::CLOEXEC;
-            if let Ok(cgroups) = openat(&mounted, c"fs/cgroup", flags, Mode::empty()) {
-                let _ = bind(cgroups.as_fd(), cgroups.as_fd(), Reach::Tree);
-                if let Ok(again) = openat(&mounted, c"fs/cgroup", flags, Mode::empty()) {
-                    self.at(Step::MountAttributes, remount(again.as_fd(), READ_ONLY))?;
-                }
+        self.at(Step::MountAttributes, make_private(mounted.as_fd(), tree.reach))?;
+        let change = MountChange { set: attributes, ..MountChange::default() };
+        self.at(Step::MountAttributes, remount(mounted.as_fd(), change))?;
+        // What is mounted further down is the host's: its cgroups must not be written to (CVE-2023-25809).
+        let change = MountChange { set: attributes | MountAttr::RDONLY, ..MountChange::default() };
+        let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        for point in &tree.below {
+            let found = openat(&mounted, point, flags, Mode::empty());
+            match found.and_then(|found| remount(found.as_fd(), change)) {
+                // Unmounted meanwhile, or hidden below another one.
+                Ok(()) | Err(Errno::NOENT | Errno::INVAL) => {}
+                Err(errno) => return self.at(Step::MountAttributes, Err(errno)),
             }
         }
         Ok(())

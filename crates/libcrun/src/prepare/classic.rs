@@ -4,6 +4,8 @@
 //! Nothing can be acquired for `mount(2)` before the container's process exists: it takes paths, and only those of its
 //! own mount namespace. What has to be allocated is allocated here; the paths are opened by [`crate::init::classic`].
 
+mod host_tree;
+
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -15,9 +17,8 @@ use rustix::mount::{MountFlags, MountPropagationFlags};
 use sys::mount::{MountAttr, MountChange, Propagation, Reach};
 
 use crate::error::{Code, Error, Result};
-use crate::plan::{
-    Bind, Fallback, Filesystem, Maker, MountOperation, MountSource, Parameter, Plan, SourceLink,
-};
+use crate::plan::{Bind, Filesystem, Maker, MountOperation, MountSource, Parameter, Plan, SourceLink};
+pub(crate) use host_tree::HostTree;
 
 /// What `mount(2)` is called with.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub(crate) enum ClassicSource {
     /// A symbolic link of that text is made instead.
     Link(CString),
     /// A new instance of a filesystem, or what is shown where it cannot be had.
-    Filesystem { source: CString, flags: MountFlags, data: CString, fallback: Option<(CString, Reach)> },
+    Filesystem { source: CString, flags: MountFlags, data: CString, fallback: Option<HostTree> },
     /// The container's cgroup in each hierarchy, by the hierarchy's name.
     CgroupTree(Vec<(CString, CString)>),
     /// A change of a mount that is there, and with data of its filesystem.
@@ -89,7 +90,7 @@ fn classic_mount(mount: &MountOperation, cgroup: Option<&Cgroup>) -> Result<Clas
         }
         MountSource::Filesystem(filesystem) => {
             refuse(mount, filesystem.idmap.is_some(), "id-mapped mounts")?;
-            (filesystem_source(filesystem, cgroup), filesystem.changes.as_slice())
+            (filesystem_source(filesystem, cgroup)?, filesystem.changes.as_slice())
         }
         MountSource::CgroupTree(_) => {
             let directories = cgroup.into_iter().flat_map(Cgroup::paths);
@@ -143,7 +144,7 @@ fn bind_source(mount: &MountOperation, bind: &Bind) -> Result<ClassicSource> {
     Ok(ClassicSource::Bind { path: bind.source.clone(), reach: bind.reach, follow })
 }
 
-fn filesystem_source(filesystem: &Filesystem, cgroup: Option<&Cgroup>) -> ClassicSource {
+fn filesystem_source(filesystem: &Filesystem, cgroup: Option<&Cgroup>) -> Result<ClassicSource> {
     let (mut flags, data) = flags_and_data(&filesystem.parameters);
     flags |= attribute_flags(filesystem.attributes - MountAttr::RDONLY);
     if filesystem.maker == Maker::Runtime && filesystem.attributes.contains(MountAttr::RDONLY) {
@@ -153,14 +154,11 @@ fn filesystem_source(filesystem: &Filesystem, cgroup: Option<&Cgroup>) -> Classi
         Parameter::Value(name, source) if name.as_c_str() == c"source" => Some(source.clone()),
         _ => None,
     });
-    let fallback = filesystem.fallback.and_then(|fallback| match fallback {
-        Fallback::Tree(path) => Some((path.to_owned(), Reach::Tree)),
-        Fallback::Cgroup => {
-            let path = cgroup?.unified_path()?;
-            Some((CString::new(path).ok()?, Reach::Mount))
-        }
-    });
-    ClassicSource::Filesystem { source: source.unwrap_or_default(), flags, data, fallback }
+    let fallback = match filesystem.fallback {
+        Some(fallback) => HostTree::new(fallback, cgroup)?,
+        None => None,
+    };
+    Ok(ClassicSource::Filesystem { source: source.unwrap_or_default(), flags, data, fallback })
 }
 
 /// Flags of filesystems are flags here too; everything else goes into one string.
