@@ -26,6 +26,7 @@ use crate::prepare::Prepared;
 use crate::relay;
 pub(crate) use inner::Made;
 use mounts::Deferred;
+pub(crate) use mounts::copy_up::DEEPEST as DEEPEST_COPIED;
 
 /// When init has to wait until the runtime has put it into its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use crate::capabilities;
 use crate::channel::{Failure, Step};
 use crate::error::{Code, Error, words};
+use crate::init::DEEPEST_COPIED;
 use crate::plan::{InnerPath, MountOperation, MountSource, Plan, ProcessPlan};
 use crate::rlimits;
 
@@ -131,6 +132,12 @@ fn mount_failure(mounts: &[MountOperation], failure: Failure) -> Option<Error> {
         Step::MountAttributes => mount.name("set the mount's options"),
         Step::MountIdmap => {
             mount.name(&format!("id-map the {} filesystem", filesystem().0.to_string_lossy()))
+        }
+        Step::MountCopyUp if failure.errno == Errno::LOOP => {
+            let message = format!(
+                "copy what the tmpfs covers: directories lie more than {DEEPEST_COPIED} deep in each other"
+            );
+            return Some(Error::new(Code::Rootfs, mount.name(&message)));
         }
         Step::MountCopyUp => mount.name("copy what the tmpfs covers"),
         _ => return None,

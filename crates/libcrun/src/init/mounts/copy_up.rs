@@ -14,14 +14,17 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, write};
 
-/// How deep directories may lie in each other.
-const DEEPEST: u32 = 64;
+/// How deep directories may lie in each other: each level takes two descriptors and a few kilobytes of stack.
+pub(crate) const DEEPEST: u32 = 256;
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Copies what is in the directory `from` into the directory `to`: files, directories, links and nodes with owner,
 /// permissions, times and extended attributes.
+///
+/// # Errors
+/// `ELOOP` when directories lie deeper than [`DEEPEST`] in each other.
 pub(in crate::init) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
     // Both are open only to be named.
     let from = openat(from, c".", DIRECTORY, Mode::empty())?;
@@ -56,21 +59,28 @@ fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, depth: u32)
             copy_content(below_from.as_fd(), below_to.as_fd(), depth)?;
             copy_attributes(below_from.as_fd(), below_to.as_fd())?;
         }
-        FileType::RegularFile => copy_file(from, to, name)?,
-        FileType::Symlink => {
-            let mut text = [0_u8; 4096];
-            let length = readlinkat_raw(from, name, &mut text[..4095])?;
-            let text = CStr::from_bytes_until_nul(&text[..=length]).map_err(|_| Errno::NAMETOOLONG)?;
-            symlinkat(text, to, name)?;
-        }
+        FileType::RegularFile => copy_file(from, to, name, &stat)?,
+        FileType::Symlink => copy_link(from, to, name)?,
         kind => mknodat(to, name, kind, mode, stat.st_rdev)?,
     }
     finish(to, name, kind, mode, &stat)
 }
 
-fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+// By itself, so that its buffer is not part of every level of directories.
+#[inline(never)]
+fn copy_link(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    let mut text = [0_u8; 4096];
+    let length = readlinkat_raw(from, name, &mut text[..4095])?;
+    let text = CStr::from_bytes_until_nul(&text[..=length]).map_err(|_| Errno::NAMETOOLONG)?;
+    symlinkat(text, to, name)
+}
+
+fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let source = openat(from, name, flags, Mode::empty())?;
+    let source = match openat(from, name, flags, Mode::empty()) {
+        Err(Errno::LOOP) => return Err(Errno::STALE),
+        other => other?,
+    };
     // Since it was looked at, somebody may have put a disk of the host in its place.
     if FileType::from_raw_mode(fstat(&source)?.st_mode) != FileType::RegularFile {
         return Err(Errno::STALE);
@@ -78,6 +88,8 @@ fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<()
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let target = openat(to, name, flags, Mode::from_raw_mode(0o600))?;
     copy_bytes(&source, &target)?;
+    // A new owner or content would take the capabilities of a program away (capabilities(7)).
+    change_owner(to, name, stat)?;
     copy_attributes(source.as_fd(), target.as_fd())
 }
 
@@ -111,6 +123,8 @@ fn copy_bytes_by_hand(source: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {
 }
 
 /// Copies the extended attributes that the target takes.
+// By itself, as above.
+#[inline(never)]
 fn copy_attributes(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut names = [0_u8; 1024];
     let length = match flistxattr(source, &mut names[..]) {
@@ -133,11 +147,8 @@ fn copy_attributes(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(),
 
 /// Owner, permissions and times, after everything else has been done to the entry.
 fn finish(to: BorrowedFd<'_>, name: &CStr, kind: FileType, mode: Mode, stat: &Stat) -> Result<(), Errno> {
-    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    match chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
-        // An id that is not mapped in this user namespace.
-        Ok(()) | Err(Errno::INVAL | Errno::PERM) => {}
-        Err(errno) => return Err(errno),
+    if kind != FileType::RegularFile {
+        change_owner(to, name, stat)?;
     }
     if kind != FileType::Symlink {
         chmodat(to, name, mode, AtFlags::empty())?;
@@ -151,6 +162,15 @@ fn finish(to: BorrowedFd<'_>, name: &CStr, kind: FileType, mode: Mode, stat: &St
         last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
     };
     utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+fn change_owner(to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Errno> {
+    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    match chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
+        // An id that is not mapped in this user namespace.
+        Ok(()) | Err(Errno::INVAL | Errno::PERM) => Ok(()),
+        Err(errno) => Err(errno),
+    }
 }
 
 #[cfg(test)]
@@ -168,7 +188,10 @@ mod tests {
         mknodat(CWD, dir.join("fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
         let open = |path| openat(CWD, path, DIRECTORY, Mode::empty()).unwrap();
         let (from, to) = (open(dir.clone()), open(dir.join("to")));
-        let copy = |name| copy_file(from.as_fd(), to.as_fd(), name);
+        let copy = |name: &CStr| {
+            let stat = statat(&from, name, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+            copy_file(from.as_fd(), to.as_fd(), name, &stat)
+        };
         assert_eq!(copy(c"file"), Ok(()));
         assert_eq!(std::fs::read(dir.join("to/file")).unwrap(), b"content");
         assert_eq!(copy(c"fifo"), Err(Errno::STALE));
