@@ -241,3 +241,23 @@ fn a_device_on_a_mount_without_devices_is_made_and_cannot_be_opened() {
         assert_eq!((output.stdout.as_str(), denied), ("character special file\n", 2), "{rung}: {output}");
     }
 }
+
+#[test]
+fn a_node_of_the_host_is_shown_only_if_it_is_the_device_that_is_asked_for() {
+    let crun = runtime!();
+    let (outside, mapping) = (Outside::new(), json!([{"containerID": 0, "hostID": 0, "size": 65_536}]));
+    let bundle = Bundle::new().namespace("user", Some("")).set("/linux/uidMappings", mapping.clone());
+    let bundle = bundle.set("/linux/gidMappings", mapping);
+    for path in ["/dev/zero", &outside.at("secret")] {
+        let device = json!([{"path": path, "type": "c", "major": 1, "minor": 3, "fileMode": 0o666}]);
+        let script = format!("stat -c %t:%T {path}; head -c 30 {path}");
+        let bundle = bundle.clone().set("/linux/devices", device).sh(&script);
+        for (rung, crun) in crun.mount_rungs() {
+            let output = crun.run(&bundle);
+            // The older calls can only show what the host has.
+            let refused = output.stderr == format!("create the device `{path}`: No such device\n");
+            assert!(output.stdout == "1:3\n" || refused, "{rung}: {output}");
+            let _ = fs::remove_file(bundle.rootfs().join(&path[1..]));
+        }
+    }
+}

@@ -21,7 +21,7 @@ use super::mounts::{copy_up, has_link};
 use super::target::{self, By};
 use super::{Init, enter};
 use crate::channel::{At, Failure, Step};
-use crate::plan::{CgroupTree, Filesystem, MountOperation, MountSource};
+use crate::plan::{CgroupTree, DevicePlan, Filesystem, MountOperation, MountSource};
 use crate::prepare::classic::{
     Classic, ClassicMount, ClassicSource, HostTree, attribute_flags, propagation_flags,
 };
@@ -477,9 +477,13 @@ impl Text<'_> {
     }
 }
 
-/// Shows the host's node of a device, by its path below the present root.
-pub(super) fn bind_host_node(path: &CStr, place: BorrowedFd<'_>) -> Result<(), Errno> {
-    let host = open_root(c"/")?;
-    let node = openat(&host, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    bind(node.as_fd(), place, Reach::Mount)
+/// Shows the node of a device that lies below the root of the host.
+pub(super) fn bind_host_node(
+    host: BorrowedFd<'_>,
+    device: &DevicePlan,
+    place: BorrowedFd<'_>,
+) -> Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let node = openat(host, device.path.as_c_str(), flags, Mode::empty())?;
+    if device.kind.is(&fstat(&node)?) { bind(node.as_fd(), place, Reach::Mount) } else { Err(Errno::NODEV) }
 }

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chownat, mknodat, openat, statat, symlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chownat, fstat, mknodat, openat, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::process::{Gid, Uid};
@@ -62,37 +62,45 @@ fn make_node(parent: BorrowedFd<'_>, name: &CStr, device: &DevicePlan, made: &mu
     // The mask is empty here, so that the mode is exactly the one asked for.
     match mknodat(parent, name, kind, Mode::from_raw_mode(device.mode), number) {
         Ok(()) => made.note(parent, name),
-        Err(Errno::EXIST) => return is_node(parent, name, device),
+        // An engine names one twice, or an image brings it.
+        Err(Errno::EXIST) => return find_node(parent, name, device).map(drop),
         // Not for this process to make: it lives in somebody's user namespace itself.
-        Err(Errno::PERM) if kind != FileType::Fifo => {
-            return bind_host_node(parent, name, device.path.as_c_str(), made);
-        }
+        Err(Errno::PERM) if kind != FileType::Fifo => return bind_host_node(parent, name, device, made),
         Err(errno) => return Err(errno),
     }
     if (device.uid, device.gid) == (0, 0) {
         return Ok(());
     }
+    // Somebody else may have access to the directory: nothing but the node is to get the owner.
+    let node = find_node(parent, name, device)?;
     let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
-    chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+    chownat(node, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
 }
 
-/// Whether what is there already is the device asked for: an engine names one twice, or an image brings it.
-fn is_node(parent: BorrowedFd<'_>, name: &CStr, device: &DevicePlan) -> Result<(), Errno> {
-    let (kind, number) = (device.kind.file_type(), device.kind.device());
-    let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    let same_device = kind == FileType::Fifo || stat.st_rdev == number;
-    if FileType::from_raw_mode(stat.st_mode) == kind && same_device { Ok(()) } else { Err(Errno::EXIST) }
+/// What is there, if it is the device asked for.
+fn find_node(parent: BorrowedFd<'_>, name: &CStr, device: &DevicePlan) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = openat(parent, name, flags, Mode::empty())?;
+    if device.kind.is(&fstat(&found)?) { Ok(found) } else { Err(Errno::EXIST) }
 }
 
 /// Shows the host's node of that path; the host's root is still the root of this process.
-fn bind_host_node(parent: BorrowedFd<'_>, name: &CStr, path: &CStr, made: &mut Made) -> Result<(), Errno> {
+fn bind_host_node(
+    parent: BorrowedFd<'_>,
+    name: &CStr,
+    device: &DevicePlan,
+    made: &mut Made,
+) -> Result<(), Errno> {
+    let path = device.path.as_c_str();
     let place = inner::make_file(parent, name, made)?;
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
     let host = openat(CWD, c"/", flags, Mode::empty())?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     match open_tree(&host, path, flags) {
-        Err(Errno::NOSYS | Errno::PERM) => classic::bind_host_node(path, place.as_fd()),
-        node => mounts::attach(node?.as_fd(), place.as_fd()),
+        Err(Errno::NOSYS | Errno::PERM) => classic::bind_host_node(host.as_fd(), device, place.as_fd()),
+        Err(errno) => Err(errno),
+        Ok(node) if device.kind.is(&fstat(&node)?) => mounts::attach(node.as_fd(), place.as_fd()),
+        Ok(_) => Err(Errno::NODEV),
     }
 }
 

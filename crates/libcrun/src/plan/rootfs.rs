@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::path::PathBuf;
 
-use rustix::fs::{Dev, FileType, Mode, RawMode, makedev};
+use rustix::fs::{Dev, FileType, Mode, RawMode, Stat, makedev};
 use sys::clone::Namespaces;
 use sys::mount::{Propagation, Reach};
 
@@ -70,6 +70,12 @@ impl NodeKind {
             Self::Char(device) | Self::Block(device) => device,
             Self::Fifo => 0,
         }
+    }
+
+    /// Whether a file is one.
+    pub(crate) fn is(self, stat: &Stat) -> bool {
+        let same_device = self == Self::Fifo || stat.st_rdev == self.device();
+        FileType::from_raw_mode(stat.st_mode) == self.file_type() && same_device
     }
 }
 

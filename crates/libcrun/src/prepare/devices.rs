@@ -5,13 +5,13 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, Gid, Mode, Uid, chmodat, chownat, mknodat, stat};
+use rustix::fs::{AtFlags, Gid, Mode, Uid, chmodat, chownat, fstat, mknodat, stat};
 use rustix::io::Errno;
 use rustix::mount::open_tree;
 use sys::mount::{MountAttr, MountChange, Propagation, Reach, set_attributes};
 
 use super::{CLONE, clone_tree};
-use crate::error::{Code, Context, Result};
+use crate::error::{Code, Context, Error, Result};
 use crate::filesystem;
 use crate::plan::{DevicePlan, IdMaps, NodeKind, Plan};
 
@@ -27,7 +27,11 @@ pub(super) fn can_be_made() -> bool {
 
 /// A mount for each device of the plan, detached; nothing for those that can be made inside after all.
 pub(super) fn prepare(plan: &Plan) -> Result<Vec<Option<OwnedFd>>> {
-    let fresh = Fresh::new(plan.namespaces.id_maps.as_ref());
+    let fresh = match plan.namespaces.id_maps.as_ref() {
+        Some(maps) => Fresh::new(maps).context(Code::Rootfs, || "make a filesystem for the devices")?,
+        // Whose a node is would be a guess with maps that are not known here.
+        None => None,
+    };
     let devices = plan.rootfs.devices.iter().enumerate();
     devices.map(|(index, device)| node(fresh.as_ref(), index, device)).collect()
 }
@@ -36,12 +40,13 @@ fn node(fresh: Option<&Fresh<'_>>, index: usize, device: &DevicePlan) -> Result<
     if device.kind == NodeKind::Fifo {
         return Ok(None);
     }
-    if let Some(fresh) = fresh
-        && let Ok(tree) = fresh.make(index, device)
-    {
-        return Ok(Some(tree));
+    match fresh.map(|fresh| fresh.make(index, device)) {
+        Some(Ok(tree)) => Ok(Some(tree)),
+        None | Some(Err(Errno::PERM | Errno::INVAL)) => hosts(device).map(Some),
+        Some(Err(errno)) => {
+            Err(Error::os(Code::Rootfs, format!("create the device `{}`", device.path), errno))
+        }
     }
-    hosts(device).map(Some)
 }
 
 /// The host's node of that path.
@@ -49,6 +54,10 @@ fn hosts(device: &DevicePlan) -> Result<OwnedFd> {
     let path = PathBuf::from(device.path.to_string());
     let name = || format!("open the host's device `{}`", path.display());
     let tree = clone_tree(&path, Reach::Mount).context(Code::Rootfs, name)?;
+    if !device.kind.is(&fstat(&tree).context(Code::Rootfs, name)?) {
+        let message = format!("the host's `{}` is not the device that is asked for", path.display());
+        return Err(Error::new(Code::Rootfs, message));
+    }
     // A peer of the host's mount would take what is mounted over it inside back to the host.
     let change =
         MountChange { set: ATTRIBUTES, propagation: Some(Propagation::Private), ..MountChange::default() };
@@ -63,9 +72,13 @@ struct Fresh<'p> {
 }
 
 impl<'p> Fresh<'p> {
-    /// Only with maps that are known here; whose a node is would otherwise be a guess.
-    fn new(maps: Option<&'p IdMaps>) -> Option<Self> {
-        Some(Self { tmpfs: filesystem::small_tmpfs(c"devices", ATTRIBUTES).ok()?, maps: maps? })
+    /// Nothing where this process may not make a filesystem.
+    fn new(maps: &'p IdMaps) -> core::result::Result<Option<Self>, Errno> {
+        match filesystem::small_tmpfs(c"devices", ATTRIBUTES) {
+            Ok(tmpfs) => Ok(Some(Self { tmpfs, maps })),
+            Err(Errno::PERM | Errno::NOSYS) => Ok(None),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Fails where nodes cannot be made (`EPERM`: this process is in a user namespace itself), and where single files
