@@ -4,11 +4,12 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use kit::bundle::Bundle;
+use kit::crun::Crun;
 use kit::mountinfo;
 use kit::outside::{Outside, WORDS, assert_same, listing};
 use kit::runtime;
@@ -260,4 +261,49 @@ fn a_node_of_the_host_is_shown_only_if_it_is_the_device_that_is_asked_for() {
             let _ = fs::remove_file(bundle.rootfs().join(&path[1..]));
         }
     }
+}
+
+/// A state directory that another user has made, with `name` in it.
+fn state_of_another_user(crun: &Crun, put: impl Fn(&Path)) {
+    let state = crun.state_dir();
+    fs::create_dir_all(&state).unwrap();
+    put(&state);
+    for entry in fs::read_dir(&state).unwrap().flatten() {
+        lchown(entry.path(), Some(1000), Some(1000)).unwrap();
+    }
+    lchown(&state, Some(1000), Some(1000)).unwrap();
+}
+
+#[test]
+fn a_masked_directory_shows_nothing_that_another_user_has_put_into_the_state() {
+    let (outside, bundle) = (Outside::new(), Bundle::new().set("/linux/maskedPaths", json!(["/var"])));
+    let bundle = bundle.args(["ls", "-A", "/var"]);
+    let put: [&dyn Fn(&Path); 3] = [
+        &|state| fs::create_dir_all(state.join(".empty-directory/false")).unwrap(),
+        &|state| symlink(outside.path(), state.join(".empty-directory")).unwrap(),
+        &|_| {},
+    ];
+    for (number, put) in put.iter().enumerate() {
+        let crun = runtime!();
+        state_of_another_user(&crun, put);
+        for (rung, crun) in crun.mount_rungs() {
+            let output = crun.run(&bundle);
+            let refused = output.code == 1 && output.stderr.contains("/.empty-directory`");
+            assert!(output.stdout.is_empty() && refused == (number < 2), "{rung}: {output}");
+        }
+    }
+    outside.assert_untouched();
+}
+
+#[test]
+fn a_link_in_place_of_a_containers_state_is_neither_written_to_nor_removed_through() {
+    let crun = runtime!();
+    let (outside, bundle) = (Outside::new(), Bundle::new().args(["true"]));
+    let container = crun.container(&bundle);
+    state_of_another_user(&crun, |state| symlink(outside.path(), state.join(container.id())).unwrap());
+    container.cmd(["run", "-b", "BUNDLE", "ID"]).error_with(["already exists"]);
+    container.cmd(["state", "ID"]).error_with(["does not exist"]);
+    let _ = container.cmd(["delete", "--force", "ID"]);
+    outside.assert_untouched();
+    fs::remove_file(crun.state_dir().join(container.id())).unwrap();
 }

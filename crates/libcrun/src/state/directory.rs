@@ -8,6 +8,7 @@ use rustix::fs::{
     renameat, statat, unlinkat,
 };
 use rustix::io::{Errno, read, write};
+use rustix::process::geteuid;
 
 use super::Status;
 use crate::error::{Code, Context, Error, Result, words};
@@ -147,8 +148,13 @@ impl StateRoot {
             }
             other => other.context(Code::State, name)?,
         };
-        // Looked at every time: who made it may have been killed before it had its mode.
-        let mode = Mode::from_raw_mode(fstat(&directory).context(Code::State, name)?.st_mode);
+        // Looked at every time: who made it may have been killed before it had its mode; and whoever owns it can put
+        // something in.
+        let stat = fstat(&directory).context(Code::State, name)?;
+        if stat.st_uid != 0 && stat.st_uid != geteuid().as_raw() {
+            return Err(Error::new(Code::State, format!("{}: it belongs to user {}", name(), stat.st_uid)));
+        }
+        let mode = Mode::from_raw_mode(stat.st_mode);
         if mode != EMPTY {
             fchmod(&directory, EMPTY).context(Code::State, name)?;
         }
