@@ -7,8 +7,9 @@
 //!    ├── Network (a descriptor) ────────► │  only where the runtime makes the network namespace for it
 //!    │ ◄────────── Mount (a descriptor) ──┤  only where init may not mount a filesystem that it can make
 //!    ├── Mounted (a descriptor), or not ► │
+//!    ├── Attended ──────────────────────► │  everything around it is done: state, cgroup, devices
 //!    │ ◄───────────── Ready or Failed ────┤  set up, program found, rights given up
-//!    ├── Go ────────────────────────────► │  everything around it is done: state, cgroup, devices
+//!    ├── Go ────────────────────────────► │  nothing more can go wrong here
 //!    │ ◄──── Failed, or end of file ──────┤  the exec failed, or it happened and closed the channel
 //! ```
 //!
@@ -17,8 +18,9 @@
 //! hear of every failure, and the pid file is only written for a container that is complete. Init then waits on
 //! exec.fifo, and the channel has no other end any more.
 //!
-//! End of file on either side means that the other is gone: before Go init ends itself then, so that a runtime that was
-//! killed leaves no half-made container behind; the runtime looks at how init ended. A failure travels as what was
+//! End of file on either side means that the other is gone or gives up: before Go init ends itself then, so that a
+//! runtime that was killed leaves no half-made container behind; before Attended, which it waits for while it still has
+//! the rights to, it also takes back what it has made in the root filesystem. The runtime looks at how init ended. A failure travels as what was
 //! being done, to which entry of the plan, and the kernel's reason; words are made of it by the runtime
 //! ([`crate::report`]).
 
@@ -30,7 +32,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, recv, recvmsg, send, sendmsg,
+    shutdown, socketpair,
 };
 use rustix::process::Pid;
 use sys::mount::MountAttr;
@@ -46,7 +49,9 @@ pub(crate) enum ToInit {
     Mounted,
     /// It cannot be had.
     NotMounted,
-    /// Everything around the process is done: execute the program, or wait for the start of a created container.
+    /// Everything around the process is done.
+    Attended,
+    /// Execute the program, or wait for the start of a created container.
     Go,
 }
 
@@ -227,6 +232,11 @@ impl RuntimeEnd {
     /// Says something to init and hands over a descriptor with it.
     pub(crate) fn hand_over(&self, message: ToInit, descriptor: BorrowedFd<'_>) {
         let _ = send_descriptor(self.0.as_fd(), &[message as u8], descriptor);
+    }
+
+    /// Says nothing more. What init says can still be heard.
+    pub(crate) fn give_up(&self) {
+        let _ = shutdown(&self.0, Shutdown::Write);
     }
 
     /// Waits for init's next message; `None` when it has closed its end.
@@ -422,6 +432,17 @@ mod tests {
         drop(runtime);
         assert_eq!(init.expect(ToInit::Go), Err(Errno::PIPE));
         assert_eq!(init.tell_ready(), Err(Errno::PIPE));
+    }
+
+    #[test]
+    fn one_that_has_given_up_still_hears_what_the_other_says() {
+        let (runtime, init) = pair().unwrap();
+        runtime.tell(ToInit::Placed);
+        runtime.give_up();
+        assert_eq!(init.expect(ToInit::Placed), Ok(()));
+        assert_eq!(init.expect(ToInit::Attended), Err(Errno::PIPE));
+        init.tell_ready().unwrap();
+        assert!(matches!(runtime.hear().unwrap(), Some(FromInit::Ready)));
     }
 
     #[test]

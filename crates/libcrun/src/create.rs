@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use cgroups::Cgroup;
 use rustix::fs::{CWD, readlinkat};
-use rustix::process::{Pid, Signal};
+use rustix::process::Pid;
 use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
 
@@ -190,6 +190,9 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
         pivot: options.pivot,
     };
     let plan = Plan::new(&spec, &request, &Host::new())?;
+    if let Some(path) = &options.pid_file {
+        pid_file::check(path)?;
+    }
 
     let directory = root.create(id)?;
     let mut starting = Starting {
@@ -267,12 +270,13 @@ fn attend(
     let describe = |failure: Failure| report::container_failure(plan, failure);
     if let Err(error) = attend_outside(starting, plan, spawned, bundle, kind) {
         // Where the child has failed already, what it has to say is the cause, and that it is gone only the effect.
-        let _ = sys::signal::send(spawned.child().pidfd.as_fd(), Signal::KILL.as_raw());
+        spawned.give_up();
         return match spawned.make_ready(&[], cgroup, describe) {
             Err(cause) if cause.code() != Code::System => Err(cause),
             _ => Err(error),
         };
     }
+    spawned.tell_attended();
     let write_pid_file = || pid_file.map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid));
     let limits = plan.limits_from_outside();
     if kind == Kind::Create {

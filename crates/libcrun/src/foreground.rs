@@ -1,8 +1,9 @@
 //! A process in the foreground: its signals forwarded, its end waited for.
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, child_subreaper, getpid, set_child_subreaper, waitid,
@@ -90,6 +91,13 @@ fn any_ended(child: &Child) -> core::result::Result<Option<i32>, Errno> {
         }
     }
     Ok(None)
+}
+
+/// Whether `child` ends before `limit` is over; it is not waited for otherwise.
+pub(crate) fn ends_within(child: &Child, limit: Duration) -> bool {
+    let limit = Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: limit.subsec_nanos().into() };
+    let mut awaited = [PollFd::new(&child.pidfd, PollFlags::IN)];
+    poll(&mut awaited, Some(&limit)).is_ok_and(|ended| ended > 0)
 }
 
 /// Waits for the end of a child that has been killed.

@@ -22,7 +22,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
-use crate::prepare::Prepared;
+use crate::prepare::{Prepared, PreparedRoot};
 use crate::relay;
 pub(crate) use inner::Made;
 use mounts::Deferred;
@@ -56,6 +56,8 @@ pub(crate) struct Init<'a> {
     pub(crate) made: Made,
     /// Whether the network namespace that the runtime makes is still to come.
     pub(crate) awaits_network: bool,
+    /// Whether the runtime has said that everything around the process is done.
+    pub(crate) is_attended: bool,
     /// Whether nothing of the host's mounts is in sight any more.
     pub(crate) sees_no_host: bool,
 }
@@ -64,7 +66,7 @@ impl Init<'_> {
     /// Runs to the exec, or reports why not and returns the exit status.
     pub(crate) fn run(&mut self) -> i32 {
         let Err(failure) = self.live();
-        self.made.undo();
+        self.take_back();
         launch::report_failure(self.channel, self.prepared.process.plan, failure)
     }
 
@@ -83,7 +85,7 @@ impl Init<'_> {
         self.enter_network()?;
         self.make_cgroup_namespace(Placement::BeforeCgroupNamespace)?;
         self.set_names()?;
-        self.made.forget();
+        self.wait_for_runtime()?;
         let keep = [Some(self.channel.as_fd()), self.exec_fifo];
         launch::close_descriptors(self.prepared.process.plan, keep)?;
         credentials::assume(self.prepared.process.plan, !self.plan().namespaces.contains(Namespaces::USER))?;
@@ -178,10 +180,42 @@ impl Init<'_> {
         Ok(())
     }
 
+    /// Waits until nothing can go wrong any more outside, as long as there is something to be taken back then: what
+    /// follows gives up the right to.
+    fn wait_for_runtime(&mut self) -> Result<(), Failure> {
+        if !self.made.is_empty() {
+            self.hear_attended()?;
+            self.made.forget();
+        }
+        Ok(())
+    }
+
+    fn hear_attended(&mut self) -> Result<(), Failure> {
+        if !self.is_attended {
+            self.channel.expect(ToInit::Attended).at(Step::Runtime)?;
+            self.is_attended = true;
+        }
+        Ok(())
+    }
+
+    /// Leaves the root filesystem as it was, after a failure.
+    fn take_back(&self) {
+        if self.made.is_empty() {
+            return;
+        }
+        match &self.prepared.root {
+            PreparedRoot::Directory => {}
+            PreparedRoot::Trees(trees) => self.unprotect_trees(trees),
+            PreparedRoot::Classic(_) => self.unprotect_by_mount(),
+        }
+        self.made.undo();
+    }
+
     /// Says that nothing is left to do, waits until that holds for the runtime too, and for the start of a container that
     /// is only created.
-    fn wait_for_start(&self) -> Result<(), Failure> {
+    fn wait_for_start(&mut self) -> Result<(), Failure> {
         self.channel.tell_ready().at(Step::Runtime)?;
+        self.hear_attended()?;
         self.channel.expect(ToInit::Go).at(Step::Runtime)?;
         match self.exec_fifo {
             None => Ok(()),

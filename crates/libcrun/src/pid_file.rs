@@ -7,7 +7,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, renameat, statat, unlinkat};
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, openat, renameat, statat, unlinkat,
+};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -15,6 +17,20 @@ use crate::error::{Code, Context, Result};
 
 const WRITE: OFlags = OFlags::CREATE.union(OFlags::WRONLY).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 const MODE: Mode = Mode::from_raw_mode(0o644);
+
+/// Fails where [`write`] would, as far as that can be told beforehand: while there is no process yet that would have to
+/// be ended for it.
+pub(crate) fn check(path: &Path) -> Result<()> {
+    let checked = match statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => parent_of(path).and_then(|parent| {
+            let access = Access::WRITE_OK | Access::EXEC_OK;
+            accessat(parent, c".", access, AtFlags::EACCESS)
+        }),
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Err(Errno::ISDIR),
+        other => other.map(drop),
+    };
+    checked.context(Code::System, || failed(path))
+}
 
 /// Writes `pid` to the file at `path`, in decimal and without a newline.
 pub(crate) fn write(path: &Path, pid: Pid) -> Result<()> {
@@ -26,7 +42,17 @@ pub(crate) fn write(path: &Path, pid: Pid) -> Result<()> {
         }
         Some(replaced) => replaced,
     };
-    written.context(Code::System, || format!("write the pid file `{}`", path.display()))
+    written.context(Code::System, || failed(path))
+}
+
+fn failed(path: &Path) -> String {
+    format!("write the pid file `{}`", path.display())
+}
+
+fn parent_of(path: &Path) -> core::result::Result<OwnedFd, Errno> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, parent, flags, Mode::empty())
 }
 
 /// Whether there is a file at `path`, or nothing.
@@ -39,9 +65,7 @@ fn is_replaceable(path: &Path) -> bool {
 
 fn replace(path: &Path, text: &[u8]) -> core::result::Result<(), Errno> {
     let name = path.file_name().ok_or(Errno::ISDIR)?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = openat(CWD, parent, flags, Mode::empty())?;
+    let directory = parent_of(path)?;
     let (temporary, file) = create_temporary(directory.as_fd())?;
     let renamed =
         write_all(file.as_fd(), text).and_then(|()| renameat(&directory, &temporary, &directory, name));
@@ -91,6 +115,7 @@ mod tests {
     }
 
     fn write_pid(path: &Path) {
+        check(path).unwrap();
         write(path, Pid::from_raw(42).unwrap()).unwrap();
     }
 
@@ -142,13 +167,25 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_written_is_known_beforehand() {
+        for (path, reason) in [
+            ("/nonexistent/pid", "No such file or directory"),
+            ("/proc/version/pid", "Not a directory"),
+            ("/", "Is a directory"),
+        ] {
+            let error = check(Path::new(path)).unwrap_err();
+            assert_eq!(error.to_string(), format!("write the pid file `{path}`: {reason}"));
+        }
+    }
+
+    #[test]
     fn a_directory_is_an_error() {
         let (directory, _) = place("directory");
-        let error = write(&directory, Pid::from_raw(42).unwrap()).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("write the pid file `{}`: Is a directory", directory.display())
-        );
+        let written = write(&directory, Pid::from_raw(42).unwrap());
+        for error in [check(&directory), written].map(Result::unwrap_err) {
+            let expected = format!("write the pid file `{}`: Is a directory", directory.display());
+            assert_eq!(error.to_string(), expected);
+        }
         fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -6,11 +6,12 @@
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use cgroups::Cgroup;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, prlimit};
+use rustix::process::{Resource, Rlimit, Signal, prlimit};
 use sys::clone::{Child, Namespaces};
 
 use crate::channel::{self, Failure, FromInit, InitEnd, RuntimeEnd, ToInit};
@@ -44,6 +45,9 @@ enum Until {
     Executed,
 }
 
+/// How long a process that is given up on may take to end.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How many files and directories that init makes in the root filesystem it can take away again.
 const ROOM_FOR_MADE: usize = 128;
 
@@ -67,6 +71,7 @@ pub(crate) fn spawn(
             own_clones: own_clones.take(),
             made: made.take(),
             awaits_network: plan.namespaces.network_by_runtime,
+            is_attended: false,
             sees_no_host: false,
         };
         // Never dropped: that would free memory, for which another thread of the runtime may hold the lock.
@@ -127,6 +132,14 @@ impl Spawned {
     /// What it has said could not be done.
     pub(crate) fn failure(&self) -> Option<Failure> {
         self.failure.get()
+    }
+
+    /// Lets the process take back what it has made and end by itself; kills it where that takes long.
+    pub(crate) fn give_up(&self) {
+        self.channel.give_up();
+        if !foreground::ends_within(&self.cloned.child, PATIENCE) {
+            let _ = sys::signal::send(self.cloned.child.pidfd.as_fd(), Signal::KILL.as_raw());
+        }
     }
 
     /// Kills the process and waits for its end.
@@ -207,6 +220,11 @@ impl Spawned {
                 .map(drop)
                 .context(Code::Credentials, || format!("set the limit `{}`", crate::rlimits::name(*resource)))
         })
+    }
+
+    /// Says that everything around the process is done.
+    pub(crate) fn tell_attended(&self) {
+        self.channel.tell(ToInit::Attended);
     }
 
     /// Lets the process go on, to its program or to the FIFO where it waits for its start.

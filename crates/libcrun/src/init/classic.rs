@@ -14,6 +14,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_bind, mount_bind_recursive, mount_change, mount_remount};
+use rustix::process::chdir;
 use sys::mount::{MountAttr, MountChange, Propagation, Reach};
 
 use super::inner::{self, Found, Last, Made, Missing};
@@ -114,6 +115,23 @@ impl Init<'_> {
         }
         Ok(())
     }
+
+    /// Makes writable again what was made read-only at the end, so that what was made there can be taken away. By path,
+    /// because the `/proc` in sight may be the image's; the root is the container's by then.
+    pub(super) fn unprotect_by_mount(&self) {
+        let writable = MountChange { clear: MountAttr::RDONLY, ..MountChange::default() };
+        let make_writable = |path: &CStr| {
+            let _ = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+                .and_then(|mounted| remount_at(mounted.as_fd(), path, writable));
+        };
+        if chdir(c"/").is_err() {
+            return;
+        }
+        make_writable(c"/");
+        for mount in self.prepared.plan.rootfs.mounts.iter().filter(|mount| !mount.deferred.is_empty()) {
+            make_writable(mount.destination.as_c_str());
+        }
+    }
 }
 
 const READ_ONLY: MountChange =
@@ -200,6 +218,11 @@ fn make_private(mounted: BorrowedFd<'_>, reach: Reach) -> Result<(), Errno> {
 
 /// Changes the properties that are named and keeps the others: `mount(2)` would clear what it is not told.
 fn remount(mounted: BorrowedFd<'_>, change: MountChange) -> Result<(), Errno> {
+    remount_at(mounted, Path::of(mounted).as_c_str(), change)
+}
+
+/// The same for what is mounted at `path`.
+fn remount_at(mounted: BorrowedFd<'_>, path: &CStr, change: MountChange) -> Result<(), Errno> {
     if change.set.is_empty() && change.clear.is_empty() {
         return Ok(());
     }
@@ -224,12 +247,11 @@ fn remount(mounted: BorrowedFd<'_>, change: MountChange) -> Result<(), Errno> {
     if !flags.intersects(times) {
         flags |= if relative || clear_times { MountFlags::RELATIME } else { MountFlags::STRICTATIME };
     }
-    let path = Path::of(mounted);
-    match mount_remount(path.as_c_str(), MountFlags::BIND | flags, c"") {
+    match mount_remount(path, MountFlags::BIND | flags, c"") {
         // Locked by a user namespace: the mount keeps what it has, and is more restricted than it was asked for.
         Err(Errno::PERM) if !change.clear.is_empty() => {
             let locked = MountFlags::from_bits_truncate(now) & SHARED_FLAGS;
-            mount_remount(path.as_c_str(), MountFlags::BIND | flags | locked, c"")
+            mount_remount(path, MountFlags::BIND | flags | locked, c"")
         }
         other => other,
     }
@@ -302,10 +324,7 @@ impl Place<'_> {
         let linked = inner::in_parent(self.root, &self.mount.destination, self.made, |parent, name, made| {
             match symlinkat(text, parent, name) {
                 Err(Errno::EXIST) => Ok(has_link(parent, name, text)),
-                Ok(()) => {
-                    made.note(parent, name);
-                    Ok(true)
-                }
+                Ok(()) => made.note(parent, name).map(|()| true),
                 Err(errno) => Err(errno),
             }
         });

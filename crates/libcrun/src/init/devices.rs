@@ -61,7 +61,7 @@ fn make_node(parent: BorrowedFd<'_>, name: &CStr, device: &DevicePlan, made: &mu
     let (kind, number) = (device.kind.file_type(), device.kind.device());
     // The mask is empty here, so that the mode is exactly the one asked for.
     match mknodat(parent, name, kind, Mode::from_raw_mode(device.mode), number) {
-        Ok(()) => made.note(parent, name),
+        Ok(()) => made.note(parent, name)?,
         // An engine names one twice, or an image brings it.
         Err(Errno::EXIST) => return find_node(parent, name, device).map(drop),
         // Not for this process to make: it lives in somebody's user namespace itself.
@@ -117,7 +117,7 @@ fn bind_node(
 
 fn make_link(dev: BorrowedFd<'_>, name: &CStr, target: &CStr, made: &mut Made) -> Result<(), Errno> {
     match symlinkat(target, dev, name) {
-        Ok(()) => made.note(dev, name),
+        Ok(()) => made.note(dev, name)?,
         // An image brings its own, or a device of that name was asked for.
         Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno),

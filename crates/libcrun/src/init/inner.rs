@@ -142,7 +142,7 @@ pub(crate) fn in_parent<T>(
 /// Makes one directory below an open one and opens it; a link that turns up in its place is refused.
 pub(crate) fn make_directory(parent: BorrowedFd<'_>, name: &CStr, made: &mut Made) -> Result<OwnedFd, Errno> {
     match mkdirat(parent, name, MODE) {
-        Ok(()) => made.note(parent, name),
+        Ok(()) => made.note(parent, name)?,
         Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno),
     }
@@ -153,7 +153,7 @@ pub(crate) fn make_directory(parent: BorrowedFd<'_>, name: &CStr, made: &mut Mad
 pub(crate) fn make_file(parent: BorrowedFd<'_>, name: &CStr, made: &mut Made) -> Result<OwnedFd, Errno> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
     match openat(parent, name, flags, MODE) {
-        Ok(_) => made.note(parent, name),
+        Ok(_) => made.note(parent, name)?,
         Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno),
     }

@@ -5,7 +5,7 @@ pub(super) mod copy_up;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, fstat, readlinkat_raw, symlinkat};
+use rustix::fs::{CWD, Mode, OFlags, fstat, openat, readlinkat_raw, symlinkat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mount::{MoveMountFlags, fsconfig_create, fsconfig_set_string, move_mount, open_tree};
 use sys::mount::{MountAttr, MountChange, Reach, set_attributes};
@@ -16,7 +16,7 @@ use super::{Init, Placement};
 use crate::channel::{At, Failure, InitEnd, Step};
 use crate::filesystem::{self, Number, Refusal};
 use crate::plan::{CgroupTree, Filesystem, MountOperation, MountSource, SourceLink};
-use crate::prepare::{PreparedMount, Trees, clone_flags};
+use crate::prepare::{PreparedMount, RootTree, Trees, clone_flags};
 
 impl Init<'_> {
     /// Makes every mount of the plan below `root`; returns the root that has taken its place, if one was mounted over
@@ -88,9 +88,34 @@ impl Init<'_> {
         // What else is under way from there has to be heard first.
         self.enter_network()?;
         self.make_cgroup_namespace(Placement::BeforeCgroupNamespace)?;
+        self.hear_attended()?;
         let mut nothing = Made::none();
         let made = if mount.leaves_traces { &mut self.made } else { &mut nothing };
         Place { root, mount, made }.make_by_runtime_if_it_may(self.channel, ready)
+    }
+
+    /// Makes writable again what [`finish`] and the root's own setting have made read-only, so that what was made there
+    /// can be taken away.
+    pub(super) fn unprotect_trees(&self, trees: &Trees) {
+        let writable = MountChange { clear: MountAttr::RDONLY, ..MountChange::default() };
+        let make_writable = |mount: BorrowedFd<'_>| {
+            let _ = set_attributes(mount, writable, Reach::Mount);
+        };
+        match &trees.root {
+            RootTree::Clone(tree) => make_writable(tree.as_fd()),
+            RootTree::Namespace(_) => {
+                let _ = openat(CWD, c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+                    .map(|root| make_writable(root.as_fd()));
+            }
+        }
+        for (index, (mount, ready)) in self.prepared.plan.rootfs.mounts.iter().zip(&trees.mounts).enumerate()
+        {
+            if let PreparedMount::Tree { tree, .. } = ready
+                && (!mount.deferred.is_empty() || mount.covers_root())
+            {
+                make_writable(own_clone(&self.own_clones, index).unwrap_or(tree.as_fd()));
+            }
+        }
     }
 }
 
@@ -370,10 +395,7 @@ impl Place<'_> {
         let linked = inner::in_parent(self.root, &self.mount.destination, self.made, |parent, name, made| {
             match symlinkat(text, parent, name) {
                 Err(Errno::EXIST) => Ok(has_link(parent, name, text)),
-                Ok(()) => {
-                    made.note(parent, name);
-                    Ok(true)
-                }
+                Ok(()) => made.note(parent, name).map(|()| true),
                 Err(errno) => Err(errno),
             }
         });

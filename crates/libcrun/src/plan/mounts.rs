@@ -428,7 +428,9 @@ pub(super) fn relate(mounts: &mut [MountOperation]) {
     for index in 0..mounts.len() {
         let (before, after) = mounts.split_at_mut(index + 1);
         let Some(mount) = before.last_mut() else { continue };
-        let is_new = matches!(&mount.source, MountSource::Filesystem(new) if new.maker == Maker::Init);
+        // A copy may hold links, and they lead out of it.
+        let is_new =
+            matches!(&mount.source, MountSource::Filesystem(new) if new.maker == Maker::Init && !new.copy_up);
         let mut has_more = mount.destination.as_c_str() == c"dev";
         for below in after.iter_mut().filter(|later| mount.destination.is_above(&later.destination)) {
             has_more = true;

@@ -56,10 +56,19 @@ impl Made {
     }
 
     /// Remembers that `name` was made in the directory `parent`.
-    pub(crate) fn note(&mut self, parent: BorrowedFd<'_>, name: &CStr) {
-        if let Ok(entry) = self.entry(parent, name, Kind::File) {
-            self.entries.push(entry);
+    ///
+    /// # Errors
+    /// When that takes one descriptor too many; it is not there any more then.
+    pub(crate) fn note(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+        match self.entry(parent, name, Kind::File) {
+            Ok(entry) => self.entries.push(entry),
+            Err(Errno::NOMEM) => {}
+            Err(errno) => {
+                remove(parent, name);
+                return Err(errno);
+            }
         }
+        Ok(())
     }
 
     /// Attaches `mount`, by `attach`, in a directory over the entry of a name, and remembers it. What could not be taken
@@ -91,6 +100,11 @@ impl Made {
         Ok(Entry { parent: fcntl_dupfd_cloexec(parent, 3)?, name: buffer, kind })
     }
 
+    /// Whether there is nothing to be taken away.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Keeps everything: from now on it belongs to the container.
     pub(crate) fn forget(&mut self) {
         self.entries.clear();
@@ -103,7 +117,10 @@ impl Made {
             let Ok(name) = CStr::from_bytes_until_nul(&entry.name) else { continue };
             match &entry.kind {
                 Kind::Mount(mount) => drop(detach(mount.as_fd(), entry.parent.as_fd(), name)),
-                Kind::File => remove(entry.parent.as_fd(), name),
+                Kind::File => {
+                    while detach_from(entry.parent.as_fd(), name).is_ok() {}
+                    remove(entry.parent.as_fd(), name);
+                }
             }
         }
     }
@@ -124,9 +141,8 @@ pub(crate) fn detach_from(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Err
     unmount(name, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
 }
 
+/// What cannot be removed has become somebody else's: a file that was put into a directory, say.
 fn remove(parent: BorrowedFd<'_>, name: &CStr) {
-    while detach_from(parent, name).is_ok() {}
-    // What cannot be removed has become somebody else's: a file that was put into a directory, say.
     if unlinkat(parent, name, AtFlags::empty()) == Err(Errno::ISDIR) {
         let _ = unlinkat(parent, name, AtFlags::REMOVEDIR);
     }
