@@ -20,9 +20,9 @@
 //!
 //! End of file on either side means that the other is gone or gives up: before Go init ends itself then, so that a
 //! runtime that was killed leaves no half-made container behind; before Attended, which it waits for while it still has
-//! the rights to, it also takes back what it has made in the root filesystem. The runtime looks at how init ended. A failure travels as what was
-//! being done, to which entry of the plan, and the kernel's reason; words are made of it by the runtime
-//! ([`crate::report`]).
+//! the rights to, it also takes back what it has made in the root filesystem. The runtime looks at how init ended. A
+//! failure travels as what was being done, to which entry of the plan, and the kernel's reason; words are made of it by
+//! the runtime ([`crate::report`]).
 
 use std::cell::Cell;
 use std::io::{IoSlice, IoSliceMut};
