@@ -216,7 +216,7 @@ impl Cgroup {
             return Ok(());
         }
         let Some(member) = self.unified() else { return Err(self.unavailable("devices")) };
-        let program = sys::bpf::load_cgroup_device(&devices::program(rules))
+        let program = load(&devices::program(rules))
             .map_err(|errno| Error::kernel("load the device program", errno))?;
         sys::bpf::attach_cgroup_device(member.directory.as_fd(), program.as_fd()).map_err(|errno| {
             let cgroup = member.file(&self.path, "");
@@ -361,4 +361,17 @@ impl Cgroup {
             remove::thaw(member.directory.as_fd());
         }
     }
+}
+
+/// Loads a device program. The kernel lets go of checking one for any signal (`EAGAIN`, `bpf(2)`), and on a slow or busy
+/// machine that can happen several times in a row.
+fn load(program: &[sys::bpf::Instruction]) -> core::result::Result<OwnedFd, Errno> {
+    const ATTEMPTS: u32 = 100;
+    for _ in 1..ATTEMPTS {
+        match sys::bpf::load_cgroup_device(program) {
+            Err(Errno::AGAIN) => {}
+            other => return other,
+        }
+    }
+    sys::bpf::load_cgroup_device(program)
 }
