@@ -215,9 +215,9 @@ fn an_id_map_for_the_hosts_root_changes_nothing_outside() {
     let crun = runtime!();
     let outside = Outside::new();
     let secret = outside.at("secret");
-    for option in ["bind", "rbind"] {
+    for (option, idmap) in [("bind", "idmap"), ("rbind", "ridmap")] {
         let bundle = Bundle::new()
-            .mount("/host", "bind", "/", [option, "idmap=uids=0-5000-1;gids=0-5000-1"])
+            .mount("/host", "bind", "/", [option, &format!("{idmap}=uids=0-5000-1;gids=0-5000-1")])
             // The directory for temporary files may be a mount of its own, which a plain bind does not bring.
             .sh(&format!("test -e /host{secret} || exec echo 5000; stat -c %u /host{secret}"));
         let output = crun.run(&bundle);
