@@ -5,7 +5,7 @@ pub(super) mod copy_up;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, fstat, openat, readlinkat_raw, symlinkat};
+use rustix::fs::{CWD, Mode, OFlags, fstat, openat, symlinkat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mount::{MoveMountFlags, fsconfig_create, fsconfig_set_string, move_mount, open_tree};
 use sys::mount::{MountAttr, MountChange, Reach, set_attributes};
@@ -226,7 +226,9 @@ impl Place<'_> {
             (MountSource::CgroupTree(tree), PreparedMount::CgroupTrees(hierarchies)) => {
                 self.make_cgroup_tree(tree, hierarchies).map(|()| None)
             }
-            (_, PreparedMount::Link(text)) => self.make_link(text).map(|()| None),
+            (_, PreparedMount::Link(text)) => {
+                target::make_link(self.root, self.mount, text, self.made).map(|()| None)
+            }
             (_, PreparedMount::Tree { tree, is_directory }) => {
                 let missing = if *is_directory { Missing::Directory } else { Missing::File };
                 let target = self.open_target(missing)?;
@@ -390,21 +392,6 @@ impl Place<'_> {
         self.change(target.as_fd(), changes)
     }
 
-    /// Makes a symbolic link, or finds it made.
-    fn make_link(&mut self, text: &CStr) -> Result<(), Failure> {
-        let linked = inner::in_parent(self.root, &self.mount.destination, self.made, |parent, name, made| {
-            match symlinkat(text, parent, name) {
-                Err(Errno::EXIST) => Ok(has_link(parent, name, text)),
-                Ok(()) => made.note(parent, name).map(|()| true),
-                Err(errno) => Err(errno),
-            }
-        });
-        match self.at(Step::MountTarget, linked)? {
-            true => Ok(()),
-            false => self.at(Step::MountLinkDiffers, Err(Errno::EXIST)),
-        }
-    }
-
     /// What a container sees as `/sys/fs/cgroup` on a host with v1 hierarchies: a tmpfs with its own cgroup of each.
     fn make_cgroup_tree(
         &mut self,
@@ -429,12 +416,6 @@ impl Place<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether there is a symbolic link of that text.
-pub(super) fn has_link(parent: BorrowedFd<'_>, name: &CStr, text: &CStr) -> bool {
-    let mut buffer = [0_u8; 4096];
-    readlinkat_raw(parent, name, &mut buffer[..]).is_ok_and(|length| buffer[..length] == *text.to_bytes())
 }
 
 /// Says what a tmpfs takes from the directory it is about to cover: its permissions and its owner, as parameter, number

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, openat};
+use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, openat, readlinkat_raw, symlinkat};
 use rustix::io::Errno;
 
 use super::inner::{self, Found, Last, Made, Missing};
@@ -63,6 +63,32 @@ pub(super) fn look(
         (By::Kernel, Last::Make(missing)) => inner::open_or_make_place(root, path, missing, made),
     };
     file.map(Found::without_place)
+}
+
+/// Makes a symbolic link in the place of a mount, or finds it made.
+pub(super) fn make_link(
+    root: BorrowedFd<'_>,
+    mount: &MountOperation,
+    text: &CStr,
+    made: &mut Made,
+) -> Result<(), Failure> {
+    let linked = inner::in_parent(root, &mount.destination, made, |parent, name, made| {
+        match symlinkat(text, parent, name) {
+            Err(Errno::EXIST) => Ok(has_link(parent, name, text)),
+            Ok(()) => made.note(parent, name).map(|()| true),
+            Err(errno) => Err(errno),
+        }
+    });
+    match linked.at_entry(Step::MountTarget, mount.index)? {
+        true => Ok(()),
+        false => Err(Errno::EXIST).at_entry(Step::MountLinkDiffers, mount.index),
+    }
+}
+
+/// Whether there is a symbolic link of that text.
+fn has_link(parent: BorrowedFd<'_>, name: &CStr, text: &CStr) -> bool {
+    let mut buffer = [0_u8; 4096];
+    readlinkat_raw(parent, name, &mut buffer[..]).is_ok_and(|length| buffer[..length] == *text.to_bytes())
 }
 
 /// What lies on a filesystem of the kernel's is not covered without following its links: they are not the image's.
