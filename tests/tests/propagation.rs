@@ -22,6 +22,18 @@ fn shared_mount(crun: &Crun, dir: &std::path::Path) {
     outside(crun, &format!("mount --bind {0} {0}; mount --make-shared {0}", dir.display()));
 }
 
+/// Each propagation, and the field of mountinfo that tells it where the host's side is shared.
+const PROPAGATIONS: [(&str, Option<&str>); 8] = [
+    ("private", None),
+    ("rprivate", None),
+    ("slave", Some("master")),
+    ("rslave", Some("master")),
+    ("shared", Some("shared")),
+    ("rshared", Some("shared")),
+    ("unbindable", Some("unbindable")),
+    ("runbindable", Some("unbindable")),
+];
+
 /// A bundle whose root filesystem lies on a shared mount.
 fn over_shared_root(crun: &Crun, tree: &Bundle, propagation: &str) -> Bundle {
     shared_mount(crun, &tree.rootfs());
@@ -31,17 +43,7 @@ fn over_shared_root(crun: &Crun, tree: &Bundle, propagation: &str) -> Bundle {
 
 #[test]
 fn the_root_has_the_propagation_that_is_asked_for() {
-    for (propagation, tag) in [
-        ("private", None),
-        ("rprivate", None),
-        ("", None),
-        ("slave", Some("master")),
-        ("rslave", Some("master")),
-        ("shared", Some("shared")),
-        ("rshared", Some("shared")),
-        ("unbindable", Some("unbindable")),
-        ("runbindable", Some("unbindable")),
-    ] {
+    for (propagation, tag) in [("", None)].into_iter().chain(PROPAGATIONS) {
         let crun = runtime_on_v2!();
         let tree = Bundle::new();
         let bundle = over_shared_root(&crun, &tree, propagation).args(["cat", "/proc/self/mountinfo"]);
@@ -145,21 +147,11 @@ fn the_propagation_of_a_volume_is_seen_inside() {
     let crun = runtime_on_v2!();
     let volume = tempfile::tempdir().unwrap();
     shared_mount(&crun, volume.path());
-    let rows = [
-        ("private", None),
-        ("rprivate", None),
-        ("slave", Some("master")),
-        ("rslave", Some("master")),
-        ("shared", Some("shared")),
-        ("rshared", Some("shared")),
-        ("unbindable", Some("unbindable")),
-        ("runbindable", Some("unbindable")),
-    ];
-    let bundle = rows.iter().fold(Bundle::new(), |bundle, (option, _)| {
+    let bundle = PROPAGATIONS.iter().fold(Bundle::new(), |bundle, (option, _)| {
         bundle.mount(&format!("/{option}"), "bind", volume.path().to_str().unwrap(), ["rbind", option])
     });
     let mounts = mountinfo::parse(&crun.run(&bundle.args(["cat", "/proc/self/mountinfo"])).ok());
-    for (option, tag) in rows {
+    for (option, tag) in PROPAGATIONS {
         let mount = mountinfo::at(&mounts, &format!("/{option}"));
         assert!(tag.map_or(mount.tags.is_empty(), |tag| mount.is(tag)), "{option}: {mount:?}");
     }

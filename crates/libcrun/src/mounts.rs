@@ -54,12 +54,10 @@ pub fn add_mounts(
     mounts: &[Mount<'_>],
     options: &MountsOptions,
 ) -> Result<()> {
-    let container = open_running(root, id)?;
+    let Visited { container, pidfd, config } = Visited::open(root, id)?;
     if mounts.is_empty() {
         return Ok(());
     }
-    let pidfd = container.open_process().map_err(|_| words::exec_not_running(id.as_str()))?;
-    let config = container.directory.read_config()?;
     let spec = spec::parse(&config, &container.directory.file("config.json"))?;
     let plan = AddedMounts::new(mounts, &known(&container, &spec), &Host::new())?;
     let cgroup = if plan.shows_cgroup() || plan.copies() { container.cgroup()? } else { None };
@@ -97,12 +95,10 @@ pub fn remove_mounts(
     mounts: &[Mount<'_>],
     options: &MountsOptions,
 ) -> Result<()> {
-    let container = open_running(root, id)?;
+    let Visited { container, pidfd, config } = Visited::open(root, id)?;
     if mounts.is_empty() {
         return Ok(());
     }
-    let pidfd = container.open_process().map_err(|_| words::exec_not_running(id.as_str()))?;
-    let config = container.directory.read_config()?;
     let spec = spec::parse(&config, &container.directory.file("config.json"))?;
     let plan = RemovedMounts::new(mounts, &known(&container, &spec))?;
     let visit = Visit { id, pidfd, namespaces: plan.enter, belongings: Vec::new(), cgroup: None };
@@ -114,12 +110,26 @@ pub fn remove_mounts(
     )
 }
 
-fn open_running(root: &StateRoot, id: &ContainerId) -> Result<Container> {
-    let container = Container::open(root, id)?;
-    match container.phase()? {
-        Phase::Stopped => Err(words::exec_not_running(id.as_str())),
-        Phase::Paused => Err(words::exec_paused(id.as_str())),
-        Phase::Created | Phase::Running => Ok(container),
+/// A running container whose mounts are to be changed.
+struct Visited {
+    container: Container,
+    /// Its first process.
+    pidfd: OwnedFd,
+    /// Its config.json as it was created with.
+    config: Vec<u8>,
+}
+
+impl Visited {
+    fn open(root: &StateRoot, id: &ContainerId) -> Result<Self> {
+        let container = Container::open(root, id)?;
+        match container.phase()? {
+            Phase::Stopped => return Err(words::exec_not_running(id.as_str())),
+            Phase::Paused => return Err(words::exec_paused(id.as_str())),
+            Phase::Created | Phase::Running => {}
+        }
+        let pidfd = container.open_process().map_err(|_| words::exec_not_running(id.as_str()))?;
+        let config = container.directory.read_config()?;
+        Ok(Self { container, pidfd, config })
     }
 }
 

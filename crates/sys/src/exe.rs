@@ -97,7 +97,8 @@ pub fn can_replace() -> bool {
 /// Makes what `view` shows this process' executable.
 ///
 /// # Errors
-/// `EBUSY` when the process has several threads; those of `mmap(2)`, `mremap(2)` and `prctl(2)` (`PR_SET_MM_MAP`). After a failure the process is as sound as before.
+/// `EBUSY` when the process has several threads; those of `mmap(2)`, `mremap(2)` and `prctl(2)` (`PR_SET_MM_MAP`). After
+/// a failure the process is as sound as before.
 pub fn replace(view: &ReadOnlyView) -> Result<()> {
     // A second thread could write to the data segment between its copy and the exchange.
     if rustix::fs::stat(c"/proc/self/task")?.st_nlink != 3 {
