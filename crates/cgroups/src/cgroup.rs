@@ -5,16 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::process::Pid;
 
-use crate::devices::{self, Rule};
 use crate::error::{Error, Result};
-use crate::files::{open_below, read_small, write_value};
+use crate::files::open_below;
 use crate::layout::{Hierarchy, Layout, MOUNT_POINT};
 use crate::make::{enable_controllers, inherit_cpuset, make_directories};
 use crate::path::CgroupPath;
 use crate::remove::{self, Leftovers, WhenBusy};
-use crate::resources::{IfMissing, Write};
 
 /// What became of a cgroup that was to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +25,8 @@ pub enum Removed {
 /// A container's directories, one for each hierarchy.
 #[derive(Debug)]
 pub struct Cgroup {
-    path: CgroupPath,
-    members: Vec<Member>,
+    pub(crate) path: CgroupPath,
+    pub(crate) members: Vec<Member>,
 }
 
 /// The directory in one hierarchy.
@@ -150,96 +147,15 @@ impl Cgroup {
         format!("{}{}", mount_point(&member.hierarchy), self.path)
     }
 
-    fn unified(&self) -> Option<&Member> {
+    pub(crate) fn unified(&self) -> Option<&Member> {
         self.members.iter().find(|member| member.hierarchy.unified)
     }
 
-    fn member_for(&self, controller: &str) -> Option<&Member> {
+    pub(crate) fn member_for(&self, controller: &str) -> Option<&Member> {
         let only_unified = self.members.len() == 1 && self.members[0].hierarchy.unified;
         self.members
             .iter()
             .find(|m| only_unified || m.hierarchy.controllers.iter().any(|name| name == controller))
-    }
-
-    /// Writes the limits, in order.
-    ///
-    /// # Errors
-    /// Names the file and the value that were refused, or the controller this host does not have.
-    pub fn apply(&self, writes: &[Write]) -> Result<()> {
-        for write in writes {
-            self.apply_one(write)?;
-        }
-        Ok(())
-    }
-
-    fn apply_one(&self, write: &Write) -> Result<()> {
-        let optional = write.if_missing == IfMissing::Ignore;
-        let Some(member) = self.member_for(write.controller) else {
-            return if optional { Ok(()) } else { Err(self.unavailable(write.controller)) };
-        };
-        match write_value(member.directory.as_fd(), &write.file, write.value.as_bytes()) {
-            Ok(()) => Ok(()),
-            Err(Errno::NOENT) if optional => Ok(()),
-            Err(Errno::NOENT) => Err(self.unavailable(write.file.split('.').next().unwrap_or_default())),
-            Err(errno) => {
-                let file = member.file(&self.path, &write.file);
-                Err(Error::kernel(format!("write `{}` to `{file}`", write.value), errno))
-            }
-        }
-    }
-
-    fn unavailable(&self, controller: &str) -> Error {
-        Error::plain(format!("controller `{controller}` is not available under {MOUNT_POINT}{}", self.path))
-    }
-
-    /// Whether [`Cgroup::restrict_devices`] takes effect in one step. The v1 controller takes rule after rule, and denies
-    /// in between what a later one allows, so there it has to be done before a process is in the cgroup.
-    #[must_use]
-    pub fn restricts_devices_at_once(&self) -> bool {
-        self.member_for("devices").is_none_or(|member| member.hierarchy.unified)
-    }
-
-    /// Restricts which devices the processes of the cgroup may use; an empty list restricts nothing.
-    ///
-    /// # Errors
-    /// Names what could not be loaded, attached or written.
-    pub fn restrict_devices(&self, rules: &[Rule]) -> Result<()> {
-        if rules.is_empty() {
-            return Ok(());
-        }
-        if let Some(member) = self.member_for("devices").filter(|member| !member.hierarchy.unified) {
-            for (file, line) in devices::legacy_writes(rules) {
-                write_value(member.directory.as_fd(), file, line.as_bytes()).map_err(|errno| {
-                    Error::kernel(format!("write `{line}` to `{}`", member.file(&self.path, file)), errno)
-                })?;
-            }
-            return Ok(());
-        }
-        let Some(member) = self.unified() else { return Err(self.unavailable("devices")) };
-        let program = load(&devices::program(rules))
-            .map_err(|errno| Error::kernel("load the device program", errno))?;
-        sys::bpf::attach_cgroup_device(member.directory.as_fd(), program.as_fd()).map_err(|errno| {
-            let cgroup = member.file(&self.path, "");
-            Error::kernel(format!("attach the device program to `{cgroup}`"), errno)
-        })
-    }
-
-    /// Puts a process into the cgroup, in every hierarchy but the v2 tree when it was cloned into that already.
-    ///
-    /// # Errors
-    /// Names the file that refused the process.
-    pub fn add_process(&self, pid: Pid, already_in_unified: bool) -> Result<()> {
-        let value = pid.as_raw_nonzero().to_string();
-        for member in &self.members {
-            if already_in_unified && member.hierarchy.unified {
-                continue;
-            }
-            write_value(member.directory.as_fd(), "cgroup.procs", value.as_bytes()).map_err(|errno| {
-                let file = member.file(&self.path, "cgroup.procs");
-                Error::kernel(format!("write `{value}` to `{file}`"), errno)
-            })?;
-        }
-        Ok(())
     }
 
     /// Whether cloning into the v2 directory is all it takes to place a process.
@@ -248,68 +164,9 @@ impl Cgroup {
         self.members.iter().all(|member| member.hierarchy.unified)
     }
 
-    /// Whether the processes are frozen (`crun pause`).
-    #[must_use]
-    pub fn is_frozen(&self) -> bool {
-        let frozen = |member: &Member| {
-            if member.hierarchy.controllers.iter().any(|name| name == "freezer") {
-                read_small(member.directory.as_fd(), "freezer.state")
-                    .is_ok_and(|state| state.trim() == "FROZEN")
-            } else if member.hierarchy.unified {
-                read_small(member.directory.as_fd(), "cgroup.events")
-                    .is_ok_and(|events| events.lines().any(|line| line == "frozen 1"))
-            } else {
-                false
-            }
-        };
-        self.members.iter().any(frozen)
-    }
-
-    /// Whether a process of the cgroup found no memory and was killed for it, or was about to be.
-    #[must_use]
-    pub fn has_run_out_of_memory(&self) -> bool {
-        let has_event = |text: &str, names: &[&str]| {
-            text.lines()
-                .filter_map(|line| line.split_once(' '))
-                .any(|(name, count)| names.contains(&name) && count.trim() != "0")
-        };
-        self.members.iter().any(|member| {
-            let (file, names): (_, &[_]) = if member.hierarchy.unified {
-                ("memory.events", &["oom", "oom_kill"])
-            } else if member.hierarchy.controllers.iter().any(|name| name == "memory") {
-                ("memory.oom_control", &["oom_kill"])
-            } else {
-                return false;
-            };
-            read_small(member.directory.as_fd(), file).is_ok_and(|text| has_event(&text, names))
-        })
-    }
-
-    /// Sends `signal` to every process of the cgroup and of those below it.
-    ///
-    /// # Errors
-    /// When the processes cannot be listed or killed.
-    pub fn signal_all(&self, signal: i32) -> Result<()> {
-        remove::signal_all(self.reference_directory(), signal).map_err(|errno| {
-            Error::kernel(format!("kill the processes in the cgroup `{}`", self.path), errno)
-        })
-    }
-
-    /// Whether a process is in the cgroup or below it. One that has ended counts as gone, also while its parent has not
-    /// waited for it yet.
-    ///
-    /// # Errors
-    /// When the processes cannot be listed.
-    pub fn contains(&self, pid: Pid) -> Result<bool> {
-        let Some(directory) = self.reference_directory() else { return Ok(false) };
-        remove::processes(directory).map(|pids| pids.contains(&pid)).map_err(|errno| {
-            Error::kernel(format!("list the processes in the cgroup `{}`", self.path), errno)
-        })
-    }
-
     /// The directory in which the kernel knows all the container's processes: v2 if there is one, because only
     /// there they can be killed in one step, otherwise any other.
-    fn reference_directory(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn reference_directory(&self) -> Option<BorrowedFd<'_>> {
         self.unified().or(self.members.first()).map(|member| member.directory.as_fd())
     }
 
@@ -352,26 +209,4 @@ impl Cgroup {
         }
         first_error.map_or(Ok(removed), Err)
     }
-
-    /// Thaws the processes that the v1 freezer has frozen, so that a signal that ends them does. That of v2 lets it through
-    /// (cgroup-v2.rst, `cgroup.freeze`).
-    pub fn thaw(&self) {
-        let is_freezer = |member: &&Member| member.hierarchy.controllers.iter().any(|name| name == "freezer");
-        for member in self.members.iter().filter(is_freezer) {
-            remove::thaw(member.directory.as_fd());
-        }
-    }
-}
-
-/// Loads a device program. The kernel lets go of checking one for any signal (`EAGAIN`, `bpf(2)`), and on a slow or busy
-/// machine that can happen several times in a row.
-fn load(program: &[sys::bpf::Instruction]) -> core::result::Result<OwnedFd, Errno> {
-    const ATTEMPTS: u32 = 100;
-    for _ in 1..ATTEMPTS {
-        match sys::bpf::load_cgroup_device(program) {
-            Err(Errno::AGAIN) => {}
-            other => return other,
-        }
-    }
-    sys::bpf::load_cgroup_device(program)
 }

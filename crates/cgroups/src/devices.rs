@@ -5,6 +5,8 @@
 //! kinds of access by itself (runtime-spec config-linux.md#allowed-device-list). Both enforcers come from the
 //! same list, and [`decide`] is the same rule book in plain words, for tests.
 
+mod enforce;
+
 use serde::Deserialize;
 use sys::bpf::Instruction;
 

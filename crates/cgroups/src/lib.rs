@@ -6,14 +6,18 @@
 //! kill, remove, always below a directory descriptor of the hierarchy).
 #![forbid(unsafe_code)]
 
+mod apply;
 pub mod cgroup;
 pub mod devices;
 mod error;
 mod files;
+mod freezer;
 pub mod layout;
 mod make;
+mod oom;
 pub mod path;
 mod presence;
+mod processes;
 mod remove;
 pub mod resources;
 
