@@ -26,10 +26,19 @@ impl Cgroup {
         let Some(member) = self.member_for(write.controller) else {
             return if optional { Ok(()) } else { Err(self.unavailable(write.controller)) };
         };
-        match write_value(member.directory.as_fd(), &write.file, write.value.as_bytes()) {
+        let attempt = || write_value(member.directory.as_fd(), &write.file, write.value.as_bytes());
+        let controller = write.file.split('.').next().unwrap_or_default();
+        let written = match attempt() {
+            Err(Errno::NOENT) if !optional && member.hierarchy.unified => {
+                self.insist_on(controller)?;
+                attempt()
+            }
+            other => other,
+        };
+        match written {
             Ok(()) => Ok(()),
             Err(Errno::NOENT) if optional => Ok(()),
-            Err(Errno::NOENT) => Err(self.unavailable(write.file.split('.').next().unwrap_or_default())),
+            Err(Errno::NOENT) => Err(self.unavailable(controller)),
             Err(errno) => {
                 let file = member.file(&self.path, &write.file);
                 Err(Error::kernel(format!("write `{}` to `{file}`", write.value), errno))

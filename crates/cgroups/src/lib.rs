@@ -8,6 +8,8 @@
 
 mod apply;
 pub mod cgroup;
+mod child;
+mod controllers;
 pub mod devices;
 mod error;
 mod files;
