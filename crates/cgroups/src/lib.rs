@@ -22,6 +22,8 @@ mod presence;
 mod processes;
 mod remove;
 pub mod resources;
+mod update;
+mod usage;
 
 pub use cgroup::{Cgroup, Removed};
 pub use error::{Error, Result};
@@ -30,3 +32,4 @@ pub use path::CgroupPath;
 pub use presence::Presence;
 pub use remove::Leftovers;
 pub use resources::Resources;
+pub use update::update;
