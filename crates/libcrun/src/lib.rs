@@ -27,6 +27,7 @@ mod create;
 mod delete;
 mod error;
 mod exec;
+mod exec_cgroup;
 mod features;
 mod filesystem;
 mod foreground;

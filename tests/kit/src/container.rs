@@ -40,6 +40,12 @@ impl Container {
         &self.id
     }
 
+    /// The runtime it is of.
+    #[must_use]
+    pub fn crun(&self) -> &Crun {
+        &self.crun
+    }
+
     /// `crun COMMAND ARGS...`, where an argument `ID` stands for the name and `BUNDLE` for the bundle.
     pub fn cmd<const N: usize>(&self, args: [&str; N]) -> Output {
         self.crun.cmd(self.args(args))

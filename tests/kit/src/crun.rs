@@ -79,7 +79,11 @@ fn kernel() -> u32 {
 }
 
 /// A program of the kit, which cargo puts two directories above the test.
-fn helper(name: &str) -> PathBuf {
+///
+/// # Panics
+/// When it is not built.
+#[must_use]
+pub fn helper(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the path of the test");
     let found = test.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("the kit's program `{name}` is not built: run `cargo xtask test`"))
