@@ -217,9 +217,11 @@ fn cpus(field: &str, cpus: Option<&NumberSet>) -> String {
 
 fn memory_policy(process: &ProcessPlan) -> String {
     let Some(policy) = &process.memory_policy else { return String::new() };
-    let nodes =
-        if policy.nodes.is_empty() { String::new() } else { format!(" on the nodes `{}`", policy.nodes) };
-    format!("linux.memoryPolicy: set the policy `{}`{nodes}", policy.name)
+    let (nodes, hint) = match policy.nodes.is_empty() {
+        true => (String::new(), ""),
+        false => (format!(" on the nodes `{}`", policy.nodes), " (are they there, and in the cpuset?)"),
+    };
+    format!("linux.memoryPolicy: set the policy `{}`{nodes}{hint}", policy.name)
 }
 
 /// capset(2) only says EPERM; which capabilities the runtime itself lacks says more.
