@@ -21,11 +21,12 @@ use crate::exec_cgroup::Home;
 use crate::foreground;
 use crate::home;
 use crate::id::ContainerId;
-use crate::init::{Placement, credentials, launch};
+use crate::init::{Placement, binding, credentials, launch};
 use crate::pid_file;
-use crate::plan::{ProcessPlan, namespace_type, process_plan};
+use crate::plan::{MemoryPolicy, ProcessPlan, namespace_type, process_plan};
 use crate::prepare::PreparedProcess;
 use crate::report;
+use crate::scheduling;
 use crate::self_protection;
 use crate::spawn::Spawned;
 use crate::spec::{self, Spec, Text, User};
@@ -109,7 +110,7 @@ fn plan(spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
     let Some(path) = &options.process else {
         let mut process = container_process(own);
         apply_options(&mut process, own, options);
-        return finish(&process, own, options);
+        return finish(&process, spec, options);
     };
     let text = std::fs::read(path).context(Code::InvalidConfig, || format!("open `{}`", path.display()))?;
     let mut process = spec::parse_process(&text, &path.to_string_lossy())?;
@@ -120,7 +121,10 @@ fn plan(spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
     if process.user.is_none() {
         process.user = own.and_then(|own| own.user.clone());
     }
-    finish(&process, own, options)
+    if process.exec_cpu_affinity.is_none() {
+        process.exec_cpu_affinity = own.and_then(|own| own.exec_cpu_affinity.clone());
+    }
+    finish(&process, spec, options)
 }
 
 /// The container's own process without its program.
@@ -131,6 +135,9 @@ fn container_process<'a>(own: Option<&spec::Process<'a>>) -> spec::Process<'a> {
         env: own.env.clone(),
         cwd: own.cwd.clone(),
         no_new_privileges: own.no_new_privileges,
+        scheduler: own.scheduler.clone(),
+        io_priority: own.io_priority.clone(),
+        exec_cpu_affinity: own.exec_cpu_affinity.clone(),
         ..spec::Process::default()
     }
 }
@@ -159,14 +166,11 @@ fn apply_options<'a>(
     }
 }
 
-fn finish(
-    process: &spec::Process<'_>,
-    own: Option<&spec::Process<'_>>,
-    options: &ExecOptions,
-) -> Result<ProcessPlan> {
+fn finish(process: &spec::Process<'_>, spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
     let mut plan = process_plan(process, options.preserve_fds)?;
+    plan.memory_policy = MemoryPolicy::of(spec.linux.as_ref())?;
     if process.capabilities.is_none() {
-        let own = own.and_then(|own| own.capabilities.as_ref());
+        let own = spec.process.as_ref().and_then(|own| own.capabilities.as_ref());
         plan.capabilities = crate::capabilities::Sets::from_spec(own)?;
     }
     for name in &options.capabilities {
@@ -248,6 +252,11 @@ impl<'p> Joining<'p> {
             let Err(failure) = self.live(channel, placement);
             launch::report_failure(channel, self.process.plan, failure)
         };
+        // One that has CPUs of its own until then is not born in the cgroup.
+        let (cgroup, placement) = match &self.process.plan.affinity.initial {
+            Some(_) => (None, Placement::BeforeMounts),
+            None => (cgroup, placement),
+        };
         Spawned::new(borrowed, live, |live| clone_into(Namespaces::empty(), cgroup, placement, live))
     }
 
@@ -271,9 +280,12 @@ impl<'p> Joining<'p> {
     fn live(&self, channel: &InitEnd, placement: Placement) -> core::result::Result<Infallible, Failure> {
         let _ = rustix::process::setsid();
         set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
+        let plan = self.process.plan;
+        binding::begin(plan)?;
         if placement != Placement::Done {
             channel.expect(ToInit::Placed).at(Step::Runtime)?;
         }
+        binding::settle(plan)?;
         // The pid namespace is that of the clone already; joining it again would only concern children.
         let others = self.namespaces - Namespaces::PID;
         if !others.is_empty() {
@@ -285,7 +297,6 @@ impl<'p> Joining<'p> {
         if let Some(root) = &self.root {
             change_root(root.as_fd()).at(Step::JoinNamespace)?;
         }
-        let plan = self.process.plan;
         launch::close_descriptors(plan, [Some(channel.as_fd()), None])?;
         credentials::assume(plan, !self.is_in_user_namespace())?;
         let program = launch::find_executable(plan)?;
@@ -303,6 +314,7 @@ fn change_root(root: BorrowedFd<'_>) -> core::result::Result<(), rustix::io::Err
 /// The parent's part.
 fn attend(spawned: &Spawned, joining: &Joining<'_>, cgroup: Option<&Cgroup>) -> Result<()> {
     let plan = joining.process.plan;
+    scheduling::apply(plan, spawned.child().pid)?;
     let limits = if joining.is_in_user_namespace() { plan.rlimits.as_slice() } else { &[] };
     spawned.execute(limits, cgroup, |failure| report::process_failure(plan, failure))
 }
