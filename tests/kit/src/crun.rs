@@ -24,10 +24,12 @@ use tempfile::TempDir;
 
 use crate::bundle::Bundle;
 use crate::container::Container;
+use crate::lane::patience;
 use crate::running::{Output, Running};
 use crate::view::View;
 
-/// How long a command may take before it counts as hanging, on a machine that runs other tests at the same time.
+/// How long a command may take before it counts as hanging, on a machine that runs other tests at the same time. In an
+/// emulated one it is more ([`crate::lane::patience`]).
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Says on standard error why a test is not run here. The caller returns.
@@ -101,7 +103,7 @@ pub fn new_id() -> String {
 /// # Panics
 /// When there is none for long.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience(PATIENCE);
     loop {
         if let Some(found) = look() {
             return found;
