@@ -38,7 +38,7 @@ pub(crate) struct Member {
     pub(crate) root: OwnedFd,
     pub(crate) directory: OwnedFd,
     /// The one below, where the processes are, if that is not the same.
-    pub(crate) child: Option<Child>,
+    pub(crate) child: OnceCell<Child>,
     /// How many levels of the path were made by [`Cgroup::create`], counted from the end.
     created: usize,
 }
@@ -90,7 +90,8 @@ impl Cgroup {
     fn join_hierarchy(&mut self, hierarchy: &Hierarchy, with_controllers: bool) -> Result<()> {
         let root = open_root(hierarchy)?;
         let (created, directory) = make_directories(&root, hierarchy, &self.path)?;
-        let member = Member { hierarchy: hierarchy.clone(), root, directory, child: None, created };
+        let member =
+            Member { hierarchy: hierarchy.clone(), root, directory, child: OnceCell::new(), created };
         self.members.push(member);
         match self.members.last() {
             Some(member) if with_controllers => enable_controllers(member, &self.path),
@@ -115,7 +116,7 @@ impl Cgroup {
                         hierarchy: hierarchy.clone(),
                         root,
                         directory,
-                        child: None,
+                        child: OnceCell::new(),
                         created: 0,
                     });
                 }

@@ -5,6 +5,7 @@
 //! One is made in the v2 tree only. A v1 hierarchy cannot be delegated safely (runtime-spec
 //! config-linux.md#cgroup-ownership), and the processes stay in the container's cgroup there.
 
+use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -14,7 +15,7 @@ use crate::controllers;
 use crate::error::{Error, Result};
 use crate::files::open_below;
 use crate::make::make_levels;
-use crate::path::CgroupPath;
+use crate::path::{CgroupPath, goes_up};
 use crate::remove::{self, Leftovers, WhenBusy};
 
 /// The cgroup below.
@@ -36,13 +37,13 @@ impl Cgroup {
     ///
     /// # Errors
     /// When there is no v2 tree, `path` leads elsewhere, or the directory cannot be made.
-    pub fn create_child(&mut self, path: &str) -> Result<()> {
-        let below = child_path(path)?;
-        let whole = self.path.clone();
-        let Some(member) = self.unified_mut() else { return Err(no_unified_tree(path)) };
-        let named = |level: &str| member.file(&whole, level);
+    pub fn create_child(&self, path: &str) -> Result<()> {
+        let below = CgroupPath::below(path)?;
+        let Some(member) = self.unified() else { return Err(no_unified_tree(path)) };
+        let named = |level: &str| member.file(&self.path, level);
         let (created, directory) = make_levels(member.directory.as_fd(), &below, named)?;
-        member.child = Some(Child { path: below, directory, created });
+        // It is there already when a start is tried again.
+        let _ = member.child.set(Child { path: below, directory, created });
         Ok(())
     }
 
@@ -51,7 +52,7 @@ impl Cgroup {
     /// # Errors
     /// When there is none, or it cannot be opened.
     pub fn open_child(&mut self, path: &str) -> Result<()> {
-        let below = child_path(path)?;
+        let below = CgroupPath::below(path)?;
         let whole = self.path.clone();
         let Some(member) = self.unified_mut() else { return Err(no_unified_tree(path)) };
         member.enter(&whole, &below)
@@ -71,7 +72,7 @@ impl Cgroup {
         if !path.is_empty() && CgroupPath::new(Some(path), "").is_root() && !goes_up(path) {
             return Ok(());
         }
-        let (below, whole, is_one) = (child_path(path)?, self.path.clone(), self.members.len() == 1);
+        let (below, whole, is_one) = (CgroupPath::below(path)?, self.path.clone(), self.members.len() == 1);
         for member in &mut self.members {
             let is_meant = match controllers {
                 [] => true,
@@ -98,7 +99,7 @@ impl Cgroup {
     /// Names the file that could not be read.
     pub fn hand_on_controllers(&self) -> Result<()> {
         let Some(member) = self.unified() else { return Ok(()) };
-        let Some(child) = &member.child else { return Ok(()) };
+        let Some(child) = member.child.get() else { return Ok(()) };
         let parents = child.path.levels().filter(|level| *level != child.path.below_root());
         for level in std::iter::once("").chain(parents) {
             let directory = open_below(member.directory.as_fd(), level).map_err(|errno| {
@@ -125,23 +126,23 @@ impl Member {
         let directory = open_below(self.directory.as_fd(), below.below_root()).map_err(|errno| {
             Error::kernel(format!("open `{}`", self.file(whole, below.below_root())), errno)
         })?;
-        self.child = Some(Child { path: below.clone(), directory, created: 0 });
+        self.child = OnceCell::from(Child { path: below.clone(), directory, created: 0 });
         Ok(())
     }
 
     /// Where the processes are.
     pub(crate) fn home(&self) -> BorrowedFd<'_> {
-        self.child.as_ref().map_or(self.directory.as_fd(), |child| child.directory.as_fd())
+        self.child.get().map_or(self.directory.as_fd(), |child| child.directory.as_fd())
     }
 
     /// The path of that, below the root of the hierarchy.
     pub(crate) fn home_path(&self, whole: &CgroupPath) -> String {
-        self.child.as_ref().map_or_else(|| whole.to_string(), |child| format!("{whole}{}", child.path))
+        self.child.get().map_or_else(|| whole.to_string(), |child| format!("{whole}{}", child.path))
     }
 
     /// Removes what was made below. What fails is left: it is only taken back with something that has failed already.
     pub(crate) fn undo_child(&self) {
-        if let Some(child) = &self.child {
+        if let Some(child) = self.child.get() {
             let when_busy = WhenBusy { leftovers: &|| Leftovers::Leave, thaw: &|| () };
             let _ =
                 remove::levels(self.directory.as_fd(), child.path.below_root(), child.created, &when_busy);
@@ -155,32 +156,4 @@ fn join(level: &str, name: &str) -> String {
 
 fn no_unified_tree(path: &str) -> Error {
     Error::plain(format!("the cgroup `{path}` below the container's needs cgroup v2"))
-}
-
-fn goes_up(path: &str) -> bool {
-    path.split('/').any(|component| component == "..")
-}
-
-/// A path that stays below: what goes up or is nothing is a mistake of whoever wrote it.
-fn child_path(path: &str) -> Result<CgroupPath> {
-    let below = CgroupPath::new(Some(path), "");
-    if goes_up(path) || below.is_root() {
-        return Err(Error::plain(format!("`{path}` is no cgroup below the container's")));
-    }
-    Ok(below)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_that_leaves_the_container_is_refused() {
-        for path in ["", "/", ".", "..", "a/../b", "../a", "a/.."] {
-            assert!(child_path(path).unwrap_err().message.contains("no cgroup below"), "{path}");
-        }
-        for (path, below) in [("a", "a"), ("/a", "a"), ("a//b/.", "a/b"), ("a..b", "a..b")] {
-            assert_eq!(child_path(path).unwrap().below_root(), below);
-        }
-    }
 }

@@ -17,6 +17,7 @@ mod freezer;
 pub mod layout;
 mod make;
 mod oom;
+mod ownership;
 pub mod path;
 mod presence;
 mod processes;

@@ -37,6 +37,7 @@ pub(crate) use rootfs::{DevicePlan, NodeKind, RootfsPlan, SYMLINKS};
 pub(crate) use running::{AddedMounts, RemovedMounts, Running};
 pub(crate) use scheduling::{IoPriority, Kind as SchedulerKind, Scheduler};
 
+use crate::delegation::Delegation;
 use crate::error::{Code, Error, Result};
 use crate::host::Host;
 use crate::id::ContainerId;
@@ -92,10 +93,12 @@ pub(crate) struct CgroupPlan {
     pub(crate) path: CgroupPath,
     pub(crate) writes: Vec<Write>,
     pub(crate) device_rules: Vec<Rule>,
+    /// What of it becomes the container's own.
+    pub(crate) delegation: Option<Delegation>,
 }
 
 /// A mistake in the configuration.
-fn invalid(message: impl Into<String>) -> Error {
+pub(crate) fn invalid(message: impl Into<String>) -> Error {
     Error::new(Code::InvalidConfig, message)
 }
 
@@ -137,7 +140,7 @@ impl Plan {
                 return Err(invalid(format!("{name} requires the UTS namespace")));
             }
         }
-        let cgroup = cgroup_plan(linux, request, host)?;
+        let cgroup = cgroup_plan(spec, linux, request, &namespaces, host)?;
         let rootfs = rootfs::plan(spec, linux, request, &namespaces, cgroup.as_ref(), host)?;
         let mut process = process_plan(process, request.preserve_fds)?;
         process.memory_policy = MemoryPolicy::of(Some(linux))?;
@@ -165,11 +168,18 @@ impl Plan {
     }
 }
 
-fn cgroup_plan(linux: &spec::Linux<'_>, request: &Request<'_>, host: &Host) -> Result<Option<CgroupPlan>> {
+fn cgroup_plan(
+    spec: &Spec<'_>,
+    linux: &spec::Linux<'_>,
+    request: &Request<'_>,
+    namespaces: &NamespacePlan,
+    host: &Host,
+) -> Result<Option<CgroupPlan>> {
     let resources = linux.resources.as_ref();
     if request.cgroup_manager == CgroupManager::Disabled {
         // The default configuration restricts devices; without a cgroup that is left out, as in the C crun.
         let limited = resources.is_some_and(cgroups::Resources::has_limits);
+        Delegation::refuse(spec)?;
         return if limited {
             Err(Error::new(Code::Cgroup, "cannot set limits without cgroups"))
         } else {
@@ -182,7 +192,8 @@ fn cgroup_plan(linux: &spec::Linux<'_>, request: &Request<'_>, host: &Host) -> R
         None => Default::default(),
     };
     let path = CgroupPath::new(linux.cgroups_path.as_deref(), request.id.as_str());
-    Ok(Some(CgroupPlan { layout, path, writes, device_rules }))
+    let delegation = Delegation::plan(spec, namespaces, &layout)?;
+    Ok(Some(CgroupPlan { layout, path, writes, device_rules, delegation }))
 }
 
 /// Where a container's cgroup lies, decided as when it was created; for cleaning up after a runtime that was killed
