@@ -130,6 +130,21 @@ fn the_initial_cpus_stay_where_no_final_ones_are_given() {
 }
 
 #[test]
+fn the_initial_cpus_need_not_be_in_the_containers_cpuset() {
+    let crun = runtime!();
+    if own_cpus().is_none() {
+        return;
+    }
+    let container = crun.start(&sleeper(Bundle::new().set("/linux/resources/cpu", json!({"cpus": "1"}))));
+    if container.cgroup("cpuset").is_none() {
+        return skipped("there is no cpuset controller here");
+    }
+    assert_eq!(cpus(&exec(&container, json!({"initial": "0", "final": "1"})).ok()), "1");
+    assert_eq!(cpus(&exec(&container, json!({"initial": "0"})).ok()), "1");
+    exec(&container, json!({"initial": "0", "final": "0"})).error_with(["process.execCPUAffinity.final"]);
+}
+
+#[test]
 fn a_process_with_initial_cpus_is_in_the_containers_cgroup_all_the_same() {
     if own_cpus().is_none() {
         return;

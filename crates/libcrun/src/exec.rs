@@ -264,7 +264,6 @@ impl<'p> Joining<'p> {
         let _ = rustix::process::setsid();
         set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
         let plan = self.process.plan;
-        binding::begin(plan)?;
         if placement != Placement::Done {
             channel.expect(ToInit::Placed).at(Step::Runtime)?;
         }
@@ -297,6 +296,7 @@ fn change_root(root: BorrowedFd<'_>) -> core::result::Result<(), rustix::io::Err
 /// The parent's part.
 fn attend(spawned: &Spawned, joining: &Joining<'_>, cgroup: Option<&Cgroup>) -> Result<()> {
     let plan = joining.process.plan;
+    scheduling::begin(plan, spawned.child().pid)?;
     spawned.place(plan.oom_score_adj, None, cgroup)?;
     scheduling::apply(plan, spawned.child().pid)?;
     let limits = if joining.is_in_user_namespace() { plan.rlimits.as_slice() } else { &[] };
