@@ -8,6 +8,8 @@
 
 mod apply;
 pub mod cgroup;
+mod child;
+mod controllers;
 pub mod devices;
 mod error;
 mod files;
@@ -20,6 +22,8 @@ mod presence;
 mod processes;
 mod remove;
 pub mod resources;
+mod update;
+mod usage;
 
 pub use cgroup::{Cgroup, Removed};
 pub use error::{Error, Result};
@@ -28,3 +32,4 @@ pub use path::CgroupPath;
 pub use presence::Presence;
 pub use remove::Leftovers;
 pub use resources::Resources;
+pub use update::update;

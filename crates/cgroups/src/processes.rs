@@ -1,7 +1,5 @@
 //! The processes of a cgroup: putting them in, finding and signalling them.
 
-use std::os::fd::AsFd;
-
 use rustix::process::Pid;
 
 use crate::cgroup::Cgroup;
@@ -20,8 +18,8 @@ impl Cgroup {
             if already_in_unified && member.hierarchy.unified {
                 continue;
             }
-            write_value(member.directory.as_fd(), "cgroup.procs", value.as_bytes()).map_err(|errno| {
-                let file = member.file(&self.path, "cgroup.procs");
+            write_value(member.home(), "cgroup.procs", value.as_bytes()).map_err(|errno| {
+                let file = format!("{}/cgroup.procs", self.path_of(member));
                 Error::kernel(format!("write `{value}` to `{file}`"), errno)
             })?;
         }

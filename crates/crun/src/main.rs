@@ -15,6 +15,7 @@ mod commands;
 mod help;
 mod log;
 mod output;
+mod size;
 mod table;
 
 use std::ffi::c_int;

@@ -110,6 +110,12 @@ impl Container {
         Ok(if frozen { Phase::Paused } else { Phase::Running })
     }
 
+    /// The path of its cgroup, if it has one of its own.
+    pub(crate) fn cgroup_path(&self) -> Option<CgroupPath> {
+        let path = Some(self.status.cgroup_path.as_str()).filter(|path| !path.is_empty())?;
+        Some(CgroupPath::new(Some(path), self.id.as_str())).filter(|path| !path.is_root())
+    }
+
     /// Its cgroup in the hierarchies that freeze.
     pub(crate) fn freezer(&self) -> Result<Option<Cgroup>> {
         self.cgroup_in(|hierarchy| {
@@ -124,13 +130,7 @@ impl Container {
 
     /// A container without a cgroup must not need a host with cgroups.
     fn cgroup_in(&self, wanted: impl Fn(&Hierarchy) -> bool) -> Result<Option<Cgroup>> {
-        if self.status.cgroup_path.is_empty() {
-            return Ok(None);
-        }
-        let path = CgroupPath::new(Some(&self.status.cgroup_path), self.id.as_str());
-        if path.is_root() {
-            return Ok(None);
-        }
+        let Some(path) = self.cgroup_path() else { return Ok(None) };
         let mut layout = Layout::detect()?;
         layout.hierarchies.retain(wanted);
         Ok(Some(Cgroup::open(&layout, &path)?))

@@ -17,6 +17,7 @@ use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::clone::{ForChildren, clone_into};
 use crate::container::{Container, Phase};
 use crate::error::{Code, Context, Result, words};
+use crate::exec_cgroup::Home;
 use crate::foreground;
 use crate::home;
 use crate::id::ContainerId;
@@ -54,6 +55,9 @@ pub struct ExecOptions {
     pub preserve_fds: u32,
     /// Whether not to wait for the process.
     pub detach: bool,
+    /// The cgroup below the container's to run in; with v1 hierarchies also several, for a part of them each:
+    /// `[CONTROLLER[,CONTROLLER...]:]PATH`.
+    pub cgroups: Vec<String>,
     /// As for [`crate::CreateOptions`]. A program with several threads can only be kept from the container by being
     /// executed through a read-only mount.
     pub self_protection: bool,
@@ -72,6 +76,7 @@ impl Default for ExecOptions {
             pid_file: None,
             preserve_fds: 0,
             detach: false,
+            cgroups: Vec::new(),
             self_protection: true,
         }
     }
@@ -193,9 +198,9 @@ fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &Exe
         self_protection::protect_now()?;
     }
     let joining = Joining::new(container, spec, plan)?;
-    let cgroup = container.cgroup()?;
-    let spawned = joining.spawn(cgroup.as_ref())?;
-    let started = attend(&spawned, &joining, cgroup.as_ref()).and_then(|()| {
+    let mut home = Home::new(container, &options.cgroups)?;
+    let spawned = home.make(|cgroup| joining.spawn_in(cgroup))?;
+    let started = attend(&spawned, &joining, home.cgroup()).and_then(|()| {
         options.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid))
     });
     if let Err(error) = started {
@@ -255,6 +260,21 @@ impl<'p> Joining<'p> {
         Spawned::new(borrowed, live, |live| clone_into(Namespaces::empty(), cgroup, placement, live))
     }
 
+    /// Makes the process and puts it into its place.
+    fn spawn_in(&self, cgroup: Option<&Cgroup>) -> Result<Spawned> {
+        let spawned = self.spawn(cgroup)?;
+        let plan = self.process.plan;
+        let placed = scheduling::begin(plan, spawned.child().pid)
+            .and_then(|()| spawned.place(plan.oom_score_adj, None, cgroup));
+        match placed {
+            Ok(()) => Ok(spawned),
+            Err(error) => {
+                spawned.end();
+                Err(error)
+            }
+        }
+    }
+
     fn is_in_user_namespace(&self) -> bool {
         self.namespaces.contains(Namespaces::USER)
     }
@@ -296,8 +316,6 @@ fn change_root(root: BorrowedFd<'_>) -> core::result::Result<(), rustix::io::Err
 /// The parent's part.
 fn attend(spawned: &Spawned, joining: &Joining<'_>, cgroup: Option<&Cgroup>) -> Result<()> {
     let plan = joining.process.plan;
-    scheduling::begin(plan, spawned.child().pid)?;
-    spawned.place(plan.oom_score_adj, None, cgroup)?;
     scheduling::apply(plan, spawned.child().pid)?;
     let limits = if joining.is_in_user_namespace() { plan.rlimits.as_slice() } else { &[] };
     spawned.execute(limits, cgroup, |failure| report::process_failure(plan, failure))

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! The operations stand on top: [`create`], [`run`], [`start`], [`exec`], [`kill`], [`delete`], [`snapshot`], [`list`],
-//! [`add_mounts`], [`remove_mounts`].
+//! [`update`], [`add_mounts`], [`remove_mounts`].
 //! The library prints nothing, keeps no global state and installs no signal handlers. While a container is being made
 //! all signals of the calling thread are blocked, and for the moment of the clone the thread may be in another network
 //! or pid namespace and the process not be traceable; both are as before when the operation returns.
@@ -27,6 +27,7 @@ mod create;
 mod delete;
 mod error;
 mod exec;
+mod exec_cgroup;
 mod features;
 mod filesystem;
 mod foreground;
@@ -53,6 +54,7 @@ mod spawn;
 pub mod spec;
 mod start;
 mod state;
+mod update;
 
 pub use container::{Phase, Snapshot, annotations, list, matching, snapshot};
 pub use create::{CreateOptions, RunMode, create, run};
@@ -67,3 +69,4 @@ pub use mounts::{MountsOptions, add_mounts, remove_mounts};
 pub use plan::{CgroupManager, Request};
 pub use start::start;
 pub use state::{StateRoot, Status};
+pub use update::update;

@@ -14,11 +14,13 @@ mod unsupported;
 use std::collections::BTreeMap;
 
 pub(crate) use cgroups::Presence;
+pub use cgroups::Resources;
+pub use cgroups::resources::{BlockIo, Cpu, Memory, Pids};
 use serde::Deserialize;
 
 pub use linux::{Device, IdMapping, Linux, Namespace, TimeOffset};
 pub(crate) use load::parse_annotations;
-pub use load::{parse, parse_mounts, parse_process};
+pub use load::{parse, parse_mounts, parse_process, parse_resources};
 pub use process::{Capabilities, Process, Rlimit, User};
 pub use scheduling::{ExecCpuAffinity, IoPriority, MemoryPolicy, Scheduler};
 pub use template::template;
