@@ -32,8 +32,10 @@ pub fn update(layout: &Layout, path: &CgroupPath, resources: &Resources) -> Resu
 /// Only the hierarchies that are written to.
 fn needed(layout: &Layout, writes: &[Write]) -> Layout {
     let is_written = |hierarchy: &&Hierarchy| {
-        let has = |write: &Write| hierarchy.controllers.iter().any(|name| name == write.controller);
-        layout.is_unified() || writes.iter().any(has)
+        writes.iter().any(|write| {
+            let in_v2 = layout.is_unified() || layout.is_unified_for(write.controller);
+            if hierarchy.unified { in_v2 } else { hierarchy.has(write.controller) }
+        })
     };
     Layout { hierarchies: layout.hierarchies.iter().filter(is_written).cloned().collect() }
 }

@@ -11,6 +11,8 @@
 //! | [`running`] | a command of it, running or done |
 //! | [`mountinfo`] | what is mounted in a container, in parts |
 //! | [`outside`] | a directory of the host that no container may reach |
+//! | [`cpu`] | how much processor time a container gets |
+//! | [`loop_device`] | a block device made of a file |
 //! | [`leftovers`] | what a container left behind on the machine |
 //!
 //! It is a developer's tool: it uses `mount(8)`, `unshare(1)` and the like where a product would make system calls.
@@ -19,8 +21,10 @@
 
 pub mod bundle;
 pub mod container;
+pub mod cpu;
 pub mod crun;
 pub mod leftovers;
+pub mod loop_device;
 pub mod mountinfo;
 pub mod outside;
 pub mod rootfs;
