@@ -2,10 +2,12 @@
 //! inside may then be given to somebody (systemd has its own idea of who owns a unit's cgroup, a container may manage
 //! cgroups itself) who cannot lift the limits.
 //!
-//! There is one in the v2 tree only. A v1 hierarchy cannot be delegated safely (runtime-spec
+//! One is made in the v2 tree only. A v1 hierarchy cannot be delegated safely (runtime-spec
 //! config-linux.md#cgroup-ownership), and the processes stay in the container's cgroup there.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
 
 use crate::cgroup::{Cgroup, Member};
 use crate::controllers;
@@ -52,10 +54,40 @@ impl Cgroup {
         let below = child_path(path)?;
         let whole = self.path.clone();
         let Some(member) = self.unified_mut() else { return Err(no_unified_tree(path)) };
-        let directory = open_below(member.directory.as_fd(), below.below_root()).map_err(|errno| {
-            Error::kernel(format!("open `{}`", member.file(&whole, below.below_root())), errno)
-        })?;
-        member.child = Some(Child { path: below, directory, created: 0 });
+        member.enter(&whole, &below)
+    }
+
+    /// The same with one that exists in the v1 hierarchies of these controllers, or wherever the container has limits when
+    /// none are named. `/` is the container's cgroup itself.
+    ///
+    /// # Errors
+    /// When there is none, it cannot be opened, or this host has no such controller.
+    pub fn enter_child(&mut self, controllers: &[&str], path: &str) -> Result<()> {
+        for name in controllers {
+            if !self.members.iter().any(|member| member.is_of(name)) {
+                return Err(self.unavailable(name));
+            }
+        }
+        if !path.is_empty() && CgroupPath::new(Some(path), "").is_root() && !goes_up(path) {
+            return Ok(());
+        }
+        let (below, whole, is_one) = (child_path(path)?, self.path.clone(), self.members.len() == 1);
+        for member in &mut self.members {
+            let is_meant = match controllers {
+                [] => true,
+                some => some.iter().any(|name| member.is_of(name)),
+            };
+            if !is_meant {
+                continue;
+            }
+            let entered = member.enter(&whole, &below);
+            // Beside the v1 controllers those hierarchies only count processes.
+            let may_miss = controllers.is_empty() && !is_one && member.hierarchy.controllers.is_empty();
+            match entered {
+                Err(error) if may_miss && error.errno == Some(Errno::NOENT) => {}
+                other => other?,
+            }
+        }
         Ok(())
     }
 
@@ -83,6 +115,20 @@ impl Cgroup {
 }
 
 impl Member {
+    /// Whether it is the hierarchy of a controller, or of that name (`name=systemd`).
+    fn is_of(&self, name: &str) -> bool {
+        let of_name = name.strip_prefix("name=").is_some_and(|name| name == self.hierarchy.directory);
+        of_name || self.hierarchy.controllers.iter().any(|controller| controller == name)
+    }
+
+    fn enter(&mut self, whole: &CgroupPath, below: &CgroupPath) -> Result<()> {
+        let directory = open_below(self.directory.as_fd(), below.below_root()).map_err(|errno| {
+            Error::kernel(format!("open `{}`", self.file(whole, below.below_root())), errno)
+        })?;
+        self.child = Some(Child { path: below.clone(), directory, created: 0 });
+        Ok(())
+    }
+
     /// Where the processes are.
     pub(crate) fn home(&self) -> BorrowedFd<'_> {
         self.child.as_ref().map_or(self.directory.as_fd(), |child| child.directory.as_fd())
@@ -111,11 +157,14 @@ fn no_unified_tree(path: &str) -> Error {
     Error::plain(format!("the cgroup `{path}` below the container's needs cgroup v2"))
 }
 
+fn goes_up(path: &str) -> bool {
+    path.split('/').any(|component| component == "..")
+}
+
 /// A path that stays below: what goes up or is nothing is a mistake of whoever wrote it.
 fn child_path(path: &str) -> Result<CgroupPath> {
-    let stays = path.split('/').all(|component| component != "..");
     let below = CgroupPath::new(Some(path), "");
-    if !stays || below.is_root() {
+    if goes_up(path) || below.is_root() {
         return Err(Error::plain(format!("`{path}` is no cgroup below the container's")));
     }
     Ok(below)

@@ -96,6 +96,12 @@ pub(crate) const COMMANDS: &[Command] = &[
         arguments: "CONTAINER cmd",
         options: &[
             option("cap", Some('c'), "CAP", "add a capability (may be repeated)"),
+            option(
+                "cgroup",
+                None,
+                "PATH",
+                "run in this cgroup below the container's; with cgroup v1 also CONTROLLERS:PATH (may be repeated)",
+            ),
             CONSOLE_SOCKET,
             option("cwd", None, "CWD", "current working directory"),
             DETACH,

@@ -6,6 +6,7 @@
 mod linux;
 mod load;
 mod process;
+mod scheduling;
 mod template;
 mod text;
 mod unsupported;
@@ -21,6 +22,7 @@ pub use linux::{Device, IdMapping, Linux, Namespace, TimeOffset};
 pub(crate) use load::parse_annotations;
 pub use load::{parse, parse_mounts, parse_process, parse_resources};
 pub use process::{Capabilities, Process, Rlimit, User};
+pub use scheduling::{ExecCpuAffinity, IoPriority, MemoryPolicy, Scheduler};
 pub use template::template;
 pub use text::Text;
 pub(crate) use unsupported::{

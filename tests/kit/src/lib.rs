@@ -14,6 +14,8 @@
 //! | [`cpu`] | how much processor time a container gets |
 //! | [`loop_device`] | a block device made of a file |
 //! | [`leftovers`] | what a container left behind on the machine |
+//! | [`lane`] | which lane of `cargo xtask lane` a test is in, and the user with a session there |
+//! | [`owned`] | cgroups and directories that do not outlive the tool they belong to |
 //!
 //! It is a developer's tool: it uses `mount(8)`, `unshare(1)` and the like where a product would make system calls.
 
@@ -23,10 +25,12 @@ pub mod bundle;
 pub mod container;
 pub mod cpu;
 pub mod crun;
+pub mod lane;
 pub mod leftovers;
 pub mod loop_device;
 pub mod mountinfo;
 pub mod outside;
+pub mod owned;
 pub mod rootfs;
 pub mod running;
 pub mod view;
