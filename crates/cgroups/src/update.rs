@@ -3,41 +3,47 @@
 use std::os::fd::AsFd;
 
 use crate::cgroup::Cgroup;
+use crate::devices;
 use crate::error::Result;
 use crate::files::read_small;
 use crate::layout::{Hierarchy, Layout};
 use crate::path::CgroupPath;
 use crate::resources::{Cpu, Resources, Write};
 
-/// Changes the limits of the cgroup at `path`, all of them or none. What `resources` does not speak of stays as it is.
+/// Changes the limits of the cgroup at `path`, all of them or none. What `resources` does not speak of stays as it is;
+/// its device rules only take away (see [`Cgroup::tighten_devices`]).
 ///
 /// # Errors
 /// When limits contradict each other or cannot be had on this host; names the file and the value that were refused.
 /// The limits are the former ones then.
 pub fn update(layout: &Layout, path: &CgroupPath, resources: &Resources) -> Result<()> {
     let mut writes = resources.changes(layout)?;
-    if writes.is_empty() {
+    let rules = devices::rules(&resources.devices)?;
+    let mut controllers: Vec<&str> = writes.iter().map(|write| write.controller).collect();
+    controllers.extend((!rules.is_empty()).then_some("devices"));
+    if controllers.is_empty() {
         return Ok(());
     }
-    let cgroup = Cgroup::open(&needed(layout, &writes), path)?;
+    let cgroup = Cgroup::open(&needed(layout, &controllers), path)?;
     if let Some(cpu) = &resources.cpu {
         cgroup.keep_quota(cpu, &mut writes);
     }
     if let Some(memory) = &resources.memory {
         cgroup.has_room_for(memory, &writes)?;
     }
-    cgroup.exchange(&writes).map(drop)
+    let exchange = cgroup.exchange(&writes)?;
+    // Last, because what they take away does not come back.
+    cgroup.tighten_devices(&rules).map_err(|error| exchange.take_back(error))
 }
 
-/// Only the hierarchies that are written to.
-fn needed(layout: &Layout, writes: &[Write]) -> Layout {
-    let is_written = |hierarchy: &&Hierarchy| {
-        writes.iter().any(|write| {
-            let in_v2 = layout.is_unified() || layout.is_unified_for(write.controller);
-            if hierarchy.unified { in_v2 } else { hierarchy.has(write.controller) }
+/// Only the hierarchies that have these controllers.
+fn needed(layout: &Layout, controllers: &[&str]) -> Layout {
+    let is_needed = |hierarchy: &&Hierarchy| {
+        controllers.iter().any(|controller| {
+            if hierarchy.unified { layout.is_unified_for(controller) } else { hierarchy.has(controller) }
         })
     };
-    Layout { hierarchies: layout.hierarchies.iter().filter(is_written).cloned().collect() }
+    Layout { hierarchies: layout.hierarchies.iter().filter(is_needed).cloned().collect() }
 }
 
 impl Cgroup {
@@ -64,7 +70,6 @@ fn with_quota_of(present: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::Pids;
 
     #[test]
     fn a_new_period_keeps_the_quota() {
@@ -81,9 +86,8 @@ mod tests {
             controllers: if name == "unified" { vec![] } else { vec![name.to_owned()] },
         };
         let layout = Layout { hierarchies: ["unified", "memory", "pids"].map(hierarchy).to_vec() };
-        let resources = Resources { pids: Some(Pids { limit: 7 }), ..Resources::default() };
-        let needed_here = |layout: &Layout| needed(layout, &resources.changes(layout).unwrap());
-        assert_eq!(needed_here(&layout).hierarchies, [hierarchy("pids")]);
-        assert_eq!(needed_here(&Layout::unified()), Layout::unified());
+        assert_eq!(needed(&layout, &["pids"]).hierarchies, [hierarchy("pids")]);
+        assert_eq!(needed(&layout, &["pids", "devices"]).hierarchies, ["unified", "pids"].map(hierarchy));
+        assert_eq!(needed(&Layout::unified(), &["pids"]), Layout::unified());
     }
 }
