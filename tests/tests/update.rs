@@ -300,7 +300,8 @@ fn on_version_2_the_same_holds_for_files_named_by_the_engine() {
 #[test]
 fn a_memory_limit_below_what_is_used_is_refused_and_kills_nobody() {
     let crun = runtime!();
-    let container = crun.start(&Bundle::new().sh("dd if=/dev/zero of=/dev/shm/full bs=1M count=48; exec sleep 99"));
+    let container =
+        crun.start(&Bundle::new().sh("dd if=/dev/zero of=/dev/shm/full bs=1M count=48; exec sleep 99"));
     if !has(&container, ["memory"]) {
         return;
     }
