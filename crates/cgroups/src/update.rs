@@ -10,13 +10,23 @@ use crate::layout::{Hierarchy, Layout};
 use crate::path::CgroupPath;
 use crate::resources::{Cpu, Resources, Write};
 
+/// Tells who manages a cgroup what is written into it.
+pub type Manager<'m> = dyn Fn(&[Write]) -> Result<()> + 'm;
+
 /// Changes the limits of the cgroup at `path`, all of them or none. What `resources` does not speak of stays as it is;
 /// its device rules only take away (see [`Cgroup::tighten_devices`]).
+///
+/// A cgroup that somebody else manages has a `manager`, which is told the writes once the kernel has taken them.
 ///
 /// # Errors
 /// When limits contradict each other or cannot be had on this host; names the file and the value that were refused.
 /// The limits are the former ones then.
-pub fn update(layout: &Layout, path: &CgroupPath, resources: &Resources) -> Result<()> {
+pub fn update(
+    layout: &Layout,
+    path: &CgroupPath,
+    resources: &Resources,
+    manager: Option<&Manager<'_>>,
+) -> Result<()> {
     let mut writes = resources.changes(layout)?;
     let rules = devices::rules(&resources.devices)?;
     let mut controllers: Vec<&str> = writes.iter().map(|write| write.controller).collect();
@@ -26,14 +36,22 @@ pub fn update(layout: &Layout, path: &CgroupPath, resources: &Resources) -> Resu
     }
     let cgroup = Cgroup::open(&needed(layout, &controllers), path)?;
     if let Some(cpu) = &resources.cpu {
-        cgroup.keep_quota(cpu, &mut writes);
+        cgroup.complete_bandwidth(cpu, &mut writes);
     }
     if let Some(memory) = &resources.memory {
         cgroup.has_room_for(memory, &writes)?;
     }
     let exchange = cgroup.exchange(&writes)?;
-    // Last, because what they take away does not come back.
-    cgroup.tighten_devices(&rules).map_err(|error| exchange.take_back(error))
+    // The devices last, because what is taken away does not come back.
+    let rest = || {
+        if let Some(tell) = manager {
+            tell(&writes)?;
+            // It writes the limits, too, as exactly as it knows them.
+            cgroup.apply(&writes)?;
+        }
+        cgroup.tighten_devices(&rules)
+    };
+    rest().map_err(|error| exchange.take_back(error))
 }
 
 /// Only the hierarchies that have these controllers.
@@ -47,21 +65,23 @@ fn needed(layout: &Layout, controllers: &[&str]) -> Layout {
 }
 
 impl Cgroup {
-    /// v2 has quota and period in one file, which takes a quota alone but not a period: that gets the present quota.
-    fn keep_quota(&self, cpu: &Cpu, writes: &mut [Write]) {
-        let member = self.unified().filter(|_| cpu.quota.is_none_or(|quota| quota == 0));
-        let Some(member) = member else { return };
+    /// v2 has quota and period in one file. Where only one of them is given, it comes with the other as it is.
+    fn complete_bandwidth(&self, cpu: &Cpu, writes: &mut [Write]) {
+        let is_set =
+            [cpu.quota.is_some_and(|quota| quota != 0), cpu.period.is_some_and(|period| period != 0)];
+        let Some(member) = self.unified().filter(|_| is_set[0] != is_set[1]) else { return };
         if let Some(write) = writes.iter_mut().find(|write| write.file == "cpu.max")
             && let Ok(present) = read_small(member.directory.as_fd(), "cpu.max")
         {
-            write.value = with_quota_of(&present, &write.value);
+            write.value = completed(&write.value, &present, is_set[0]);
         }
     }
 }
 
-/// `QUOTA PERIOD` with the former from the one and the latter from the other.
-fn with_quota_of(present: &str, value: &str) -> String {
-    match (present.split_whitespace().next(), value.split_whitespace().last()) {
+/// `QUOTA PERIOD` with one of them from `value`, the quota or else the period, and the other from what is there.
+fn completed(value: &str, present: &str, quota: bool) -> String {
+    let (first, last) = if quota { (value, present) } else { (present, value) };
+    match (first.split_whitespace().next(), last.split_whitespace().last()) {
         (Some(quota), Some(period)) => format!("{quota} {period}"),
         _ => value.to_owned(),
     }
@@ -72,10 +92,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_period_keeps_the_quota() {
-        assert_eq!(with_quota_of("50000 100000\n", "max 20000"), "50000 20000");
-        assert_eq!(with_quota_of("max 100000\n", "max 20000"), "max 20000");
-        assert_eq!(with_quota_of("", "max 20000"), "max 20000");
+    fn a_new_period_keeps_the_quota_and_a_new_quota_the_period() {
+        assert_eq!(completed("5000", "max 20000\n", true), "5000 20000");
+        assert_eq!(completed("max", "5000 20000\n", true), "max 20000");
+        assert_eq!(completed("5000", "", true), "5000");
+        assert_eq!(completed("max 20000", "50000 100000\n", false), "50000 20000");
+        assert_eq!(completed("max 20000", "max 100000\n", false), "max 20000");
+        assert_eq!(completed("max 20000", "", false), "max 20000");
     }
 
     #[test]
