@@ -32,4 +32,4 @@ pub use path::CgroupPath;
 pub use presence::Presence;
 pub use remove::Leftovers;
 pub use resources::Resources;
-pub use update::update;
+pub use update::{Manager, update};
