@@ -13,9 +13,10 @@ use anyhow::{Context, Result};
 use super::booted::{AGENT_UNIT, Booted, Ground};
 use super::image::Image;
 
-/// What the kernel is told. Addresses are not randomised, and speculation is not mitigated: both cost time.
-const KERNEL: &str = "console=ttyS0 panic=-1 root=/dev/vda rw mitigations=off nokaslr quiet systemd.show_status=0 \
-                      systemd.wants=lane.service";
+/// What the kernel is told, and systemd through it. Addresses are not randomised, and speculation is not mitigated: both
+/// cost time.
+const KERNEL: &str = "console=ttyS0 panic=-1 root=/dev/vda rw mitigations=off nokaslr quiet TERM=dumb \
+                      systemd.show_status=0 systemd.mask=serial-getty@ttyS0.service systemd.wants=lane.service";
 
 /// Boots.
 pub(crate) fn boot(image: &Image, ground: Ground) -> Result<Booted> {
