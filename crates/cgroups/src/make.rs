@@ -22,7 +22,7 @@ pub(crate) fn make_directories(
     path: &CgroupPath,
 ) -> Result<(usize, OwnedFd)> {
     // The error is the one to be told, not what fails in taking back what was made.
-    let when_busy = WhenBusy { leftovers: &|| Leftovers::Leave, thaw: &|| () };
+    let when_busy = WhenBusy { leftovers: &|| Leftovers::Leave, kill: &|_| Ok(()) };
     let take_back = |level: &str, created| {
         let _ = remove::levels(root.as_fd(), level, created, &when_busy);
     };

@@ -4,6 +4,7 @@ mod create;
 mod exec;
 mod inspect;
 mod mounts;
+mod ps;
 mod signal;
 mod spec;
 
@@ -57,6 +58,9 @@ pub(crate) fn run(invocation: &Invocation, log: &Log) -> Result<i32> {
         "kill" => signal::kill(&context),
         "list" => inspect::list(&context),
         "mounts" => mounts::mounts(&context),
+        "pause" => libcrun::pause(&context.root(), &context.id()?).map(|()| 0),
+        "ps" => ps::ps(&context),
+        "resume" => libcrun::resume(&context.root(), &context.id()?).map(|()| 0),
         "run" => create::run(&context),
         "spec" => spec::spec(&context),
         "start" => libcrun::start(&context.root(), &context.id()?).map(|()| 0),
@@ -87,6 +91,15 @@ impl Context<'_> {
 
     pub(crate) fn value(&self, option: &str) -> Option<&str> {
         self.invocation.options.value(option)
+    }
+
+    /// Whether the output is to be JSON.
+    pub(crate) fn wants_json(&self) -> Result<bool> {
+        match self.value("format") {
+            None | Some("table") => Ok(false),
+            Some("json") => Ok(true),
+            Some(other) => Err(Error::new(Code::InvalidConfig, format!("invalid format `{other}`"))),
+        }
     }
 
     /// How many descriptors from 3 on are passed on: those that systemd has passed, and those of `--preserve-fds`.

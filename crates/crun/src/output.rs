@@ -91,9 +91,34 @@ pub(crate) fn list_table(containers: &[Snapshot]) -> String {
     text
 }
 
+/// Pids as the C crun prints them: one on a line, and the brackets of an empty list also on two.
+pub(crate) fn pids_json(pids: &[i32]) -> String {
+    let lines: Vec<_> = pids.iter().map(|pid| format!("  {pid}")).collect();
+    let separator = if lines.is_empty() { "" } else { "\n" };
+    format!("[\n{}{separator}]\n", lines.join(",\n"))
+}
+
+/// Pids as a table.
+pub(crate) fn pids_table(pids: &[i32]) -> String {
+    std::iter::once("PID\n".to_owned()).chain(pids.iter().map(|pid| format!("{pid}\n"))).collect()
+}
+
 /// Pretty JSON with a newline at its end. The types printed here hold nothing that JSON cannot express.
 pub(crate) fn json<T: Serialize>(value: &T) -> String {
     let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
     text.push('\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pids_are_printed_as_by_the_c_crun() {
+        assert_eq!(pids_json(&[99, 101]), "[\n  99,\n  101\n]\n");
+        assert_eq!(pids_json(&[]), "[\n]\n");
+        assert_eq!(pids_table(&[99, 101]), "PID\n99\n101\n");
+        assert_eq!(pids_table(&[]), "PID\n");
+    }
 }

@@ -152,9 +152,14 @@ pub(crate) mod words {
         Error::new(Code::WrongState, format!("container `{id}` is not running"))
     }
 
-    /// Said by `exec`.
+    /// Said by `exec`, `pause` and `resume`.
     pub(crate) fn exec_not_running(id: &str) -> Error {
         Error::new(Code::WrongState, format!("the container `{id}` is not running"))
+    }
+
+    /// Said by all that is done to a container's cgroup.
+    pub(crate) fn no_cgroups() -> Error {
+        Error::new(Code::Cgroup, "the container is not using cgroups")
     }
 
     /// Said by `exec`.
@@ -227,6 +232,7 @@ mod tests {
             (words::container_exists("x"), "container `x` already exists"),
             (words::container_not_running("x"), "container `x` is not running"),
             (words::exec_not_running("x"), "the container `x` is not running"),
+            (words::no_cgroups(), "the container is not using cgroups"),
             (words::exec_paused("x"), "the container `x` is paused"),
             (words::not_deletable("x"), "the container `x` is not in `created` or `stopped` state"),
             (words::mounts_not_an_array(), "mounts must be an array"),

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! The operations stand on top: [`create`], [`run`], [`start`], [`exec`], [`kill`], [`delete`], [`snapshot`], [`list`],
-//! [`add_mounts`], [`remove_mounts`].
+//! [`pause`], [`resume`], [`processes`], [`add_mounts`], [`remove_mounts`].
 //! The library prints nothing, keeps no global state and installs no signal handlers. While a container is being made
 //! all signals of the calling thread are blocked, and for the moment of the clone the thread may be in another network
 //! or pid namespace and the process not be traceable; both are as before when the operation returns.
@@ -38,9 +38,11 @@ mod init;
 mod kill;
 mod mount_options;
 mod mounts;
+mod pause;
 mod pid_file;
 mod plan;
 mod prepare;
+mod processes;
 mod procfs;
 mod relay;
 mod report;
@@ -62,6 +64,8 @@ pub use host::Host;
 pub use id::ContainerId;
 pub use kill::{kill, kill_all};
 pub use mounts::{MountsOptions, add_mounts, remove_mounts};
+pub use pause::{pause, resume};
 pub use plan::{CgroupManager, Request};
+pub use processes::processes;
 pub use start::start;
 pub use state::{StateRoot, Status};
