@@ -22,7 +22,9 @@ mod processes;
 mod remove;
 pub mod resources;
 mod signal;
+pub mod stats;
 mod walk;
+mod watch;
 
 pub use cgroup::{Cgroup, Removed};
 pub use error::{Error, Result};
@@ -32,3 +34,4 @@ pub use path::CgroupPath;
 pub use presence::Presence;
 pub use remove::Leftovers;
 pub use resources::Resources;
+pub use watch::Watch;

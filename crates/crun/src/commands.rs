@@ -1,6 +1,7 @@
 //! The commands: each turns its options into a call of the library and prints the answer.
 
 mod create;
+mod events;
 mod exec;
 mod inspect;
 mod mounts;
@@ -53,6 +54,7 @@ pub(crate) fn run(invocation: &Invocation, log: &Log) -> Result<i32> {
     match command.name {
         "create" => create::create(&context),
         "delete" => signal::delete(&context),
+        "events" => events::events(&context),
         "exec" => exec::exec(&context),
         "features" => inspect::features(),
         "kill" => signal::kill(&context),

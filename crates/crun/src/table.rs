@@ -92,6 +92,17 @@ pub(crate) const COMMANDS: &[Command] = &[
         passes_rest: false,
     },
     Command {
+        name: "events",
+        summary: "show events of a container and what it uses",
+        arguments: "CONTAINER",
+        options: &[
+            option("interval", None, "DURATION", "how often to show what it uses (default: 5s)"),
+            switch("stats", None, "show what it uses once"),
+        ],
+        positionals: (1, 1),
+        passes_rest: false,
+    },
+    Command {
         name: "exec",
         summary: "exec a command in a running container",
         arguments: "CONTAINER cmd",

@@ -150,11 +150,20 @@ impl Container {
 
     /// Whether the configuration gives it a new pid namespace of its own.
     pub(crate) fn has_own_pid_namespace(&self) -> Result<bool> {
+        let is_new = |path: Option<&str>| path.is_none_or(str::is_empty);
+        self.has_namespace(|entry| &*entry.kind == "pid" && is_new(entry.path.as_deref()))
+    }
+
+    /// Whether the configuration gives it another network namespace than that of the runtime.
+    pub(crate) fn has_network_namespace(&self) -> Result<bool> {
+        self.has_namespace(|entry| &*entry.kind == "network")
+    }
+
+    fn has_namespace(&self, is_it: impl Fn(&spec::Namespace<'_>) -> bool) -> Result<bool> {
         let config = self.directory.read_config()?;
         let spec = spec::parse(&config, &self.directory.file("config.json"))?;
         let namespaces = spec.linux.and_then(|linux| linux.namespaces).unwrap_or_default();
-        let is_new = |path: Option<&str>| path.is_none_or(str::is_empty);
-        Ok(namespaces.iter().any(|entry| &*entry.kind == "pid" && is_new(entry.path.as_deref())))
+        Ok(namespaces.iter().any(is_it))
     }
 }
 
