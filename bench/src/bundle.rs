@@ -12,6 +12,8 @@ pub(crate) const TRUE: &str = "true";
 pub(crate) const SLEEP: &str = "sleep";
 /// The engine-like one; ends at once.
 pub(crate) const ENGINE: &str = "engine";
+/// The file of limits for `update`: one that every v2 cgroup has, whatever controllers the host hands on.
+pub(crate) const LIMITS: &str = "limits.json";
 
 /// Writes all bundles below `dir`, each on the root filesystem `dir/rootfs`.
 pub(crate) fn write_all(dir: &Path) -> Result<()> {
@@ -23,6 +25,7 @@ pub(crate) fn write_all(dir: &Path) -> Result<()> {
     for name in ["hosts", "hostname", "resolv.conf", "containerenv"] {
         fs::write(files.join(name), "")?;
     }
+    fs::write(dir.join(LIMITS), json!({ "unified": { "cgroup.max.depth": "100" } }).to_string())?;
     let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
     write(dir, ENGINE, &engine_like(&rootfs, &files, &controllers))
 }

@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a measuring tool reports to whoever runs it")]
 
 mod bundle;
+mod cgroup;
 mod measure;
 mod memory;
 mod mounts;

@@ -10,7 +10,7 @@ use lexopt::prelude::*;
 use crate::operation::{Operation, Place, Running};
 use crate::results::{Participant, Results, Series};
 use crate::runtime::{self, FLOOR, NATIVE, Runtime, THIS};
-use crate::{bundle, memory, mounts};
+use crate::{bundle, cgroup, memory, mounts};
 
 /// What to measure, where, how often.
 #[derive(Debug, Clone)]
@@ -32,9 +32,14 @@ const SCENARIOS: &[(&str, Operation, u32)] = &[
     ("run", Operation::Run(bundle::TRUE), 200),
     ("run, engine-like bundle", Operation::Run(bundle::ENGINE), 100),
     ("create+start+delete", Operation::Lifecycle, 100),
+    ("run, systemd driver", Operation::RunSystemd, 100),
     ("exec", Operation::Exec, 100),
     ("state", Operation::State, 100),
     ("kill 0", Operation::Kill, 100),
+    ("pause and resume", Operation::Freeze, 100),
+    ("ps", Operation::Ps, 100),
+    ("update", Operation::Update, 100),
+    ("1000 containers", Operation::Crowd(1000), 20),
     ("--version", Operation::Version, 100),
     ("50 at once", Operation::Parallel(50), 7),
 ];
@@ -131,10 +136,13 @@ fn measured(options: &Options) -> Result<Results> {
     bundle::write_all(&options.place.dir)?;
     let runtimes = options.participants()?;
     let mut results = describe(&runtimes)?;
-    for (name, operation, rounds) in SCENARIOS.iter().filter(|(name, ..)| options.wants(name)) {
+    let wanted =
+        |(name, operation, _): &&(&str, Operation, u32)| options.wants(name) && operation.is_possible();
+    for (name, operation, rounds) in SCENARIOS.iter().filter(wanted) {
         eprintln!("measuring {name}");
         results.series.extend(scenario(options, &runtimes, name, *operation, options.rounds(*rounds)));
     }
+    results.series.extend(cgroup::all(options, &runtimes)?);
     results.series.extend(mounts::all(options)?);
     results.series.extend(memory::all(options, &runtimes));
     Ok(results)
@@ -189,7 +197,7 @@ impl<'a> Lane<'a> {
     fn new(options: &Options, runtime: &'a Runtime, scenario: &'a str, operation: Operation) -> Self {
         let mut lane = Self { runtime, running: None, scenario, series: Vec::new() };
         if operation.needs_running() {
-            match Running::start(&options.place, runtime) {
+            match Running::start(&options.place, runtime, operation.crowd()) {
                 Ok(running) => lane.running = Some(running),
                 Err(error) => lane.fail(&error),
             }

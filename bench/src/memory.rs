@@ -65,12 +65,12 @@ fn peak_of_create(place: &Place, runtime: &Runtime) -> Result<f64> {
 }
 
 fn peak_of_exec(place: &Place, runtime: &Runtime) -> Result<f64> {
-    let running = Running::start(place, runtime)?;
+    let running = Running::start(place, runtime, 1)?;
     peak(place, &runtime.command(&["exec", &running.id, "/bin/true"]))
 }
 
 fn peak_of_state(place: &Place, runtime: &Runtime) -> Result<f64> {
-    let running = Running::start(place, runtime)?;
+    let running = Running::start(place, runtime, 1)?;
     peak(place, &runtime.command(&["state", &running.id]))
 }
 

@@ -18,6 +18,8 @@ pub(crate) enum Operation {
     Version,
     /// `run` of the bundle of this name, which ends at once.
     Run(&'static str),
+    /// `run` with the cgroup made by systemd.
+    RunSystemd,
     /// `create`, `start`, and, once the program has ended, `delete`.
     Lifecycle,
     /// `exec` of `true` in a running container.
@@ -26,6 +28,14 @@ pub(crate) enum Operation {
     State,
     /// `kill` with signal 0, which only looks whether it could.
     Kill,
+    /// `pause` of a running container, then `resume`.
+    Freeze,
+    /// `ps` of a running container.
+    Ps,
+    /// `update` of a running container, with a limit that every v2 cgroup has.
+    Update,
+    /// `list` of this many containers, then `state` of one of them.
+    Crowd(u32),
     /// This many `run` at once, until the last has ended.
     Parallel(u32),
 }
@@ -38,9 +48,22 @@ pub(crate) struct Place {
 }
 
 impl Operation {
+    /// Whether it can be done here at all.
+    pub(crate) fn is_possible(self) -> bool {
+        self != Self::RunSystemd || Path::new("/run/systemd/private").exists()
+    }
+
     /// Whether the operation is on a container that runs already; [`Running`] is one.
     pub(crate) fn needs_running(self) -> bool {
-        matches!(self, Self::Exec | Self::State | Self::Kill)
+        matches!(
+            self,
+            Self::Exec | Self::State | Self::Kill | Self::Freeze | Self::Ps | Self::Update | Self::Crowd(_)
+        )
+    }
+
+    /// How many containers there have to be.
+    pub(crate) fn crowd(self) -> u32 {
+        if let Self::Crowd(count) = self { count } else { 1 }
     }
 
     /// Whether the floor, which only does the work of one bundle, can take part.
@@ -59,33 +82,71 @@ impl Operation {
         match self {
             Self::Version => whole(timed(&mut runtime.command(&["--version"]))),
             Self::Run(bundle) => whole(run(place, runtime, bundle)),
+            Self::RunSystemd => whole(run_by_systemd(place, runtime)),
             Self::Lifecycle => lifecycle(place, runtime),
             Self::Exec => whole(timed(&mut runtime.command(&["exec", running, "/bin/true"]))),
             Self::State => whole(timed(&mut runtime.command(&["state", running]))),
             Self::Kill => whole(timed(&mut runtime.command(&["kill", running, "0"]))),
+            Self::Freeze => {
+                both(runtime, [(": pause", &["pause", running]), (": resume", &["resume", running])])
+            }
+            Self::Ps => whole(timed(&mut runtime.command(&["ps", running]))),
+            Self::Update => {
+                let limits = place.dir.join(bundle::LIMITS);
+                let arguments = ["update", "--resources", &limits.to_string_lossy(), running];
+                whole(timed(&mut runtime.command(&arguments)))
+            }
+            Self::Crowd(_) => both(runtime, [(": list", &["list"]), (": state", &["state", running])]),
             Self::Parallel(count) => whole(parallel(place, runtime, count)),
         }
     }
 }
 
-/// A container that runs until dropped.
+/// Two commands, the time of each told on its own.
+fn both(runtime: &Runtime, commands: [(&'static str, &[&str]); 2]) -> Result<Vec<(&'static str, Duration)>> {
+    commands
+        .into_iter()
+        .map(|(part, arguments)| Ok((part, timed(&mut runtime.command(arguments))?)))
+        .collect()
+}
+
+/// A container that runs until dropped, alone or in a crowd.
 #[derive(Debug)]
 pub(crate) struct Running<'a> {
     runtime: &'a Runtime,
     pub(crate) id: String,
+    /// The state directories of the others.
+    crowd: Vec<PathBuf>,
 }
 
 impl<'a> Running<'a> {
-    pub(crate) fn start(place: &Place, runtime: &'a Runtime) -> Result<Self> {
-        let running = Self { runtime, id: fresh_id() };
+    /// Starts one container. The others of a crowd are copies of its state: a runtime finds the same to be read, opened and
+    /// looked at for each as if they had processes of their own.
+    pub(crate) fn start(place: &Place, runtime: &'a Runtime, count: u32) -> Result<Self> {
+        let mut running = Self { runtime, id: fresh_id(), crowd: Vec::new() };
         let bundle = place.bundle(bundle::SLEEP);
         timed(&mut runtime.command(&["run", "--detach", "--bundle", &bundle, &running.id]))?;
+        let own = runtime.state.join(&running.id);
+        for index in 1..count {
+            let copy = runtime.state.join(format!("{}-{index}", running.id));
+            fs::create_dir(&copy)?;
+            running.crowd.push(copy.clone());
+            for entry in fs::read_dir(&own)? {
+                let entry = entry?;
+                if entry.file_type()?.is_file() {
+                    fs::copy(entry.path(), copy.join(entry.file_name()))?;
+                }
+            }
+        }
         Ok(running)
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        for copy in &self.crowd {
+            drop(fs::remove_dir_all(copy));
+        }
         self.runtime.remove(&self.id);
     }
 }
@@ -117,6 +178,12 @@ pub(crate) fn run_command(place: &Place, runtime: &Runtime, bundle: &str, id: &s
 fn run(place: &Place, runtime: &Runtime, bundle: &str) -> Result<Duration> {
     let id = fresh_id();
     timed(&mut run_command(place, runtime, bundle, &id)).inspect_err(|_| runtime.remove(&id))
+}
+
+fn run_by_systemd(place: &Place, runtime: &Runtime) -> Result<Duration> {
+    let id = fresh_id();
+    let arguments = ["--systemd-cgroup", "run", "--bundle", &place.bundle(bundle::TRUE), &id];
+    timed(&mut runtime.command(&arguments)).inspect_err(|_| runtime.remove(&id))
 }
 
 fn lifecycle(place: &Place, runtime: &Runtime) -> Result<Vec<(&'static str, Duration)>> {

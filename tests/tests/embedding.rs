@@ -134,6 +134,13 @@ fn user_namespace() -> (std::process::Child, String) {
     (holder, path)
 }
 
+/// Bound to a memory node and to CPUs.
+fn bound(bundle: Bundle) -> Bundle {
+    let policy = serde_json::json!({"mode": "MPOL_BIND", "nodes": "0"});
+    let affinity = serde_json::json!({"initial": "0", "final": "0"});
+    bundle.set("/linux/memoryPolicy", policy).set("/process/execCPUAffinity", affinity)
+}
+
 /// Each way a process can take from the clone to the exec or its end, or to a failure before it.
 fn all_ways(crun: &Crun) {
     let sleep = || Bundle::new().args(["sleep", "99"]);
@@ -142,7 +149,7 @@ fn all_ways(crun: &Crun) {
     let joining = sleep()
         .set("/mounts/2/options", serde_json::json!(["newinstance", "ptmxmode=0666", "mode=0620"]))
         .namespace("user", Some(&user_namespace));
-    for bundle in [sleep(), sleep().in_user_namespace(), joining] {
+    for bundle in [sleep(), sleep().in_user_namespace(), joining, bound(sleep())] {
         let (container, created) = create(crun, &bundle);
         created.unwrap();
         libcrun::start(&state_root(crun), &id(&container)).unwrap();
@@ -193,6 +200,24 @@ fn a_foreground_run_gives_back_what_it_has_changed_about_its_process() {
         assert_eq!((status.ok(), state()), (expected, before), "{program}");
         container.deleted();
     }
+}
+
+#[test]
+fn what_a_container_is_bound_to_does_not_bind_its_creator() {
+    let (_alone, crun) = (alone(), runtime!());
+    let read = |name: &str| fs::read_to_string(format!("/proc/thread-self/{name}")).unwrap_or_default();
+    let binding = || {
+        let policy = read("numa_maps").split_whitespace().nth(1).map(str::to_owned);
+        let status = read("status");
+        let cpus = status.lines().find(|line| line.starts_with("Cpus_allowed:")).map(str::to_owned);
+        (policy, cpus)
+    };
+    let before = binding();
+    let bundle = bound(Bundle::new().args(["sleep", "99"]));
+    let (container, created) = create(&crun, &bundle);
+    created.unwrap();
+    assert_eq!(exec(&crun, &container, &["true"]), Ok(0));
+    assert_eq!(binding(), before);
 }
 
 /// The children of this process that have ended and that nobody has waited for.

@@ -181,6 +181,9 @@ fn features_names_what_this_runtime_can_do() {
     }
     let caps = set("/linux/capabilities");
     assert!(caps.len() >= 41 && caps.contains("CAP_CHECKPOINT_RESTORE"), "{caps:?}");
+    let modes = set("/linux/memoryPolicy/modes");
+    assert!(modes.len() == 7 && modes.contains("MPOL_WEIGHTED_INTERLEAVE"), "{modes:?}");
+    assert!(set("/linux/memoryPolicy/flags").contains("MPOL_F_STATIC_NODES"));
     let cgroup = &features["linux"]["cgroup"];
     assert_eq!((&cgroup["v1"], &cgroup["v2"]), (&json!(true), &json!(true)));
 }

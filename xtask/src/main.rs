@@ -9,6 +9,7 @@ mod bench;
 mod build;
 mod check;
 mod demo;
+mod lane;
 mod sh;
 mod test;
 mod tools;
@@ -24,6 +25,12 @@ type Row = (&'static str, &'static str, &'static str, fn(Vec<OsString>) -> Resul
 const COMMANDS: &[Row] = &[
     ("demo", "", "run a container that says who and where it is", demo::run),
     ("test", "[--all] [-- FILTER...]", "install what the tests need, then run them", test::run),
+    (
+        "lane",
+        "systemd|vm [--user] [--sh COMMAND] [-- FILTER...]",
+        "the integration tests in a Debian with systemd",
+        lane::run,
+    ),
     ("check", "", "format, lints, documentation, licenses of dependencies", check::run),
     ("build", "[--pie]", "build the static release binary and print its path", build::run),
     (

@@ -10,12 +10,12 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::build::LINK;
-use crate::{build, sh, tools};
+use crate::{build, lane, sh, tools};
 
 /// What to run.
 #[derive(Debug, Default)]
 struct Wanted {
-    /// Also the tests marked `#[ignore]`, which take long.
+    /// Also the tests marked `#[ignore]`, which take long, and the lanes.
     all: bool,
     /// Only tests whose name contains one of these.
     filters: Vec<OsString>,
@@ -38,7 +38,8 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<()> {
     if wanted.filters.is_empty() {
         sh::run(sh::cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
     }
-    sh::run(runner(&wanted).env("CRUN_BIN", runtime))
+    sh::run(runner(&wanted).env("CRUN_BIN", runtime))?;
+    if wanted.all { lane::run_all(&wanted.filters) } else { Ok(()) }
 }
 
 fn parse(arguments: Vec<OsString>) -> Result<Wanted> {

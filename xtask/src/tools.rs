@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::sh;
 
@@ -33,6 +33,20 @@ pub(crate) fn install_packages() {
     if let Err(error) = apt_install(&missing) {
         eprintln!("xtask: missing, and not to be installed ({error:#}): {}", missing.join(" "));
     }
+}
+
+/// Installs what a lane needs and this machine lacks, or says what is missing.
+pub(crate) fn install(programs: &[(&str, &str)]) -> Result<()> {
+    let missing = || programs.iter().filter(|(program, _)| !on_path(program)).map(|(_, package)| *package);
+    let packages: Vec<&str> = missing().collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    apt_install(&packages)
+        .with_context(|| format!("missing, and not to be installed: {}", packages.join(" ")))?;
+    let still: Vec<&str> = missing().collect();
+    ensure!(still.is_empty(), "installed, and still not found: {}", still.join(" "));
+    Ok(())
 }
 
 fn apt_install(packages: &[&str]) -> Result<()> {

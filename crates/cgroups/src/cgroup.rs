@@ -7,10 +7,12 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
+use crate::child::Child;
+use crate::controllers::enable_controllers;
 use crate::error::{Error, Result};
 use crate::files::open_below;
 use crate::layout::{Hierarchy, Layout, MOUNT_POINT};
-use crate::make::{enable_controllers, inherit_cpuset, make_directories};
+use crate::make::{inherit_cpuset, make_directories};
 use crate::path::CgroupPath;
 use crate::remove::{self, Leftovers, WhenBusy};
 
@@ -36,13 +38,20 @@ pub(crate) struct Member {
     pub(crate) hierarchy: Hierarchy,
     pub(crate) root: OwnedFd,
     pub(crate) directory: OwnedFd,
+    /// The one below, where the processes are, if that is not the same.
+    pub(crate) child: Option<Child>,
     /// How many levels of the path were made by [`Cgroup::create`], counted from the end.
     created: usize,
 }
 
 impl Member {
     pub(crate) fn file(&self, path: &CgroupPath, name: &str) -> String {
-        format!("{}{path}/{name}", mount_point(&self.hierarchy))
+        self.directory_named(&format!("{}/{name}", path.below_root()))
+    }
+
+    /// What the cgroup at this path below the root of the hierarchy is called on the host.
+    pub(crate) fn directory_named(&self, below_root: &str) -> String {
+        format!("{}/{}", mount_point(&self.hierarchy), below_root.trim_start_matches('/'))
     }
 }
 
@@ -82,7 +91,7 @@ impl Cgroup {
     fn join_hierarchy(&mut self, hierarchy: &Hierarchy, with_controllers: bool) -> Result<()> {
         let root = open_root(hierarchy)?;
         let (created, directory) = make_directories(&root, hierarchy, &self.path)?;
-        let member = Member { hierarchy: hierarchy.clone(), root, directory, created };
+        let member = Member { hierarchy: hierarchy.clone(), root, directory, child: None, created };
         self.members.push(member);
         match self.members.last() {
             Some(member) if with_controllers => enable_controllers(member, &self.path),
@@ -103,7 +112,13 @@ impl Cgroup {
             let root = open_root(hierarchy)?;
             match open_below(root.as_fd(), path.below_root()) {
                 Ok(directory) => {
-                    members.push(Member { hierarchy: hierarchy.clone(), root, directory, created: 0 });
+                    members.push(Member {
+                        hierarchy: hierarchy.clone(),
+                        root,
+                        directory,
+                        child: None,
+                        created: 0,
+                    });
                 }
                 Err(Errno::NOENT) => {}
                 Err(errno) => {
@@ -130,13 +145,13 @@ impl Cgroup {
     /// The directory in the v2 tree, into which a process can be cloned.
     #[must_use]
     pub fn unified_directory(&self) -> Option<BorrowedFd<'_>> {
-        self.unified().map(|member| member.directory.as_fd())
+        self.unified().map(Member::home)
     }
 
     /// The directories of the v1 hierarchies with their names below the mount point, and that of the v2 tree on a
     /// hybrid host: what a container sees as `/sys/fs/cgroup` there.
     pub fn directories(&self) -> impl Iterator<Item = (&str, BorrowedFd<'_>)> {
-        self.members.iter().map(|member| (member.hierarchy.directory.as_str(), member.directory.as_fd()))
+        self.members.iter().map(|member| (member.hierarchy.directory.as_str(), member.home()))
     }
 
     /// The same as paths of the host.
@@ -150,8 +165,8 @@ impl Cgroup {
         self.unified().map(|member| self.path_of(member))
     }
 
-    fn path_of(&self, member: &Member) -> String {
-        format!("{}{}", mount_point(&member.hierarchy), self.path)
+    pub(crate) fn path_of(&self, member: &Member) -> String {
+        format!("{}{}", mount_point(&member.hierarchy), member.home_path(&self.path))
     }
 
     pub(crate) fn unified(&self) -> Option<&Member> {
@@ -191,6 +206,7 @@ impl Cgroup {
     /// # Errors
     /// Names the first directory that could not be removed; the others are removed all the same.
     pub fn undo(&self) -> Result<Removed> {
+        self.members.iter().for_each(Member::undo_child);
         self.remove_levels(&|| Leftovers::Leave, |member| member.created)
     }
 

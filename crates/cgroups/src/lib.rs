@@ -8,6 +8,8 @@
 
 mod apply;
 pub mod cgroup;
+mod child;
+mod controllers;
 pub mod devices;
 mod error;
 mod files;
@@ -23,6 +25,8 @@ mod remove;
 pub mod resources;
 mod signal;
 pub mod stats;
+mod update;
+mod usage;
 mod walk;
 mod watch;
 
@@ -34,4 +38,5 @@ pub use path::CgroupPath;
 pub use presence::Presence;
 pub use remove::Leftovers;
 pub use resources::Resources;
+pub use update::update;
 pub use watch::Watch;

@@ -8,12 +8,9 @@ use rustix::io::Errno;
 use crate::cgroup::{Member, mount_point};
 use crate::error::{Error, Result};
 use crate::files::{open_below, read_small, write_value};
-use crate::layout::{Hierarchy, MOUNT_POINT};
+use crate::layout::Hierarchy;
 use crate::path::CgroupPath;
 use crate::remove::{self, Leftovers, WhenBusy};
-
-/// The v2 controllers a container gets when the host has them.
-const CONTROLLERS: [&str; 7] = ["cpu", "cpuset", "hugetlb", "io", "memory", "misc", "pids"];
 
 /// Makes each level of `path` that is missing; returns how many of the last ones are new, and the last one opened.
 pub(crate) fn make_directories(
@@ -21,10 +18,19 @@ pub(crate) fn make_directories(
     hierarchy: &Hierarchy,
     path: &CgroupPath,
 ) -> Result<(usize, OwnedFd)> {
+    make_levels(root.as_fd(), path, |level| format!("{}/{level}", mount_point(hierarchy)))
+}
+
+/// The same below any cgroup; `named` gives a level the name it has in errors.
+pub(crate) fn make_levels(
+    root: BorrowedFd<'_>,
+    path: &CgroupPath,
+    named: impl Fn(&str) -> String,
+) -> Result<(usize, OwnedFd)> {
     // The error is the one to be told, not what fails in taking back what was made.
     let when_busy = WhenBusy { leftovers: &|| Leftovers::Leave, kill: &|_| Ok(()) };
     let take_back = |level: &str, created| {
-        let _ = remove::levels(root.as_fd(), level, created, &when_busy);
+        let _ = remove::levels(root, level, created, &when_busy);
     };
     let mut created = 0;
     for level in path.levels() {
@@ -33,22 +39,21 @@ pub(crate) fn make_directories(
             Err(Errno::EXIST) => created = 0,
             Err(errno) => {
                 take_back(parent_of(level), created);
-                let directory = format!("{}/{level}", mount_point(hierarchy));
-                return Err(Error::kernel(format!("create the cgroup `{directory}`"), errno));
+                return Err(Error::kernel(format!("create the cgroup `{}`", named(level)), errno));
             }
         }
     }
-    match open_below(root.as_fd(), path.below_root()) {
+    match open_below(root, path.below_root()) {
         Ok(directory) => Ok((created, directory)),
         Err(errno) => {
             take_back(path.below_root(), created);
-            Err(Error::kernel(format!("open `{}{path}`", mount_point(hierarchy)), errno))
+            Err(Error::kernel(format!("open `{}`", named(path.below_root())), errno))
         }
     }
 }
 
 /// Makes a directory that everybody inside can read, whatever the umask of the caller.
-fn make_directory(root: &OwnedFd, path: &str) -> core::result::Result<(), Errno> {
+fn make_directory(root: BorrowedFd<'_>, path: &str) -> core::result::Result<(), Errno> {
     const MODE: Mode = Mode::from_raw_mode(0o755);
     mkdirat(root, path, MODE)?;
     match statat(root, path, AtFlags::SYMLINK_NOFOLLOW) {
@@ -60,36 +65,6 @@ fn make_directory(root: &OwnedFd, path: &str) -> core::result::Result<(), Errno>
 /// The path without its last component.
 pub(crate) fn parent_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(parent, _)| parent)
-}
-
-/// Makes the controllers of the root available in the container's cgroup, unless they are already.
-pub(crate) fn enable_controllers(member: &Member, path: &CgroupPath) -> Result<()> {
-    let read = |directory: BorrowedFd<'_>, name: &str| {
-        read_small(directory, name)
-            .map_err(|errno| Error::kernel(format!("read `{}`", member.file(path, name)), errno))
-    };
-    let here = read(member.directory.as_fd(), "cgroup.controllers")?;
-    let has = |list: &str, name: &str| list.split_whitespace().any(|word| word == name);
-    if CONTROLLERS.iter().all(|name| has(&here, name)) {
-        return Ok(());
-    }
-    let at_root = read(member.root.as_fd(), "cgroup.controllers")?;
-    let missing: Vec<&str> =
-        CONTROLLERS.into_iter().filter(|name| has(&at_root, name) && !has(&here, name)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    for level in std::iter::once("").chain(path.levels().filter(|level| *level != path.below_root())) {
-        let directory = open_below(member.root.as_fd(), level)
-            .map_err(|errno| Error::kernel(format!("open `{MOUNT_POINT}/{level}`"), errno))?;
-        for name in &missing {
-            // One at a time: a controller that cannot be had here (a threaded parent, realtime processes) must
-            // not take the others with it. A limit that then lacks its file is reported by that name.
-            let enable = format!("+{name}");
-            let _ = write_value(directory.as_fd(), "cgroup.subtree_control", enable.as_bytes());
-        }
-    }
-    Ok(())
 }
 
 /// v1: a new cpuset is empty and takes no process until it has CPUs and memory nodes, so each level copies its

@@ -24,6 +24,11 @@ impl CgroupPath {
         Self(clean.join("/"))
     }
 
+    /// The root of the hierarchies.
+    pub(crate) fn root() -> Self {
+        Self(String::new())
+    }
+
     /// The path below the root of a hierarchy, without a leading slash; empty for the root itself.
     #[must_use]
     pub fn below_root(&self) -> &str {

@@ -1,6 +1,6 @@
 //! The processes of a cgroup: putting them in and finding them.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -21,8 +21,8 @@ impl Cgroup {
             if already_in_unified && member.hierarchy.unified {
                 continue;
             }
-            write_value(member.directory.as_fd(), "cgroup.procs", value.as_bytes()).map_err(|errno| {
-                let file = member.file(&self.path, "cgroup.procs");
+            write_value(member.home(), "cgroup.procs", value.as_bytes()).map_err(|errno| {
+                let file = format!("{}/cgroup.procs", self.path_of(member));
                 Error::kernel(format!("write `{value}` to `{file}`"), errno)
             })?;
         }

@@ -3,24 +3,38 @@
 //! [`Resources::writes`] is a pure function; [`crate::Cgroup::apply`] does the writing.
 //! Sources: runtime-spec config-linux.md#control-groups, the kernel's cgroup-v2.rst and cgroup-v1/*.rst.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::devices::DeviceRule;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
-use crate::presence::Presence;
 
+mod block_io;
+mod former;
+mod hugepages;
 mod legacy;
+mod network;
+#[cfg(test)]
+mod properties;
+mod rdma;
 mod unified;
+mod write;
+
+pub use block_io::{BlockIo, ThrottleDevice, WeightDevice};
+pub(crate) use former::former;
+pub use hugepages::HugepageLimit;
+pub use network::{InterfacePriority, Network};
+pub use rdma::RdmaLimit;
+pub use write::{IfMissing, Write};
 
 /// `linux.resources` of a configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Resources {
     /// Which devices may be used, in order; the last rule that matches decides.
+    #[serde(deserialize_with = "null_is_default")]
     pub devices: Vec<DeviceRule>,
     /// Memory and swap.
     pub memory: Option<Memory>,
@@ -28,14 +42,27 @@ pub struct Resources {
     pub cpu: Option<Cpu>,
     /// Number of tasks.
     pub pids: Option<Pids>,
-    /// Files of the v2 tree, written as they stand.
-    pub unified: BTreeMap<String, String>,
-    // Sections this version cannot apply yet, kept to be refused by name.
+    /// Block devices.
     #[serde(rename = "blockIO")]
-    block_io: Presence,
-    hugepage_limits: Presence,
-    network: Presence,
-    rdma: Presence,
+    pub block_io: Option<BlockIo>,
+    /// Huge pages of each size.
+    #[serde(deserialize_with = "null_is_default")]
+    pub hugepage_limits: Vec<HugepageLimit>,
+    /// v1: marks of the network packets.
+    pub network: Option<Network>,
+    /// Resources of RDMA devices, by name.
+    #[serde(deserialize_with = "null_is_default")]
+    pub rdma: BTreeMap<String, RdmaLimit>,
+    /// Files of the v2 tree, written as they stand.
+    #[serde(deserialize_with = "null_is_default")]
+    pub unified: BTreeMap<String, String>,
+}
+
+/// Lists and maps that an engine writes as `null` when they are empty.
+fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> std::result::Result<T, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// `linux.resources.memory`; sizes in bytes, −1 for no limit.
@@ -58,6 +85,8 @@ pub struct Memory {
     /// v1: stop processes instead of killing them when the limit is reached.
     #[serde(rename = "disableOOMKiller")]
     pub disable_oom_killer: Option<bool>,
+    /// v1: count what is in the cgroups below, too; the kernel always does since 5.11.
+    pub use_hierarchy: Option<bool>,
     /// Refuse a limit below the present usage.
     pub check_before_update: Option<bool>,
 }
@@ -94,71 +123,83 @@ pub struct Pids {
     pub limit: i64,
 }
 
-/// One value to be written into one file of a container's cgroup.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
-    /// The controller the file belongs to; names the hierarchy on v1.
-    pub controller: &'static str,
-    /// The file's name.
-    pub file: Cow<'static, str>,
-    /// The value.
-    pub value: String,
-    /// What a missing file means.
-    pub if_missing: IfMissing,
-}
-
-/// What it means when the file of a [`Write`] is not there.
+/// Whether the cgroup is to get its first limits or others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IfMissing {
-    /// The limit cannot be had: an error.
-    Fail,
-    /// The kernel was built without the feature and the value asks for nothing beyond its absence.
-    Ignore,
-}
-
-impl Write {
-    fn new(controller: &'static str, file: &'static str, value: impl ToString) -> Self {
-        let file = Cow::Borrowed(file);
-        Self { controller, file, value: value.to_string(), if_missing: IfMissing::Fail }
-    }
+enum Moment {
+    /// It has none: what asks for no limit needs no write.
+    Start,
+    /// What is given replaces what is there, also by nothing.
+    Update,
 }
 
 impl Resources {
-    /// Everything to be written for these limits on a host with this layout, in order; devices apart
+    /// Everything to be written for these limits into a cgroup on a host with this layout, in order; devices apart
     /// (see [`crate::devices`]).
     ///
     /// # Errors
     /// When a limit contradicts another or cannot be expressed on this layout.
     pub fn writes(&self, layout: &Layout) -> Result<Vec<Write>> {
-        self.refuse_unsupported()?;
-        if layout.is_unified() { unified::writes(self) } else { legacy::writes(self) }
+        self.writes_at(Moment::Start, layout)
+    }
+
+    /// The same for a cgroup that has limits already.
+    ///
+    /// # Errors
+    /// As [`Self::writes`].
+    pub fn changes(&self, layout: &Layout) -> Result<Vec<Write>> {
+        self.writes_at(Moment::Update, layout)
+    }
+
+    fn writes_at(&self, moment: Moment, layout: &Layout) -> Result<Vec<Write>> {
+        if layout.is_unified() { unified::writes(self, moment) } else { legacy::writes(self, moment) }
     }
 
     /// Whether anything is limited, apart from devices.
     #[must_use]
     pub fn has_limits(&self) -> bool {
-        let Self { devices: _, memory, cpu, pids, unified, block_io, hugepage_limits, network, rdma } = self;
-        let sections = [block_io, hugepage_limits, network, rdma];
-        memory.as_ref().is_some_and(|memory| *memory != Memory::default())
-            || cpu.as_ref().is_some_and(|cpu| *cpu != Cpu::default())
-            || pids.is_some_and(|pids| pids.limit != 0)
-            || !unified.is_empty()
-            || sections.into_iter().any(|section| section.is_present())
-    }
-
-    fn refuse_unsupported(&self) -> Result<()> {
-        for (name, section) in [
-            ("blockIO", self.block_io),
-            ("hugepageLimits", self.hugepage_limits),
-            ("network", self.network),
-            ("rdma", self.rdma),
-        ] {
-            if section.is_present() {
-                return Err(Error::plain(format!(
-                    "linux.resources.{name}: limits of this kind are not supported yet"
-                )));
-            }
+        fn says_something<T: Default + PartialEq>(section: Option<&T>) -> bool {
+            section.is_some_and(|section| *section != T::default())
         }
-        Ok(())
+        let Self { devices: _, memory, cpu, pids, unified, block_io, hugepage_limits, network, rdma } = self;
+        says_something(memory.as_ref())
+            || says_something(cpu.as_ref())
+            || says_something(pids.as_ref())
+            || says_something(block_io.as_ref())
+            || says_something(network.as_ref())
+            || !hugepage_limits.is_empty()
+            || !rdma.is_empty()
+            || !unified.is_empty()
     }
+}
+
+impl Cpu {
+    /// The shares and what `cpu.idle` gets. A group that is idle has no shares the kernel would take.
+    fn shares_and_idle(&self) -> Result<(Option<u64>, Option<i64>)> {
+        let shares = self.shares.filter(|shares| *shares != 0);
+        match (shares, self.idle) {
+            (_, Some(idle)) if !(0..=1).contains(&idle) => {
+                Err(invalid("cpu.idle", format!("{idle} is neither 0 nor 1")))
+            }
+            (Some(_), Some(1)) => Err(invalid("cpu.idle", "an idle cgroup cannot have `shares`")),
+            both => Ok(both),
+        }
+    }
+}
+
+impl Pids {
+    /// What is written for it. The kernel takes no limit beyond the number of pids there can be (`PID_MAX_LIMIT`), and
+    /// such a one is none.
+    fn value(self) -> Option<String> {
+        const MOST: i64 = 4_194_304;
+        match self.limit {
+            0 => None,
+            1..=MOST => Some(self.limit.to_string()),
+            _ => Some("max".to_owned()),
+        }
+    }
+}
+
+/// A mistake in the limits.
+fn invalid(path: &str, what: impl std::fmt::Display) -> Error {
+    Error::plain(format!("linux.resources.{path}: {what}"))
 }

@@ -8,11 +8,13 @@ mod mounts;
 mod ps;
 mod signal;
 mod spec;
+mod update;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use libcrun::{CgroupManager, Code, ContainerId, Error, Result, StateRoot};
+use rustix::io::Errno;
 
 use crate::args::Invocation;
 use crate::help;
@@ -67,6 +69,7 @@ pub(crate) fn run(invocation: &Invocation, log: &Log) -> Result<i32> {
         "spec" => spec::spec(&context),
         "start" => libcrun::start(&context.root(), &context.id()?).map(|()| 0),
         "state" => inspect::state(&context),
+        "update" => update::update(&context),
         name => Err(Error::new(Code::Unsupported, format!("unknown command {name}"))),
     }
 }
@@ -136,6 +139,23 @@ pub(crate) fn listening_descriptors() -> Result<u32> {
 
 fn count(name: &str, text: &str) -> Result<u32> {
     text.parse().map_err(|_| Error::new(Code::InvalidConfig, format!("{name}: `{text}` is not a number")))
+}
+
+/// What is in the file; `-` is the standard input.
+pub(crate) fn read(file: &str) -> Result<Vec<u8>> {
+    let read = if file == "-" {
+        let mut text = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut text).map(|_| text)
+    } else {
+        std::fs::read(file)
+    };
+    read.map_err(|error| {
+        let message = format!("open `{file}`");
+        match error.raw_os_error() {
+            Some(raw) => Error::os(Code::InvalidConfig, message, Errno::from_raw_os_error(raw)),
+            None => Error::new(Code::InvalidConfig, format!("{message}: {error}")),
+        }
+    })
 }
 
 /// Prints an answer. That the reader has gone away is a failure like any other.

@@ -16,6 +16,7 @@ mod duration;
 mod help;
 mod log;
 mod output;
+mod size;
 mod table;
 
 use std::ffi::c_int;

@@ -127,6 +127,9 @@ pub(crate) enum Step {
     Pivot,
     Hostname,
     Domainname,
+    InitialCpus,
+    FinalCpus,
+    MemoryPolicy,
     SelfProtection,
     Rlimit,
     Bounding,
@@ -143,7 +146,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 45] = [
+    const ALL: [Self; 48] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
@@ -176,6 +179,9 @@ impl Step {
         Self::Pivot,
         Self::Hostname,
         Self::Domainname,
+        Self::InitialCpus,
+        Self::FinalCpus,
+        Self::MemoryPolicy,
         Self::SelfProtection,
         Self::Rlimit,
         Self::Bounding,

@@ -114,6 +114,12 @@ impl Container {
         })
     }
 
+    /// The path of its cgroup, if it has one of its own.
+    pub(crate) fn cgroup_path(&self) -> Option<CgroupPath> {
+        let path = Some(self.status.cgroup_path.as_str()).filter(|path| !path.is_empty())?;
+        Some(CgroupPath::new(Some(path), self.id.as_str())).filter(|path| !path.is_root())
+    }
+
     /// Its cgroup in the hierarchies that freeze.
     pub(crate) fn freezer(&self) -> Result<Option<Cgroup>> {
         self.cgroup_in(is_freezer)
@@ -132,15 +138,10 @@ impl Container {
         }
     }
 
+    /// A container without a cgroup must not need a host with cgroups.
     fn cgroup_in(&self, wanted: impl Fn(&Hierarchy) -> bool) -> Result<Option<Cgroup>> {
         let Some(path) = self.cgroup_path() else { return Ok(None) };
         Ok(Some(Cgroup::open(&Layout::detect_those(wanted)?, &path)?))
-    }
-
-    /// Where its cgroup is. A container without one must not need a host with cgroups.
-    fn cgroup_path(&self) -> Option<CgroupPath> {
-        let path = Some(self.status.cgroup_path.as_str()).filter(|path| !path.is_empty());
-        path.map(|path| CgroupPath::new(Some(path), self.id.as_str())).filter(|path| !path.is_root())
     }
 
     fn snapshot_by(self, freezers: &Freezers) -> Result<Snapshot> {

@@ -20,6 +20,7 @@ use crate::pid_file;
 use crate::plan::{CgroupManager, CgroupPlan, Plan, Request};
 use crate::prepare::{Prepared, Rung};
 use crate::report;
+use crate::scheduling;
 use crate::self_protection;
 use crate::spawn::{self, Spawned};
 use crate::spec;
@@ -312,7 +313,8 @@ fn attend_outside(
     if at_once {
         restrict_devices()?;
     }
-    Ok(())
+    // Last, because it may slow down what the process is still doing.
+    scheduling::apply(&plan.process, spawned.child().pid)
 }
 
 fn status(plan: &Plan, pid: Pid, bundle: &Path, kind: Kind) -> Result<Status> {

@@ -183,6 +183,11 @@ pub(crate) mod words {
         Error { code: Code::Cgroup, message, errno: error.errno }
     }
 
+    /// Said by commands that are about the cgroup; engines know it from the C crun.
+    pub(crate) fn no_cgroup() -> Error {
+        Error::new(Code::WrongState, "the container is not using cgroups")
+    }
+
     /// Said by `mounts` of a file that holds something else.
     pub(crate) fn mounts_not_an_array() -> Error {
         Error::new(Code::InvalidConfig, "mounts must be an array")
@@ -241,6 +246,7 @@ mod tests {
             (words::no_cgroups(), "the container is not using cgroups"),
             (words::exec_paused("x"), "the container `x` is paused"),
             (words::not_deletable("x"), "the container `x` is not in `created` or `stopped` state"),
+            (words::no_cgroup(), "the container is not using cgroups"),
             (words::mounts_not_an_array(), "mounts must be an array"),
             (words::process_not_running(), "process not running: No such process"),
             (

@@ -17,14 +17,16 @@ use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::clone::{ForChildren, clone_into};
 use crate::container::{Container, Phase};
 use crate::error::{Code, Context, Result, words};
+use crate::exec_cgroup::Home;
 use crate::foreground;
 use crate::home;
 use crate::id::ContainerId;
-use crate::init::{Placement, credentials, launch};
+use crate::init::{Placement, binding, credentials, launch};
 use crate::pid_file;
-use crate::plan::{ProcessPlan, namespace_type, process_plan};
+use crate::plan::{MemoryPolicy, ProcessPlan, namespace_type, process_plan};
 use crate::prepare::PreparedProcess;
 use crate::report;
+use crate::scheduling;
 use crate::self_protection;
 use crate::spawn::Spawned;
 use crate::spec::{self, Spec, Text, User};
@@ -53,6 +55,9 @@ pub struct ExecOptions {
     pub preserve_fds: u32,
     /// Whether not to wait for the process.
     pub detach: bool,
+    /// The cgroup below the container's to run in; with v1 hierarchies also several, for a part of them each:
+    /// `[CONTROLLER[,CONTROLLER...]:]PATH`.
+    pub cgroups: Vec<String>,
     /// As for [`crate::CreateOptions`]. A program with several threads can only be kept from the container by being
     /// executed through a read-only mount.
     pub self_protection: bool,
@@ -71,6 +76,7 @@ impl Default for ExecOptions {
             pid_file: None,
             preserve_fds: 0,
             detach: false,
+            cgroups: Vec::new(),
             self_protection: true,
         }
     }
@@ -104,7 +110,7 @@ fn plan(spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
     let Some(path) = &options.process else {
         let mut process = container_process(own);
         apply_options(&mut process, own, options);
-        return finish(&process, own, options);
+        return finish(&process, spec, options);
     };
     let text = std::fs::read(path).context(Code::InvalidConfig, || format!("open `{}`", path.display()))?;
     let mut process = spec::parse_process(&text, &path.to_string_lossy())?;
@@ -115,7 +121,10 @@ fn plan(spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
     if process.user.is_none() {
         process.user = own.and_then(|own| own.user.clone());
     }
-    finish(&process, own, options)
+    if process.exec_cpu_affinity.is_none() {
+        process.exec_cpu_affinity = own.and_then(|own| own.exec_cpu_affinity.clone());
+    }
+    finish(&process, spec, options)
 }
 
 /// The container's own process without its program.
@@ -126,6 +135,9 @@ fn container_process<'a>(own: Option<&spec::Process<'a>>) -> spec::Process<'a> {
         env: own.env.clone(),
         cwd: own.cwd.clone(),
         no_new_privileges: own.no_new_privileges,
+        scheduler: own.scheduler.clone(),
+        io_priority: own.io_priority.clone(),
+        exec_cpu_affinity: own.exec_cpu_affinity.clone(),
         ..spec::Process::default()
     }
 }
@@ -154,14 +166,11 @@ fn apply_options<'a>(
     }
 }
 
-fn finish(
-    process: &spec::Process<'_>,
-    own: Option<&spec::Process<'_>>,
-    options: &ExecOptions,
-) -> Result<ProcessPlan> {
+fn finish(process: &spec::Process<'_>, spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
     let mut plan = process_plan(process, options.preserve_fds)?;
+    plan.memory_policy = MemoryPolicy::of(spec.linux.as_ref())?;
     if process.capabilities.is_none() {
-        let own = own.and_then(|own| own.capabilities.as_ref());
+        let own = spec.process.as_ref().and_then(|own| own.capabilities.as_ref());
         plan.capabilities = crate::capabilities::Sets::from_spec(own)?;
     }
     for name in &options.capabilities {
@@ -189,9 +198,9 @@ fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &Exe
         self_protection::protect_now()?;
     }
     let joining = Joining::new(container, spec, plan)?;
-    let cgroup = container.cgroup()?;
-    let spawned = joining.spawn(cgroup.as_ref())?;
-    let started = attend(&spawned, &joining, cgroup.as_ref()).and_then(|()| {
+    let mut home = Home::new(container, &options.cgroups)?;
+    let spawned = home.make(|cgroup| joining.spawn_in(cgroup))?;
+    let started = attend(&spawned, &joining, home.cgroup()).and_then(|()| {
         options.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid))
     });
     if let Err(error) = started {
@@ -243,7 +252,24 @@ impl<'p> Joining<'p> {
             let Err(failure) = self.live(channel, placement);
             launch::report_failure(channel, self.process.plan, failure)
         };
+        // One that has CPUs of its own until then is not born in the cgroup.
+        let (cgroup, placement) = match &self.process.plan.affinity.initial {
+            Some(_) => (None, Placement::BeforeMounts),
+            None => (cgroup, placement),
+        };
         Spawned::new(borrowed, live, |live| clone_into(Namespaces::empty(), cgroup, placement, live))
+    }
+
+    /// Makes the process and puts it into its place.
+    fn spawn_in(&self, cgroup: Option<&Cgroup>) -> Result<Spawned> {
+        let spawned = self.spawn(cgroup)?;
+        match spawned.place(self.process.plan.oom_score_adj, None, cgroup) {
+            Ok(()) => Ok(spawned),
+            Err(error) => {
+                spawned.end();
+                Err(error)
+            }
+        }
     }
 
     fn is_in_user_namespace(&self) -> bool {
@@ -254,9 +280,12 @@ impl<'p> Joining<'p> {
     fn live(&self, channel: &InitEnd, placement: Placement) -> core::result::Result<Infallible, Failure> {
         let _ = rustix::process::setsid();
         set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
+        let plan = self.process.plan;
+        binding::begin(plan)?;
         if placement != Placement::Done {
             channel.expect(ToInit::Placed).at(Step::Runtime)?;
         }
+        binding::settle(plan)?;
         // The pid namespace is that of the clone already; joining it again would only concern children.
         let others = self.namespaces - Namespaces::PID;
         if !others.is_empty() {
@@ -268,7 +297,6 @@ impl<'p> Joining<'p> {
         if let Some(root) = &self.root {
             change_root(root.as_fd()).at(Step::JoinNamespace)?;
         }
-        let plan = self.process.plan;
         launch::close_descriptors(plan, [Some(channel.as_fd()), None])?;
         credentials::assume(plan, !self.is_in_user_namespace())?;
         let program = launch::find_executable(plan)?;
@@ -286,7 +314,7 @@ fn change_root(root: BorrowedFd<'_>) -> core::result::Result<(), rustix::io::Err
 /// The parent's part.
 fn attend(spawned: &Spawned, joining: &Joining<'_>, cgroup: Option<&Cgroup>) -> Result<()> {
     let plan = joining.process.plan;
-    spawned.place(plan.oom_score_adj, None, cgroup)?;
+    scheduling::apply(plan, spawned.child().pid)?;
     let limits = if joining.is_in_user_namespace() { plan.rlimits.as_slice() } else { &[] };
     spawned.execute(limits, cgroup, |failure| report::process_failure(plan, failure))
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::capabilities;
 use crate::mount_options;
+use crate::plan;
 
 /// The features structure, in the order it is printed.
 #[derive(Debug, Serialize)]
@@ -30,6 +31,7 @@ struct LinuxFeatures {
     mount_extensions: MountExtensions,
     intel_rdt: Enabled,
     net_devices: Enabled,
+    memory_policy: MemoryPolicyFeatures,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,6 +49,12 @@ struct SeccompFeatures {
     enabled: bool,
     actions: Vec<&'static str>,
     operators: Vec<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+struct MemoryPolicyFeatures {
+    modes: Vec<&'static str>,
+    flags: Vec<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -96,6 +104,10 @@ pub fn features(version: &'static str, commit: &'static str) -> Features {
             mount_extensions: MountExtensions { idmap: no() },
             intel_rdt: no(),
             net_devices: no(),
+            memory_policy: MemoryPolicyFeatures {
+                modes: plan::memory_policy_modes(),
+                flags: plan::memory_policy_flags(),
+            },
         },
         annotations: Annotations {
             runc_checkpoint: "false",

@@ -4,6 +4,7 @@
 //! walks the plan with the descriptors that [`crate::prepare`] acquired, reports the first failure and ends. Read from
 //! top to bottom, [`Init::live`] is the story of how a container is born.
 
+pub(crate) mod binding;
 mod classic;
 pub(crate) mod credentials;
 mod devices;
@@ -84,6 +85,7 @@ impl Init<'_> {
         self.build_root()?;
         self.enter_network()?;
         self.make_cgroup_namespace(Placement::BeforeCgroupNamespace)?;
+        binding::settle(self.prepared.process.plan)?;
         self.set_names()?;
         self.wait_for_runtime()?;
         let keep = [Some(self.channel.as_fd()), self.exec_fifo];

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! The operations stand on top: [`create`], [`run`], [`start`], [`exec`], [`kill`], [`delete`], [`snapshot`], [`list`],
-//! [`pause`], [`resume`], [`processes`], [`statistics`], [`watch`], [`add_mounts`], [`remove_mounts`].
+//! [`pause`], [`resume`], [`processes`], [`statistics`], [`watch`], [`update`], [`add_mounts`], [`remove_mounts`].
 //! The library prints nothing, keeps no global state and installs no signal handlers. While a container is being made
 //! all signals of the calling thread are blocked, and for the moment of the clone the thread may be in another network
 //! or pid namespace and the process not be traceable; both are as before when the operation returns.
@@ -28,6 +28,7 @@ mod delete;
 mod error;
 mod events;
 mod exec;
+mod exec_cgroup;
 mod features;
 mod filesystem;
 mod foreground;
@@ -40,6 +41,7 @@ mod kill;
 mod mount_options;
 mod mounts;
 mod network_interfaces;
+mod number_set;
 mod pause;
 mod pid_file;
 mod plan;
@@ -49,12 +51,14 @@ mod procfs;
 mod relay;
 mod report;
 mod rlimits;
+mod scheduling;
 pub mod self_protection;
 pub mod signals;
 mod spawn;
 pub mod spec;
 mod start;
 mod state;
+mod update;
 
 pub use container::{Phase, Snapshot, annotations, list, matching, snapshot};
 pub use create::{CreateOptions, RunMode, create, run};
@@ -73,3 +77,4 @@ pub use plan::{CgroupManager, Request};
 pub use processes::processes;
 pub use start::start;
 pub use state::{StateRoot, Status};
+pub use update::update;

@@ -5,12 +5,14 @@
 //! refuses has left no trace. The later stages find nothing to decide in it:
 //! [`crate::prepare`] acquires what it names, [`crate::init`] executes it inside.
 
+mod binding;
 mod mounts;
 mod namespaces;
 mod paths;
 mod process;
 mod rootfs;
 mod running;
+mod scheduling;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +25,7 @@ use cgroups::{CgroupPath, Layout};
 use rustix::process::{Resource, Rlimit};
 use sys::clone::Namespaces;
 
+pub(crate) use binding::{Affinity, MemoryPolicy, memory_policy_flags, memory_policy_modes};
 pub(crate) use mounts::{
     Bind, CgroupTree, Fallback, Filesystem, Idmap, Maker, Maps, MountOperation, MountSource, Parameter,
     SourceLink, Target,
@@ -32,6 +35,7 @@ pub(crate) use paths::InnerPath;
 pub(crate) use process::{ProcessPlan, process_plan};
 pub(crate) use rootfs::{DevicePlan, NodeKind, RootfsPlan, SYMLINKS};
 pub(crate) use running::{AddedMounts, RemovedMounts, Running};
+pub(crate) use scheduling::{IoPriority, Kind as SchedulerKind, Scheduler};
 
 use crate::error::{Code, Error, Result};
 use crate::host::Host;
@@ -95,6 +99,17 @@ fn invalid(message: impl Into<String>) -> Error {
     Error::new(Code::InvalidConfig, message)
 }
 
+/// One of the names that the specification has for something, and what it stands for.
+type Named<T> = (&'static str, T);
+
+/// What `name`, found at `path`, stands for.
+fn named<T: Copy>(path: &str, name: &str, table: &[Named<T>]) -> Result<Named<T>> {
+    table.iter().find(|(known, _)| *known == name).copied().ok_or_else(|| {
+        let known: Vec<&str> = table.iter().map(|(known, _)| *known).collect();
+        invalid(format!("{path}: `{name}` is none of {}", known.join(", ")))
+    })
+}
+
 impl Plan {
     /// Decides everything.
     ///
@@ -125,6 +140,9 @@ impl Plan {
         let cgroup = cgroup_plan(linux, request, host)?;
         let rootfs = rootfs::plan(spec, linux, request, &namespaces, cgroup.as_ref(), host)?;
         let mut process = process_plan(process, request.preserve_fds)?;
+        process.memory_policy = MemoryPolicy::of(Some(linux))?;
+        // That is for those that come later, but a mistake in it is found now.
+        process.affinity = Affinity::default();
         if request.listen_fds > 0 && namespaces.creates(Namespaces::PID) {
             process.tell_of_sockets(request.listen_fds);
         }

@@ -160,9 +160,10 @@ fn prepare_root(
         }
     };
     let mounts = prepare_mounts(&plan.rootfs.mounts, cgroup)?;
-    // Where the host's nodes are out of reach later, it has to be known here whether they will be needed.
+    // In a user namespace no node can be made, whatever capabilities a process has there. Where the host's nodes are out of
+    // reach later, it has to be known here whether they will be needed.
     let mounts_devices = plan.namespaces.contains(Namespaces::USER)
-        || matches!(root, RootTree::Namespace(_)) && !devices::can_be_made();
+        || matches!(root, RootTree::Namespace(_)) && !sys::namespace::is_in_initial_user_namespace();
     let device_nodes = if mounts_devices { devices::prepare(plan)? } else { Vec::new() };
     let masks = match plan.rootfs.masked.as_slice() {
         [] => None,

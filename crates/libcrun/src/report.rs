@@ -8,6 +8,7 @@ use crate::capabilities;
 use crate::channel::{Failure, Step};
 use crate::error::{Code, Error, words};
 use crate::init::DEEPEST_COPIED;
+use crate::number_set::NumberSet;
 use crate::plan::{InnerPath, MountOperation, MountSource, Plan, ProcessPlan};
 use crate::rlimits;
 
@@ -180,6 +181,9 @@ pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error 
         Step::SelfProtection => {
             (Code::System, "protect the runtime's executable from the container".to_owned())
         }
+        Step::InitialCpus => (Code::System, cpus("initial", process.affinity.initial.as_ref())),
+        Step::FinalCpus => (Code::System, cpus("final", process.affinity.last.as_ref())),
+        Step::MemoryPolicy => (Code::System, memory_policy(process)),
         Step::Rlimit => {
             let name =
                 process.rlimits.get(usize::from(index)).map_or("rlimit", |(kind, _)| rlimits::name(*kind));
@@ -204,6 +208,20 @@ pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error 
         _ => (Code::System, "set up the container's process".to_owned()),
     };
     Error::os(code, message, errno)
+}
+
+fn cpus(field: &str, cpus: Option<&NumberSet>) -> String {
+    let cpus = cpus.map(ToString::to_string).unwrap_or_default();
+    format!("process.execCPUAffinity.{field}: run on the CPUs `{cpus}` (are any of them in the cpuset?)")
+}
+
+fn memory_policy(process: &ProcessPlan) -> String {
+    let Some(policy) = &process.memory_policy else { return String::new() };
+    let (nodes, hint) = match policy.nodes.is_empty() {
+        true => (String::new(), ""),
+        false => (format!(" on the nodes `{}`", policy.nodes), " (are they there, and in the cpuset?)"),
+    };
+    format!("linux.memoryPolicy: set the policy `{}`{nodes}{hint}", policy.name)
 }
 
 /// capset(2) only says EPERM; which capabilities the runtime itself lacks says more.

@@ -6,6 +6,7 @@
 mod linux;
 mod load;
 mod process;
+mod scheduling;
 mod template;
 mod text;
 mod unsupported;
@@ -13,12 +14,15 @@ mod unsupported;
 use std::collections::BTreeMap;
 
 pub(crate) use cgroups::Presence;
+pub use cgroups::Resources;
+pub use cgroups::resources::{BlockIo, Cpu, Memory, Pids};
 use serde::Deserialize;
 
 pub use linux::{Device, IdMapping, Linux, Namespace, TimeOffset};
 pub(crate) use load::parse_annotations;
-pub use load::{parse, parse_mounts, parse_process};
+pub use load::{parse, parse_mounts, parse_process, parse_resources};
 pub use process::{Capabilities, Process, Rlimit, User};
+pub use scheduling::{ExecCpuAffinity, IoPriority, MemoryPolicy, Scheduler};
 pub use template::template;
 pub use text::Text;
 pub(crate) use unsupported::{

@@ -6,6 +6,7 @@
 //! Everything that runs between [`clone::spawn`] and [`exec::exec`] is allocation-free, because the parent may be
 //! an embedder with several threads, one of which may hold the allocator's lock at the moment of the clone.
 
+pub mod binding;
 pub mod bpf;
 pub mod clone;
 pub mod cwd;
@@ -16,6 +17,7 @@ pub mod keyring;
 pub mod mount;
 pub mod namespace;
 pub mod net;
+pub mod scheduling;
 pub mod seccomp;
 pub mod signal;
 

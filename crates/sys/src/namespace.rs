@@ -25,3 +25,12 @@ pub fn join(target: BorrowedFd<'_>, kind: Namespaces) -> Result<()> {
     checked(unsafe { libc::syscall(libc::SYS_setns, target.as_raw_fd(), libc::c_ulong::from(kind.bits())) })
         .map(drop)
 }
+
+/// Whether the calling process is in the user namespace the system came up with. That has an inode of its own
+/// (`PROC_USER_INIT_INO`); its maps are no sign, because any namespace can have the same ones. Without a `/proc` to ask,
+/// it is taken to be.
+#[must_use]
+pub fn is_in_initial_user_namespace() -> bool {
+    const INITIAL: u64 = 0xefff_fffd;
+    rustix::fs::stat(c"/proc/self/ns/user").map_or(true, |stat| stat.st_ino == INITIAL)
+}

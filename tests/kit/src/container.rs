@@ -40,6 +40,12 @@ impl Container {
         &self.id
     }
 
+    /// The runtime it is of.
+    #[must_use]
+    pub fn crun(&self) -> &Crun {
+        &self.crun
+    }
+
     /// `crun COMMAND ARGS...`, where an argument `ID` stands for the name and `BUNDLE` for the bundle.
     pub fn cmd<const N: usize>(&self, args: [&str; N]) -> Output {
         self.crun.cmd(self.args(args))
@@ -158,7 +164,7 @@ impl Container {
         let init = self.crun.view().map(View::init);
         let look = || leftovers::find(&self.id, self.bundle.path(), &self.crun.state_dir(), init);
         // The kernel takes a moment to let go of a killed process.
-        let deadline = Instant::now() + Duration::from_secs(3);
+        let deadline = Instant::now() + crate::lane::patience(Duration::from_secs(3));
         let mut left = look();
         while !left.is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));

@@ -24,10 +24,12 @@ use tempfile::TempDir;
 
 use crate::bundle::Bundle;
 use crate::container::Container;
+use crate::lane::patience;
 use crate::running::{Output, Running};
 use crate::view::View;
 
-/// How long a command may take before it counts as hanging, on a machine that runs other tests at the same time.
+/// How long a command may take before it counts as hanging, on a machine that runs other tests at the same time. In an
+/// emulated one it is more ([`crate::lane::patience`]).
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Says on standard error why a test is not run here. The caller returns.
@@ -79,7 +81,11 @@ fn kernel() -> u32 {
 }
 
 /// A program of the kit, which cargo puts two directories above the test.
-fn helper(name: &str) -> PathBuf {
+///
+/// # Panics
+/// When it is not built.
+#[must_use]
+pub fn helper(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the path of the test");
     let found = test.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("the kit's program `{name}` is not built: run `cargo xtask test`"))
@@ -97,7 +103,7 @@ pub fn new_id() -> String {
 /// # Panics
 /// When there is none for long.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience(PATIENCE);
     loop {
         if let Some(found) = look() {
             return found;

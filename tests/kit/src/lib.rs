@@ -12,6 +12,8 @@
 //! | [`mountinfo`] | what is mounted in a container, in parts |
 //! | [`outside`] | a directory of the host that no container may reach |
 //! | [`leftovers`] | what a container left behind on the machine |
+//! | [`lane`] | which lane of `cargo xtask lane` a test is in, and the user with a session there |
+//! | [`owned`] | cgroups and directories that do not outlive the tool they belong to |
 //!
 //! It is a developer's tool: it uses `mount(8)`, `unshare(1)` and the like where a product would make system calls.
 
@@ -20,9 +22,11 @@
 pub mod bundle;
 pub mod container;
 pub mod crun;
+pub mod lane;
 pub mod leftovers;
 pub mod mountinfo;
 pub mod outside;
+pub mod owned;
 pub mod rootfs;
 pub mod running;
 pub mod view;

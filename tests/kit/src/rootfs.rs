@@ -77,7 +77,10 @@ fn tell(what: &str, made: Result<PathBuf>) -> Option<PathBuf> {
 }
 
 /// Returns the cache entry `name`, calling `make` on an empty directory first if there is none yet.
-fn once(name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+///
+/// # Errors
+/// Those of `make`, and of the file system.
+pub fn once(name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let cache = cache_dir()?;
     let done = cache.join(name);
     if done.is_dir() {
@@ -161,7 +164,10 @@ fn fill_busybox(dir: &Path) -> Result<()> {
 }
 
 /// Makes a minimal Debian of `suite` plus `packages` in `dir` with mmdebstrap(1).
-fn bootstrap(suite: &str, packages: &[&str], dir: &Path) -> Result<()> {
+///
+/// # Errors
+/// Not root, no mmdebstrap, no network, or no such package.
+pub fn bootstrap(suite: &str, packages: &[&str], dir: &Path) -> Result<()> {
     ensure!(is_root(), "only root can make a Debian root filesystem");
     // By way of a tar archive, because mmdebstrap leaves mounts behind in a directory it was interrupted in.
     let mut mmdebstrap = Command::new("mmdebstrap")

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::crun::PATIENCE;
+use crate::lane::patience;
 
 /// A command of the runtime that is running.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Running {
     /// Waits for the end; a hang is a failure.
     #[must_use]
     pub fn wait(mut self) -> Output {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience(PATIENCE);
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;

@@ -14,12 +14,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-/// The names of the cgroups of all views start so, followed by who owns it: see [`sweep`].
+/// The names of the cgroups of all views start so.
 const PREFIX: &str = "crun-view-";
 
 /// Enters the view's cgroup, makes it the root of a cgroup namespace, and leaves it for the leaf `lab`: a cgroup that
@@ -58,7 +56,10 @@ while [ $# -gt 0 ]; do
   if [ -d "$1" ]; then mkdir -p "$root$2"; else mkdir -p "$(dirname "$root$2")"; : >>"$root$2"; fi
   mount --rbind "$1" "$root$2"; shift 2
 done
-if [ -n "$root" ]; then pivot_root . old; cd /; umount -l /old; fi
+if [ -n "$root" ]; then
+  # Newer distributions do without the program of that name.
+  if command -v pivot_root >/dev/null; then pivot_root . old; else busybox pivot_root . old; fi
+  cd /; umount -l /old; fi
 echo ready
 cat >/dev/null
 exit 0"#;
@@ -116,18 +117,12 @@ impl Builder {
     /// Not root, no cgroup2 mount on this machine, or a mount that fails.
     pub fn enter(self) -> Result<View> {
         ensure!(crate::rootfs::is_root(), "only root can make a private cgroup view");
-        let base = unified_mount()?;
-        sweep(&base);
-        static SERIAL: AtomicU32 = AtomicU32::new(0);
-        let me = std::process::id();
-        let start = start_time(me).context("cannot read /proc/self/stat")?;
-        let cgroup = base.join(format!("{PREFIX}{me}-{start}-{}", SERIAL.fetch_add(1, Ordering::Relaxed)));
-        fs::create_dir(&cgroup).with_context(|| format!("cannot create the cgroup {}", cgroup.display()))?;
+        let cgroup = crate::owned::cgroup(PREFIX)?;
         // From here on dropping the value undoes what was done.
         let mut view = View { cgroup, holder: None, init: 0 };
         fs::create_dir(view.cgroup.join("lab"))?;
         view.start(&self)?;
-        view.hand_on_controllers();
+        crate::owned::hand_on_controllers(&view.cgroup);
         Ok(view)
     }
 }
@@ -203,15 +198,6 @@ impl View {
         self.init = children.trim().parse().context("the view has no pid 1")?;
         Ok(())
     }
-
-    /// Lets cgroups made inside use what the host lets this one use. On a hybrid host that is nothing.
-    fn hand_on_controllers(&self) {
-        let all = fs::read_to_string(self.cgroup.join("cgroup.controllers")).unwrap_or_default();
-        for name in all.split_whitespace() {
-            // One by one: a controller that cannot be had must not take the others with it.
-            drop(fs::write(self.cgroup.join("cgroup.subtree_control"), format!("+{name}")));
-        }
-    }
 }
 
 impl Drop for View {
@@ -221,62 +207,8 @@ impl Drop for View {
             drop(fs::write(self.cgroup.join("cgroup.kill"), "1"));
             drop(holder.wait());
         }
-        remove(&self.cgroup);
+        crate::owned::remove_cgroup(&self.cgroup);
     }
-}
-
-/// Where the unified hierarchy is mounted.
-fn unified_mount() -> Result<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    // proc_pid_mountinfo(5): id parent dev root mount-point options... - type source options
-    let unified =
-        mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
-    unified.map(PathBuf::from).context("no cgroup2 file system is mounted here")
-}
-
-/// Removes the cgroups of views whose owner is gone. An owner is a pid and its start time: pids are used again.
-fn sweep(base: &Path) {
-    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let Some(owner) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
-        let mut parts = owner.split('-').map(|part| part.parse().ok());
-        let (Some(Some(pid)), Some(Some(start))) = (parts.next(), parts.next()) else { continue };
-        if u32::try_from(pid).ok().and_then(start_time) != Some(start) {
-            remove(&entry.path());
-        }
-    }
-}
-
-/// Field 22 of /proc/PID/stat (proc_pid_stat(5)), counted behind the command name, which may hold anything.
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
-}
-
-/// Kills what is in a cgroup and removes it with all below it. A killed process stays in its cgroup until it is dead,
-/// which is why removal is tried for a while.
-fn remove(cgroup: &Path) {
-    for _ in 0..200 {
-        drop(fs::write(cgroup.join("cgroup.kill"), "1"));
-        remove_empty(cgroup);
-        if !cgroup.exists() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(25));
-    }
-    #[allow(clippy::print_stderr, reason = "nothing else can tell, and it must not go unnoticed")]
-    {
-        eprintln!("cannot remove the cgroup {}", cgroup.display());
-    }
-}
-
-fn remove_empty(cgroup: &Path) {
-    for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_empty(&entry.path());
-        }
-    }
-    drop(fs::remove_dir(cgroup));
 }
 
 #[cfg(test)]

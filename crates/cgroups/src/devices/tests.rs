@@ -1,5 +1,8 @@
 //! The device program against the plain rule book, on an interpreter of the few instructions it uses.
 
+use sys::bpf::Instruction;
+
+use super::program::{TYPE_BLOCK, TYPE_CHAR, asks, both};
 use super::*;
 
 fn rule(allow: bool, kind: DeviceKind, major: Option<i64>, minor: Option<i64>, access: &str) -> DeviceRule {
@@ -38,6 +41,7 @@ fn run(code: &[Instruction], kind: i32, major: u32, minor: u32, access: u8) -> b
                 false
             }
             0x56 => registers[target] != value,
+            0x16 => registers[target] == value,
             0x46 => registers[target] & value != 0,
             0x05 => true,
             0x95 => return registers[0] != 0,
@@ -71,25 +75,68 @@ impl Random {
         let access = ["r", "w", "m", "rw", "rm", "wm", "rwm"][usize::try_from(self.below(7)).unwrap()];
         rule(self.below(2) == 0, kind, self.number(), self.number(), access)
     }
+
+    fn rules(&mut self) -> Vec<DeviceRule> {
+        (0..=self.below(8)).map(|_| self.rule()).collect()
+    }
+}
+
+/// Every request for a device whose numbers some rule names, or none does.
+fn requests() -> impl Iterator<Item = (DeviceKind, u32, u32, u8)> {
+    let kinds = [DeviceKind::Block, DeviceKind::Char].into_iter();
+    let pairs = kinds.flat_map(|kind| (0..5).flat_map(move |a| (0..5).map(move |b| (kind, a, b))));
+    pairs.flat_map(|(kind, a, b)| (1..8).map(move |access| (kind, a, b, access)))
+}
+
+fn number(kind: DeviceKind) -> i32 {
+    if kind == DeviceKind::Block { TYPE_BLOCK } else { TYPE_CHAR }
 }
 
 #[test]
 fn the_program_decides_as_the_rule_book_for_random_rules_and_every_request() {
     let mut random = Random(1);
-    for _ in 0..400 {
-        let configured: Vec<_> = (0..=random.below(8)).map(|_| random.rule()).collect();
+    for _ in 0..1500 {
+        let configured = random.rules();
         let rules = rules(&configured).unwrap();
         let code = program(&rules);
-        for (kind, number) in [(DeviceKind::Block, TYPE_BLOCK), (DeviceKind::Char, TYPE_CHAR)] {
-            for (major, minor, access) in
-                (0..5).flat_map(|a| (0..5).flat_map(move |b| (1..8).map(move |c| (a, b, c))))
-            {
-                assert_eq!(
-                    run(&code, number, major, minor, access),
-                    decide(&rules, kind, major, minor, access),
-                    "{configured:?} for {kind:?} {major}:{minor} access {access}"
-                );
-            }
+        for (kind, major, minor, access) in requests() {
+            assert_eq!(
+                run(&code, number(kind), major, minor, access),
+                decide(&rules, kind, major, minor, access),
+                "{configured:?} for {kind:?} {major}:{minor} access {access}"
+            );
+        }
+    }
+}
+
+#[test]
+fn two_programs_in_one_allow_what_both_allow_and_so_do_three() {
+    let mut random = Random(3);
+    for _ in 0..400 {
+        let lists: Vec<_> = (0..3).map(|_| rules(&random.rules()).unwrap()).collect();
+        let codes: Vec<_> = lists.iter().map(|rules| program(rules)).collect();
+        let two = both(&codes[0], &codes[1]).unwrap();
+        let three = both(&two, &codes[2]).unwrap();
+        assert!(codes.iter().all(|code| asks(&three, code)) && asks(&two, &codes[1]));
+        for (kind, major, minor, access) in requests() {
+            let says = |code: &[_]| run(code, number(kind), major, minor, access);
+            let all =
+                |lists: &[Vec<Rule>]| lists.iter().all(|rules| decide(rules, kind, major, minor, access));
+            assert_eq!((says(&two), says(&three)), (all(&lists[..2]), all(&lists)));
+        }
+    }
+}
+
+#[test]
+fn a_list_of_any_length_has_jumps_that_end_where_they_should() {
+    for kind in [DeviceKind::Char, DeviceKind::All] {
+        let configured: Vec<_> =
+            (0..9000).map(|minor| rule(minor % 2 == 0, kind, Some(7), Some(minor), "r")).collect();
+        let rules = rules(&configured).unwrap();
+        let code = program(&rules);
+        for (major, minor) in [(7, 0), (7, 1), (7, 4000), (7, 4001), (7, 8998), (7, 8999), (8, 0), (1, 3)] {
+            let decided = decide(&rules, DeviceKind::Char, major, minor, READ);
+            assert_eq!(run(&code, TYPE_CHAR, major, minor, READ), decided, "{major}:{minor}");
         }
     }
 }
@@ -104,18 +151,10 @@ fn with_everything_denied_the_default_devices_remain() {
 }
 
 #[test]
-fn a_v1_rule_for_both_kinds_opens_no_more_than_it_says() {
-    let narrow = rule(true, DeviceKind::All, Some(10), Some(229), "rw");
-    let lines: Vec<_> = legacy_writes(&rules(&[narrow]).unwrap()).into_iter().map(|(_, line)| line).collect();
-    assert_eq!(lines[..2], ["b 10:229 rw", "c 10:229 rw"]);
-    assert!(!lines.contains(&"a".to_owned()));
-}
-
-#[test]
 fn every_instruction_can_be_reached() {
     let mut random = Random(2);
     for _ in 0..400 {
-        let configured: Vec<_> = (0..=random.below(8)).map(|_| random.rule()).collect();
+        let configured = random.rules();
         let code = program(&rules(&configured).unwrap());
         let mut reached = vec![false; code.len()];
         let mut open = vec![0_usize];
@@ -127,7 +166,7 @@ fn every_instruction_can_be_reached() {
             match code[at].code {
                 0x95 => {}
                 0x05 => open.push(target()),
-                0x56 | 0x46 => open.extend([at + 1, target()]),
+                0x56 | 0x46 | 0x16 => open.extend([at + 1, target()]),
                 _ => open.push(at + 1),
             }
         }
@@ -146,14 +185,4 @@ fn a_wrong_access_letter_is_named() {
     assert!(error.message.starts_with("linux.resources.devices[0].access"));
 }
 
-#[test]
-fn the_v1_lines_are_those_of_the_kernel_documentation() {
-    let rules = rules(&[
-        rule(false, DeviceKind::All, None, None, "rwm"),
-        rule(true, DeviceKind::Block, Some(8), None, "r"),
-    ])
-    .unwrap();
-    let writes = legacy_writes(&rules);
-    assert_eq!(writes[0], ("devices.deny", "a".to_owned()));
-    assert_eq!(writes[1], ("devices.allow", "b 8:* r".to_owned()));
-}
+mod legacy;

@@ -29,6 +29,7 @@ pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
         pid_file: context.value("pid-file").map(PathBuf::from),
         preserve_fds: context.preserved_descriptors()?,
         detach: context.has("detach"),
+        cgroups: values("cgroup"),
         ..ExecOptions::default()
     };
     libcrun::exec(&context.root(), &context.id()?, &options)

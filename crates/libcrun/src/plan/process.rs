@@ -6,7 +6,7 @@ use rustix::fs::Mode;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use sys::exec::StringArray;
 
-use super::invalid;
+use super::{Affinity, IoPriority, MemoryPolicy, Scheduler, invalid};
 use crate::capabilities::Sets;
 use crate::error::{Code, Error, Result};
 use crate::rlimits;
@@ -31,6 +31,12 @@ pub(crate) struct ProcessPlan {
     pub(crate) no_new_privileges: bool,
     pub(crate) rlimits: Vec<(Resource, Rlimit)>,
     pub(crate) oom_score_adj: Option<i32>,
+    pub(crate) scheduler: Option<Scheduler>,
+    pub(crate) io_priority: Option<IoPriority>,
+    /// The CPUs it is bound to; all of its cpuset if there are none here.
+    pub(crate) affinity: Affinity,
+    /// That of the container.
+    pub(crate) memory_policy: Option<MemoryPolicy>,
     /// Descriptors from this number on do not survive the exec.
     pub(crate) first_closed_fd: u32,
 }
@@ -65,6 +71,10 @@ pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32) -> Result<P
         no_new_privileges: process.no_new_privileges == Some(true),
         rlimits: rlimits::parse(process.rlimits.as_deref().unwrap_or_default())?,
         oom_score_adj: process.oom_score_adj,
+        scheduler: process.scheduler.as_ref().map(Scheduler::new).transpose()?,
+        io_priority: process.io_priority.as_ref().map(IoPriority::new).transpose()?,
+        affinity: process.exec_cpu_affinity.as_ref().map(Affinity::new).transpose()?.unwrap_or_default(),
+        memory_policy: None,
         first_closed_fd: 3_u32.saturating_add(preserve_fds),
     })
 }

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, Gid, Mode, Uid, chmodat, chownat, fstat, mknodat, stat};
+use rustix::fs::{AtFlags, Gid, Mode, Uid, chmodat, chownat, fstat, mknodat};
 use rustix::io::Errno;
 use rustix::mount::open_tree;
 use sys::mount::{MountAttr, MountChange, Propagation, Reach, set_attributes};
@@ -17,13 +17,6 @@ use crate::plan::{DevicePlan, IdMaps, NodeKind, Plan};
 
 /// What the mount of a node takes away: it is there to be opened.
 const ATTRIBUTES: MountAttr = MountAttr::NOSUID.union(MountAttr::NOEXEC);
-
-/// Whether device nodes can be made at all: not in a user namespace, whatever capabilities a process has there. The
-/// first one has a number of its own (`PROC_USER_INIT_INO`).
-pub(super) fn can_be_made() -> bool {
-    const INITIAL: u64 = 0xefff_fffd;
-    stat(c"/proc/self/ns/user").is_ok_and(|stat| stat.st_ino == INITIAL)
-}
 
 /// A mount for each device of the plan, detached; nothing for those that can be made inside after all.
 pub(super) fn prepare(plan: &Plan) -> Result<Vec<Option<OwnedFd>>> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cgroups::Resources;
 use serde::Deserialize;
 
-use super::{Presence, Text};
+use super::{MemoryPolicy, Presence, Text};
 
 /// What concerns Linux.
 #[derive(Debug, Default, Deserialize)]
@@ -41,6 +41,9 @@ pub struct Linux<'a> {
     /// Paths that cannot be written to.
     #[serde(borrow, default)]
     pub readonly_paths: Option<Vec<Text<'a>>>,
+    /// From which nodes memory comes.
+    #[serde(borrow, default)]
+    pub memory_policy: Option<MemoryPolicy<'a>>,
     #[serde(default)]
     pub(crate) seccomp: Presence,
     #[serde(default)]
@@ -53,8 +56,6 @@ pub struct Linux<'a> {
     pub(crate) personality: Presence,
     #[serde(default)]
     pub(crate) net_devices: Presence,
-    #[serde(default)]
-    pub(crate) memory_policy: Presence,
 }
 
 /// One entry of `linux.namespaces`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Mount, Process, Spec, Text};
+use super::{Mount, Process, Resources, Spec, Text};
 use crate::error::{Code, Error, Result, words};
 
 /// Parses a configuration. `name` is what the error calls the text, usually its path.
@@ -32,6 +32,18 @@ pub fn parse_mounts<'a>(text: &'a [u8], name: &str) -> Result<Vec<Mount<'a>>> {
     let is_array = text.trim_ascii_start().starts_with(b"[");
     if !is_array && serde_json::from_slice::<IgnoredAny>(text).is_ok() {
         return Err(words::mounts_not_an_array());
+    }
+    parse_as(text, name)
+}
+
+/// Parses the limits that a running container gets: the object `linux.resources` of a configuration.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_resources(text: &[u8], name: &str) -> Result<Resources> {
+    // An array would do for a parser that takes the fields by their order.
+    if text.trim_ascii_start().starts_with(b"[") {
+        return Err(Error::new(Code::InvalidConfig, format!("load `{name}`: resources must be an object")));
     }
     parse_as(text, name)
 }
@@ -122,6 +134,20 @@ mod tests {
         assert!(message("[] []").contains("trailing characters"));
         assert!(parse_mounts(b" []\n", "m.json").unwrap().is_empty());
         assert_eq!(&*parse_mounts(br#"[{"destination":"/a"}]"#, "m.json").unwrap()[0].destination, "/a");
+    }
+
+    #[test]
+    fn limits_are_an_object() {
+        let message = |text: &str| parse_resources(text.as_bytes(), "r.json").unwrap_err().to_string();
+        assert_eq!(message(" []"), "load `r.json`: resources must be an object");
+        assert!(message("").starts_with("load `r.json`: EOF while parsing"));
+        assert!(message("7").starts_with("load `r.json`: invalid type: integer `7`"));
+        assert!(
+            message(r#"{"cpu":{"quota":"1"}}"#).starts_with("load `r.json`: cpu.quota: invalid type: string")
+        );
+        assert!(message(r#"{"blockIO":{"weight":70000}}"#).contains("blockIO.weight: invalid value"));
+        let resources = parse_resources(br#"{"pids":{"limit":7},"devices":null}"#, "r.json").unwrap();
+        assert_eq!(resources.pids.unwrap().limit, 7);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Presence, Text};
+use super::{ExecCpuAffinity, IoPriority, Presence, Scheduler, Text};
 
 /// The process to run.
 #[derive(Debug, Default, Deserialize)]
@@ -35,16 +35,19 @@ pub struct Process<'a> {
     /// How likely the kernel is to kill it when memory runs out.
     #[serde(default)]
     pub oom_score_adj: Option<i32>,
+    /// When it gets a CPU.
+    #[serde(borrow, default)]
+    pub scheduler: Option<Scheduler<'a>>,
+    /// How its I/O is served.
+    #[serde(borrow, default)]
+    pub io_priority: Option<IoPriority<'a>>,
+    /// On which CPUs a process runs that is executed in the running container.
+    #[serde(borrow, rename = "execCPUAffinity", default)]
+    pub exec_cpu_affinity: Option<ExecCpuAffinity<'a>>,
     #[serde(default)]
     pub(crate) apparmor_profile: Presence,
     #[serde(default)]
     pub(crate) selinux_label: Presence,
-    #[serde(default)]
-    pub(crate) scheduler: Presence,
-    #[serde(default)]
-    pub(crate) io_priority: Presence,
-    #[serde(rename = "execCPUAffinity", default)]
-    pub(crate) exec_cpu_affinity: Presence,
 }
 
 /// `process.user`: ids inside the container.

@@ -19,7 +19,6 @@ pub(crate) fn refuse_unsupported(spec: &Spec<'_>) -> Result<()> {
             ("linux.intelRdt", linux.intel_rdt),
             ("linux.personality", linux.personality),
             ("linux.netDevices", linux.net_devices),
-            ("linux.memoryPolicy", linux.memory_policy),
         ]);
     }
     if let Some((path, _)) = wanted.into_iter().find(|(_, section)| section.is_present()) {
@@ -62,9 +61,6 @@ pub(crate) fn refuse_unsupported_process(process: &Process<'_>) -> Result<()> {
     let wanted = [
         ("process.apparmorProfile", process.apparmor_profile),
         ("process.selinuxLabel", process.selinux_label),
-        ("process.scheduler", process.scheduler),
-        ("process.ioPriority", process.io_priority),
-        ("process.execCPUAffinity", process.exec_cpu_affinity),
     ];
     match wanted.into_iter().find(|(_, section)| section.is_present()) {
         Some((path, _)) => Err(refuse(path)),

@@ -1,0 +1,186 @@
+//! A cgroup below the container's, in which its processes live while the limits stay on the container's own: what is
+//! inside may then be given to somebody (systemd has its own idea of who owns a unit's cgroup, a container may manage
+//! cgroups itself) who cannot lift the limits.
+//!
+//! One is made in the v2 tree only. A v1 hierarchy cannot be delegated safely (runtime-spec
+//! config-linux.md#cgroup-ownership), and the processes stay in the container's cgroup there.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use crate::cgroup::{Cgroup, Member};
+use crate::controllers;
+use crate::error::{Error, Result};
+use crate::files::open_below;
+use crate::make::make_levels;
+use crate::path::CgroupPath;
+use crate::remove::{self, Leftovers, WhenBusy};
+
+/// The cgroup below.
+#[derive(Debug)]
+pub(crate) struct Child {
+    /// Below the container's cgroup.
+    path: CgroupPath,
+    directory: OwnedFd,
+    /// How many levels of the path were made, counted from the end.
+    created: usize,
+}
+
+impl Cgroup {
+    /// Makes the cgroup `path` below this one, in the v2 tree, and from then on puts processes there: what
+    /// [`Self::unified_directory`], [`Self::add_process`] and the paths say is about it. Limits, device rules, signals and
+    /// removal go on to be about the whole.
+    ///
+    /// Call [`Self::hand_on_controllers`] when no process is left above.
+    ///
+    /// # Errors
+    /// When there is no v2 tree, `path` leads elsewhere, or the directory cannot be made.
+    pub fn create_child(&mut self, path: &str) -> Result<()> {
+        let below = child_path(path)?;
+        let whole = self.path.clone();
+        let Some(member) = self.unified_mut() else { return Err(no_unified_tree(path)) };
+        let named = |level: &str| member.file(&whole, level);
+        let (created, directory) = make_levels(member.directory.as_fd(), &below, named)?;
+        member.child = Some(Child { path: below, directory, created });
+        Ok(())
+    }
+
+    /// The same with one that exists.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be opened.
+    pub fn open_child(&mut self, path: &str) -> Result<()> {
+        let below = child_path(path)?;
+        let whole = self.path.clone();
+        let Some(member) = self.unified_mut() else { return Err(no_unified_tree(path)) };
+        member.enter(&whole, &below)
+    }
+
+    /// The same with one that exists in the v1 hierarchies of these controllers, or wherever the container has limits when
+    /// none are named. `/` is the container's cgroup itself.
+    ///
+    /// # Errors
+    /// When there is none, it cannot be opened, or this host has no such controller.
+    pub fn enter_child(&mut self, controllers: &[&str], path: &str) -> Result<()> {
+        for name in controllers {
+            if !self.members.iter().any(|member| member.is_of(name)) {
+                return Err(self.unavailable(name));
+            }
+        }
+        if !path.is_empty() && CgroupPath::new(Some(path), "").is_root() && !goes_up(path) {
+            return Ok(());
+        }
+        let (below, whole, is_one) = (child_path(path)?, self.path.clone(), self.members.len() == 1);
+        for member in &mut self.members {
+            let is_meant = match controllers {
+                [] => true,
+                some => some.iter().any(|name| member.is_of(name)),
+            };
+            if !is_meant {
+                continue;
+            }
+            let entered = member.enter(&whole, &below);
+            // Beside the v1 controllers those hierarchies only count processes.
+            let may_miss = controllers.is_empty() && !is_one && member.hierarchy.controllers.is_empty();
+            match entered {
+                Err(error) if may_miss && error.errno == Some(Errno::NOENT) => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the cgroup below use the controllers this one has, as far as the kernel allows it; there must be no process
+    /// between the two any more (cgroup-v2.rst, "no internal process constraint").
+    ///
+    /// # Errors
+    /// Names the file that could not be read.
+    pub fn hand_on_controllers(&self) -> Result<()> {
+        let Some(member) = self.unified() else { return Ok(()) };
+        let Some(child) = &member.child else { return Ok(()) };
+        let parents = child.path.levels().filter(|level| *level != child.path.below_root());
+        for level in std::iter::once("").chain(parents) {
+            let directory = open_below(member.directory.as_fd(), level).map_err(|errno| {
+                Error::kernel(format!("open `{}`", member.file(&self.path, level)), errno)
+            })?;
+            controllers::hand_on(directory.as_fd(), |name| member.file(&self.path, &join(level, name)))?;
+        }
+        Ok(())
+    }
+
+    fn unified_mut(&mut self) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.hierarchy.unified)
+    }
+}
+
+impl Member {
+    /// Whether it is the hierarchy of a controller, or of that name (`name=systemd`).
+    fn is_of(&self, name: &str) -> bool {
+        let of_name = name.strip_prefix("name=").is_some_and(|name| name == self.hierarchy.directory);
+        of_name || self.hierarchy.controllers.iter().any(|controller| controller == name)
+    }
+
+    fn enter(&mut self, whole: &CgroupPath, below: &CgroupPath) -> Result<()> {
+        let directory = open_below(self.directory.as_fd(), below.below_root()).map_err(|errno| {
+            Error::kernel(format!("open `{}`", self.file(whole, below.below_root())), errno)
+        })?;
+        self.child = Some(Child { path: below.clone(), directory, created: 0 });
+        Ok(())
+    }
+
+    /// Where the processes are.
+    pub(crate) fn home(&self) -> BorrowedFd<'_> {
+        self.child.as_ref().map_or(self.directory.as_fd(), |child| child.directory.as_fd())
+    }
+
+    /// The path of that, below the root of the hierarchy.
+    pub(crate) fn home_path(&self, whole: &CgroupPath) -> String {
+        self.child.as_ref().map_or_else(|| whole.to_string(), |child| format!("{whole}{}", child.path))
+    }
+
+    /// Removes what was made below. What fails is left: it is only taken back with something that has failed already.
+    pub(crate) fn undo_child(&self) {
+        if let Some(child) = &self.child {
+            let when_busy = WhenBusy { leftovers: &|| Leftovers::Leave, kill: &|_| Ok(()) };
+            let _ =
+                remove::levels(self.directory.as_fd(), child.path.below_root(), child.created, &when_busy);
+        }
+    }
+}
+
+fn join(level: &str, name: &str) -> String {
+    if level.is_empty() { name.to_owned() } else { format!("{level}/{name}") }
+}
+
+fn no_unified_tree(path: &str) -> Error {
+    Error::plain(format!("the cgroup `{path}` below the container's needs cgroup v2"))
+}
+
+fn goes_up(path: &str) -> bool {
+    path.split('/').any(|component| component == "..")
+}
+
+/// A path that stays below: what goes up or is nothing is a mistake of whoever wrote it.
+fn child_path(path: &str) -> Result<CgroupPath> {
+    let below = CgroupPath::new(Some(path), "");
+    if goes_up(path) || below.is_root() {
+        return Err(Error::plain(format!("`{path}` is no cgroup below the container's")));
+    }
+    Ok(below)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_leaves_the_container_is_refused() {
+        for path in ["", "/", ".", "..", "a/../b", "../a", "a/.."] {
+            assert!(child_path(path).unwrap_err().message.contains("no cgroup below"), "{path}");
+        }
+        for (path, below) in [("a", "a"), ("/a", "a"), ("a//b/.", "a/b"), ("a..b", "a..b")] {
+            assert_eq!(child_path(path).unwrap().below_root(), below);
+        }
+    }
+}
