@@ -8,7 +8,7 @@ use cgroups::Cgroup;
 use rustix::io::Errno;
 
 use crate::container::Container;
-use crate::error::{Code, Context, Error, Result, words};
+use crate::error::{Code, Context, Result, words};
 
 /// The cgroup that is made where no other takes the process.
 const LAST_RESORT: &str = "crun-exec";
