@@ -67,10 +67,10 @@ impl Bundle {
     /// Forks without end, in up to `limit` processes that the pids controller allows; says when it is at it.
     #[must_use]
     pub fn fork_bomb(self, limit: u32) -> Self {
-        // A shell that cannot fork ends, which lets another one do so. The first process is none of them.
+        // A shell that cannot fork ends, which lets another one do so. The first process is none of them and forks no more.
         let bomb = "while :; do sh -c 'while :; do (:) & done' & done 2>/dev/null";
         self.set("/linux/resources/pids", json!({"limit": limit}))
-            .sh(&format!("({bomb}) & ({bomb}) & sleep 0.1; echo up; exec sleep 99"))
+            .sh(&format!("({bomb}) & echo up; exec sleep 99"))
     }
 
     /// Any change of the configuration.
