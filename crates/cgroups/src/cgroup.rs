@@ -2,9 +2,11 @@
 
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
+use rustix::process::Signal;
 
 use crate::child::Child;
 use crate::controllers::enable_controllers;
@@ -38,7 +40,7 @@ pub(crate) struct Member {
     pub(crate) root: OwnedFd,
     pub(crate) directory: OwnedFd,
     /// The one below, where the processes are, if that is not the same.
-    pub(crate) child: OnceCell<Child>,
+    pub(crate) child: OnceLock<Child>,
     /// How many levels of the path were made by [`Cgroup::create`], counted from the end.
     created: usize,
 }
@@ -61,7 +63,7 @@ pub(crate) fn mount_point(hierarchy: &Hierarchy) -> String {
     }
 }
 
-fn open_root(hierarchy: &Hierarchy) -> Result<OwnedFd> {
+pub(crate) fn open_root(hierarchy: &Hierarchy) -> Result<OwnedFd> {
     let path = mount_point(hierarchy);
     let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
     openat(CWD, &path, flags, Mode::empty()).map_err(|errno| Error::kernel(format!("open `{path}`"), errno))
@@ -91,7 +93,7 @@ impl Cgroup {
         let root = open_root(hierarchy)?;
         let (created, directory) = make_directories(&root, hierarchy, &self.path)?;
         let member =
-            Member { hierarchy: hierarchy.clone(), root, directory, child: OnceCell::new(), created };
+            Member { hierarchy: hierarchy.clone(), root, directory, child: OnceLock::new(), created };
         self.members.push(member);
         match self.members.last() {
             Some(member) if with_controllers => enable_controllers(member, &self.path),
@@ -116,7 +118,7 @@ impl Cgroup {
                         hierarchy: hierarchy.clone(),
                         root,
                         directory,
-                        child: OnceCell::new(),
+                        child: OnceLock::new(),
                         created: 0,
                     });
                 }
@@ -128,6 +130,12 @@ impl Cgroup {
             }
         }
         Ok(Self { path: path.clone(), members })
+    }
+
+    /// Whether it has a directory in any of the hierarchies it was looked for in.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        !self.members.is_empty()
     }
 
     /// The path below the root of every hierarchy.
@@ -167,11 +175,9 @@ impl Cgroup {
         self.members.iter().find(|member| member.hierarchy.unified)
     }
 
+    /// The directory where a controller is looked for: in its v1 hierarchy, else in the v2 tree.
     pub(crate) fn member_for(&self, controller: &str) -> Option<&Member> {
-        let only_unified = self.members.len() == 1 && self.members[0].hierarchy.unified;
-        self.members
-            .iter()
-            .find(|m| only_unified || m.hierarchy.controllers.iter().any(|name| name == controller))
+        self.members.iter().find(|member| member.hierarchy.has(controller)).or(self.unified())
     }
 
     /// Whether cloning into the v2 directory is all it takes to place a process.
@@ -211,7 +217,13 @@ impl Cgroup {
     ) -> Result<Removed> {
         let decision = OnceCell::new();
         let leftovers = || *decision.get_or_init(leftovers);
-        let when_busy = WhenBusy { leftovers: &leftovers, thaw: &|| self.thaw() };
+        let kill = |directory: BorrowedFd<'_>| {
+            let killed = self.signal_in(directory, Signal::KILL.as_raw());
+            // Also after an error: what was killed cannot die before.
+            self.thaw();
+            killed
+        };
+        let when_busy = WhenBusy { leftovers: &leftovers, kill: &kill };
         let (mut removed, mut first_error) = (Removed::Everywhere, None);
         for member in &self.members {
             match remove::levels(member.root.as_fd(), self.path.below_root(), levels(member), &when_busy) {

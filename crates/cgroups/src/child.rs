@@ -5,8 +5,8 @@
 //! One is made in the v2 tree only. A v1 hierarchy cannot be delegated safely (runtime-spec
 //! config-linux.md#cgroup-ownership), and the processes stay in the container's cgroup there.
 
-use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::io::Errno;
 
@@ -126,7 +126,7 @@ impl Member {
         let directory = open_below(self.directory.as_fd(), below.below_root()).map_err(|errno| {
             Error::kernel(format!("open `{}`", self.file(whole, below.below_root())), errno)
         })?;
-        self.child = OnceCell::from(Child { path: below.clone(), directory, created: 0 });
+        self.child = OnceLock::from(Child { path: below.clone(), directory, created: 0 });
         Ok(())
     }
 
@@ -143,7 +143,7 @@ impl Member {
     /// Removes what was made below. What fails is left: it is only taken back with something that has failed already.
     pub(crate) fn undo_child(&self) {
         if let Some(child) = self.child.get() {
-            let when_busy = WhenBusy { leftovers: &|| Leftovers::Leave, thaw: &|| () };
+            let when_busy = WhenBusy { leftovers: &|| Leftovers::Leave, kill: &|_| Ok(()) };
             let _ =
                 remove::levels(self.directory.as_fd(), child.path.below_root(), child.created, &when_busy);
         }

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use crate::container::{Container, Phase, send};
 use crate::error::{Code, Error, Result, words};
 use crate::id::ContainerId;
+use crate::kill::kill_others;
 use crate::plan;
 use crate::spec;
 use crate::state::{StateDirectory, StateRoot};
@@ -89,15 +90,7 @@ fn kill_processes(
         Err(error) if error.errno() != Some(Errno::SRCH) => return Err(error),
         _ => {}
     }
-    match cgroup {
-        Some(cgroup)
-            if !container.has_own_pid_namespace().unwrap_or(false)
-                && !is_shared(root, &container.id, cgroup.path()) =>
-        {
-            Ok(cgroup.signal_all(Signal::KILL.as_raw())?)
-        }
-        _ => Ok(()),
-    }
+    cgroup.map_or(Ok(()), |cgroup| kill_others(root, container, cgroup))
 }
 
 /// Waits until the process has ended, or at least has left its cgroup: the first process of a pid namespace stays as
@@ -162,7 +155,7 @@ fn warning(cgroup: &Cgroup, removed: Result<Removed>) -> Option<Error> {
 }
 
 /// Whether another container of this state directory runs in the cgroup or in one below it.
-fn is_shared(root: &StateRoot, id: &ContainerId, path: &CgroupPath) -> bool {
+pub(crate) fn is_shared(root: &StateRoot, id: &ContainerId, path: &CgroupPath) -> bool {
     let path = path.to_string();
     let is_inside =
         |other: &str| other.strip_prefix(&path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));

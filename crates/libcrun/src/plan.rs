@@ -166,6 +166,12 @@ impl Plan {
     pub(crate) fn limits_from_outside(&self) -> &[(Resource, Rlimit)] {
         if self.namespaces.contains(Namespaces::USER) { &self.process.rlimits } else { &[] }
     }
+
+    /// Whether its memory is limited.
+    pub(crate) fn limits_memory(&self) -> bool {
+        let writes = self.cgroup.as_ref().map(|cgroup| cgroup.writes.as_slice()).unwrap_or_default();
+        writes.iter().any(|write| write.file.starts_with("memory."))
+    }
 }
 
 fn cgroup_plan(

@@ -25,5 +25,5 @@ pub fn update(root: &StateRoot, id: &ContainerId, resources: &Resources) -> Resu
         );
         return Err(Error::new(Code::Unsupported, what));
     }
-    Ok(cgroups::update(&Layout::detect()?, &path, resources)?)
+    Ok(cgroups::update(&Layout::detect()?, &path, resources, None)?)
 }
