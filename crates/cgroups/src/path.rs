@@ -38,6 +38,11 @@ impl CgroupPath {
         Ok(below)
     }
 
+    /// The path of `below`, below this one.
+    pub(crate) fn join(&self, below: &Self) -> Self {
+        if self.is_root() { below.clone() } else { Self(format!("{}/{}", self.0, below.0)) }
+    }
+
     /// The root of the hierarchies.
     pub(crate) fn root() -> Self {
         Self(String::new())

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use cgroups::{Cgroup, CgroupPath, Layout, Leftovers, Removed};
+use cgroups::{Cgroup, CgroupPath, Layout, Leftovers, Removed, systemd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -51,6 +51,7 @@ pub fn delete(root: &StateRoot, id: &ContainerId, force: bool) -> Result<Warning
     end_process(root, &container)?;
     let mut warnings = Vec::new();
     match container.cgroup() {
+        _ if container.unit().is_some() => warnings.extend(delete_unit(&container).err()),
         Ok(Some(cgroup)) => {
             let has_own_pids = || container.has_own_pid_namespace().unwrap_or(false);
             warnings.extend(warning(&cgroup, remove_cgroup(root, id, &cgroup, has_own_pids)));
@@ -138,6 +139,26 @@ pub(crate) fn remove_cgroup(
         false => Leftovers::Kill,
     };
     Ok(cgroup.remove(&leftovers)?)
+}
+
+/// Ends the unit of a container, wherever it has got to when its creator was killed.
+fn delete_unit(container: &Container) -> Result<()> {
+    let Some(unit) = container.unit() else { return Ok(()) };
+    let path = container.cgroup_path().and_then(|path| systemd::unit_path(&path, unit));
+    let cgroup = path.map(|path| Cgroup::open(&Layout::detect()?, &path)).transpose();
+    remove_unit(unit, cgroup.ok().flatten().as_ref())
+}
+
+/// Removes the systemd unit of a container whose first process has ended, with everything in it: a unit is one
+/// container's alone. systemd would ask the processes to end, and wait; so they are killed before.
+///
+/// # Errors
+/// When systemd does not end the unit. Its cgroup is removed all the same.
+pub(crate) fn remove_unit(unit: &str, cgroup: Option<&Cgroup>) -> Result<()> {
+    let killed = cgroup.map_or(Ok(()), |cgroup| cgroup.signal_all(Signal::KILL.as_raw()));
+    let stopped = systemd::stop_unit(unit, systemd::is_rootless());
+    let removed = cgroup.map_or(Ok(Removed::Everywhere), |cgroup| cgroup.remove(&|| Leftovers::Kill));
+    killed.and(stopped).and(removed.map(drop)).map_err(Error::from)
 }
 
 /// What is to be told about the removal of a cgroup.
