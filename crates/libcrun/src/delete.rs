@@ -19,6 +19,9 @@ use crate::state::{StateDirectory, StateRoot};
 /// How long a killed process may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a process that has left its cgroup may take to end the others of its pid namespace, where some are left.
+const PATIENCE_BESIDE_OTHERS: Duration = Duration::from_secs(3);
+
 /// What deleting left to be told: things that went wrong without keeping the container from being deleted.
 pub type Warnings = Vec<Error>;
 
@@ -102,11 +105,14 @@ fn wait_for_end(
     cgroup: Option<&Cgroup>,
 ) -> core::result::Result<(), Errno> {
     const SLICE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-    let has_left = |cgroup: &Cgroup| match container.pid() {
-        Some(pid) => !cgroup.contains(pid).unwrap_or(true),
-        None => true,
-    };
     let start = Instant::now();
+    // A process leaves the list of a cgroup when it begins to end. The others of its pid namespace may still have to be
+    // killed then, and must not be taken for somebody else's; beside such it is given the time for it.
+    let has_left = |cgroup: &Cgroup| {
+        let pids = cgroup.processes().unwrap_or_else(|_| container.pid().into_iter().collect());
+        let is_first = |pid: &_| container.pid().as_ref() == Some(pid);
+        pids.is_empty() || start.elapsed() > PATIENCE_BESIDE_OTHERS && !pids.iter().any(is_first)
+    };
     while start.elapsed() < PATIENCE {
         let mut polled = [PollFd::new(process, PollFlags::IN)];
         match poll(&mut polled, Some(&SLICE)) {
