@@ -14,8 +14,8 @@ use serde_json::json;
 
 /// A container without a pid namespace of its own, and a second process that outlives the first.
 fn without_pid_namespace() -> Bundle {
-    let script = "sh -c 'trap \"echo second\" USR1; echo up; while :; do sleep 0.02; done' & \
-                  trap 'echo first' USR1; while :; do sleep 0.02; done";
+    let script = "trap 'echo first' USR1; sh -c 'trap \"echo second\" USR1; echo up; while :; do sleep 0.02; done' & \
+                  while :; do sleep 0.02; done";
     Bundle::new().namespace("pid", None).sh(script)
 }
 

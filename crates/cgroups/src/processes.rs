@@ -30,7 +30,7 @@ impl Cgroup {
     }
 
     /// The processes of the cgroup and of those below it, as the calling process numbers them; those that it cannot
-    /// see, because they are outside of its pid namespace, are left out.
+    /// see, because they are outside of its pid namespace, are left out, and so are those that have begun to end.
     ///
     /// # Errors
     /// When the processes cannot be listed.
@@ -39,15 +39,6 @@ impl Cgroup {
         processes(directory).map_err(|errno| {
             Error::kernel(format!("list the processes in the cgroup `{}`", self.path), errno)
         })
-    }
-
-    /// Whether a process is in the cgroup or below it. One that has ended counts as gone, also while its parent has not
-    /// waited for it yet.
-    ///
-    /// # Errors
-    /// When the processes cannot be listed.
-    pub fn contains(&self, pid: Pid) -> Result<bool> {
-        self.processes().map(|pids| pids.contains(&pid))
     }
 }
 
