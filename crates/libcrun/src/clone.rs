@@ -75,11 +75,14 @@ pub(crate) fn spawn(
     unsafe { sys::clone::spawn(namespaces, cgroup, child) }
 }
 
-/// Clones a sibling of the calling process, into the namespaces it has for its children.
+/// Clones a sibling of the calling process, into new `namespaces` and those it has for its children.
 #[allow(unsafe_code, reason = "that the child's code is fit for a forked process can only be promised")]
-pub(crate) fn spawn_sibling(child: impl FnOnce() -> i32) -> core::result::Result<Pid, Errno> {
+pub(crate) fn spawn_sibling(
+    namespaces: Namespaces,
+    child: impl FnOnce() -> i32,
+) -> core::result::Result<Pid, Errno> {
     // SAFETY: as for `spawn`; `child` is the life of init.
-    unsafe { sys::clone::spawn_sibling(child) }
+    unsafe { sys::clone::spawn_sibling(namespaces, child) }
 }
 
 /// The runtime while it must not be traced, which its children inherit. Dropped, it is as before.
@@ -128,7 +131,7 @@ impl ForChildren {
         Ok(this)
     }
 
-    /// Joins the pid namespace that `target` is or is in.
+    /// Joins the pid namespace that `target` is or is in. `EPERM`: there would be no way back, see [`crate::relay`].
     pub(crate) fn join_pid(&mut self, target: BorrowedFd<'_>) -> Result<()> {
         self.remember("pid", Namespaces::PID)?;
         sys::namespace::join(target, Namespaces::PID).context(Code::Namespace, || "join the pid namespace")

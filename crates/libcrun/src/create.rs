@@ -1,5 +1,6 @@
 //! Creating and running a container: the whole pipeline, and the guard that takes everything back when it fails.
 
+mod elsewhere;
 mod unit;
 
 use std::cell::{OnceCell, RefCell};
@@ -205,7 +206,8 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
         new_keyring: options.new_keyring,
         pivot: options.pivot,
     };
-    let plan = Plan::new(&spec, &request, &Host::new())?;
+    let host = Host::new();
+    let mut plan = Plan::new(&spec, &request, &host)?;
     if let Some(path) = &options.pid_file {
         pid_file::check(path)?;
     }
@@ -222,9 +224,8 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
         kept: false,
     };
     starting.directory.write_config(&config)?;
-    if let Some(cgroup) = &plan.cgroup {
-        starting.begin_cgroup(cgroup, root)?;
-    }
+    let without_cgroup = Request { cgroup_manager: CgroupManager::Disabled, ..request };
+    starting.begin_cgroup_anywhere(&mut plan, root, &host, || Plan::new(&spec, &without_cgroup, &host))?;
     let fifo = if kind == Kind::Create { Some(starting.directory.create_fifo()?) } else { None };
     if kind == (Kind::Run { detached: false }) {
         starting.adoption = Adoption::begin(&plan.namespaces)?;

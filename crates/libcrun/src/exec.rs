@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use cgroups::Cgroup;
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
@@ -25,6 +26,7 @@ use crate::init::{Placement, binding, credentials, launch};
 use crate::pid_file;
 use crate::plan::{MemoryPolicy, ProcessPlan, namespace_type, process_plan};
 use crate::prepare::PreparedProcess;
+use crate::relay::{self, Relay};
 use crate::report;
 use crate::scheduling;
 use crate::self_protection;
@@ -240,9 +242,14 @@ impl<'p> Joining<'p> {
     }
 
     fn spawn(&self, cgroup: Option<&Cgroup>) -> Result<Spawned> {
-        let mut borrowed = ForChildren::default();
+        let (mut borrowed, mut relay) = (ForChildren::default(), None);
         if self.namespaces.contains(Namespaces::PID) {
-            borrowed.join_pid(self.pidfd.as_fd())?;
+            match borrowed.join_pid(self.pidfd.as_fd()) {
+                Err(error) if error.errno() == Some(Errno::PERM) => {
+                    relay = Some(Relay::JoinedPids(self.pidfd.as_fd()));
+                }
+                joined => joined?,
+            }
         }
         let placement = match cgroup {
             Some(cgroup) if !cgroup.is_unified_only() => Placement::BeforeMounts,
@@ -257,7 +264,13 @@ impl<'p> Joining<'p> {
             Some(_) => (None, Placement::BeforeMounts),
             None => (cgroup, placement),
         };
-        Spawned::new(borrowed, live, |live| clone_into(Namespaces::empty(), cgroup, placement, live))
+        let none = Namespaces::empty();
+        Spawned::new(borrowed, live, |live| match relay {
+            None => clone_into(none, cgroup, placement, live),
+            Some(relay) => relay::clone_by_relay(relay, none, cgroup, placement, live, |failure| {
+                report::process_failure(self.process.plan, failure)
+            }),
+        })
     }
 
     /// Makes the process and puts it into its place.

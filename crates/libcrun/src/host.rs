@@ -38,9 +38,11 @@ impl Host {
         *self.effective_uid.get_or_init(|| rustix::process::geteuid().as_raw())
     }
 
-    /// Whether the user's systemd, not the system's, makes this process' units.
+    /// Whether this process has no power over the host: it is not root, or root only of a user namespace. The user's
+    /// systemd, not the system's, makes its units.
     pub fn is_rootless(&self) -> bool {
-        *self.is_rootless.get_or_init(cgroups::systemd::is_rootless)
+        let look = || self.effective_uid() != 0 || !sys::namespace::is_in_initial_user_namespace();
+        *self.is_rootless.get_or_init(look)
     }
 
     /// How cgroups are laid out.

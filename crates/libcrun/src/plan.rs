@@ -96,6 +96,8 @@ pub(crate) struct Plan {
 pub(crate) struct CgroupPlan {
     pub(crate) layout: Layout,
     pub(crate) path: CgroupPath,
+    /// Whether the configuration says so.
+    pub(crate) is_configured: bool,
     pub(crate) writes: Vec<Write>,
     pub(crate) device_rules: Vec<Rule>,
     /// What of it becomes the container's own.
@@ -140,7 +142,8 @@ impl Plan {
                  for an unprivileged caller yet: run it as root",
             ));
         }
-        let namespaces = namespaces::plan(linux)?;
+        let mut namespaces = namespaces::plan(linux)?;
+        namespaces.share_work(|| host.is_rootless());
         let has = |flag| namespaces.contains(flag);
         for (name, set) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
             if set.is_some() && !has(Namespaces::UTS) {

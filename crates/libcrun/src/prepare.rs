@@ -28,6 +28,7 @@ use crate::idmap::UserNamespaces;
 use crate::plan::{Join, MountOperation, Plan, ProcessPlan};
 use crate::state::StateRoot;
 use classic::Classic;
+pub(crate) use devices::ATTRIBUTES as NODE_ATTRIBUTES;
 pub(crate) use masks::Masks;
 pub(crate) use mounts::PreparedMount;
 

@@ -1,8 +1,10 @@
-//! The one case in which a single clone does not do: a new pid namespace for a container that joins a user namespace.
+//! The cases in which a single clone does not do, because the runtime itself could not come back from a namespace that it
+//! has to be in for the clone.
 //!
-//! The pid namespace has to belong to the user namespace, or the container could not mount its own `/proc`; so it can
-//! only be made by a process that is in there already, and the runtime itself could never come back from there. A
-//! process in between joins, makes the namespace, clones the container's process as its sibling, says its pid and ends.
+//! One is a new pid namespace for a container that joins a user namespace: it has to belong to the user namespace, or the
+//! container could not mount its own `/proc`, so it can only be made by a process that is in there already. The other is
+//! any pid namespace that is joined by a runtime in a user namespace, where the host's, its own, is not to be joined
+//! again. A process in between goes there, clones the container's process as its sibling, says its pid and ends.
 //!
 //! It says so on a channel of its own, because the container's process does not wait for it and may be done before.
 
@@ -20,15 +22,25 @@ use crate::foreground;
 use crate::init::{Placement, credentials};
 use crate::plan::NamespacePlan;
 
-/// Whether a container is made by way of a relay.
+/// Where the process in between goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Relay<'a> {
+    /// Into the user namespace, to make a pid namespace of that.
+    NewPids(BorrowedFd<'a>),
+    /// Into the pid namespace that this is or is in.
+    JoinedPids(BorrowedFd<'a>),
+}
+
+/// Whether a container is made by way of a relay, on any host.
 pub(crate) fn is_needed(plan: &NamespacePlan) -> bool {
     plan.clone.contains(Namespaces::PID) && plan.join.iter().any(|join| join.kind == Namespaces::USER)
 }
 
-/// Clones the container's process, whose life is `child`, by way of a relay. `describe` makes an error of what that
+/// Clones the container's process, whose life is `child`, into new `namespaces` by way of a relay. `describe` makes an error of what that
 /// could not do.
 pub(crate) fn clone_by_relay(
-    user_namespace: BorrowedFd<'_>,
+    relay: Relay<'_>,
+    namespaces: Namespaces,
     cgroup: Option<&Cgroup>,
     placement: Placement,
     child: impl Fn(Placement) -> i32,
@@ -36,17 +48,22 @@ pub(crate) fn clone_by_relay(
 ) -> Result<Cloned> {
     let (runtime_end, relay_end) = channel::pair().context(Code::System, || "create the socket pair")?;
     let relay_end = Cell::new(Some(relay_end));
-    let relay = clone_into(Namespaces::empty(), cgroup, placement, |placement| {
-        run(&relay_end, user_namespace, || child(placement))
+    let process = clone_into(Namespaces::empty(), cgroup, placement, |placement| {
+        run(&relay_end, relay, namespaces, || child(placement))
     })?;
     drop(relay_end.take());
-    let child = take_over(&runtime_end, &relay.child, describe)?;
-    Ok(Cloned { child, ..relay })
+    let child = take_over(&runtime_end, &process.child, describe)?;
+    Ok(Cloned { child, ..process })
 }
 
 /// The relay's life; returns its exit status.
-fn run(channel: &Cell<Option<InitEnd>>, user_namespace: BorrowedFd<'_>, child: impl FnOnce() -> i32) -> i32 {
-    let born = make_child(user_namespace, || {
+fn run(
+    channel: &Cell<Option<InitEnd>>,
+    relay: Relay<'_>,
+    namespaces: Namespaces,
+    child: impl FnOnce() -> i32,
+) -> i32 {
+    let born = make_child(relay, namespaces, || {
         // With a copy of it open here, the end of the relay would go unnoticed.
         drop(channel.take());
         child()
@@ -59,13 +76,21 @@ fn run(channel: &Cell<Option<InitEnd>>, user_namespace: BorrowedFd<'_>, child: i
 }
 
 fn make_child(
-    user_namespace: BorrowedFd<'_>,
+    relay: Relay<'_>,
+    namespaces: Namespaces,
     child: impl FnOnce() -> i32,
 ) -> core::result::Result<Pid, Failure> {
-    sys::namespace::join(user_namespace, Namespaces::USER).at(Step::JoinNamespace)?;
-    credentials::become_mapped_root()?;
-    sys::namespace::unshare(Namespaces::PID).at(Step::NewNamespaces)?;
-    spawn_sibling(child).at(Step::NewNamespaces)
+    match relay {
+        Relay::NewPids(user_namespace) => {
+            sys::namespace::join(user_namespace, Namespaces::USER).at(Step::JoinNamespace)?;
+            credentials::become_mapped_root()?;
+            sys::namespace::unshare(Namespaces::PID).at(Step::NewNamespaces)?;
+        }
+        Relay::JoinedPids(pids) => {
+            sys::namespace::join(pids, Namespaces::PID).at(Step::JoinNamespace)?;
+        }
+    }
+    spawn_sibling(namespaces, child).at(Step::NewNamespaces)
 }
 
 /// Waits for the relay's message; returns the container's process.

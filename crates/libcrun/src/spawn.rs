@@ -23,7 +23,7 @@ use crate::init::{Init, Made, Placement};
 use crate::plan::{IdMaps, Plan};
 use crate::prepare::Prepared;
 use crate::procfs::ProcFs;
-use crate::relay;
+use crate::relay::{self, Relay};
 use crate::report;
 use crate::state::has_executed;
 
@@ -78,20 +78,35 @@ pub(crate) fn spawn(
         // Never dropped: that would free memory, for which another thread of the runtime may hold the lock.
         ManuallyDrop::new(init).run()
     };
-    let user_namespace = prepared.joins.iter().find(|(kind, _)| *kind == Namespaces::USER);
-    let user_namespace = user_namespace.filter(|_| relay::is_needed(&plan.namespaces));
     let placement = preferred_placement(plan, cgroup);
     // systemd moves it, and only what is not in the unit's cgroup yet.
     let cgroup = cgroup.filter(|_| plan.unit().is_none());
-    let borrowed = ForChildren::enter(&plan.namespaces, &prepared.joins)?;
-    Spawned::new(borrowed, live, |live| match user_namespace {
-        None => clone_into(plan.namespaces.clone, cgroup, placement, live),
-        Some((_, namespace)) => {
-            relay::clone_by_relay(namespace.as_fd(), cgroup, placement, live, |failure| {
+    let (borrowed, relay) = enter_for_child(prepared)?;
+    let new = plan.namespaces.clone;
+    Spawned::new(borrowed, live, |live| match relay {
+        None => clone_into(new, cgroup, placement, live),
+        Some(relay) => {
+            relay::clone_by_relay(relay, new - Namespaces::PID, cgroup, placement, live, |failure| {
                 report::container_failure(plan, failure)
             })
         }
     })
+}
+
+/// Enters the namespaces that only children can enter, or says who does that instead.
+fn enter_for_child<'p>(prepared: &'p Prepared<'_>) -> Result<(ForChildren, Option<Relay<'p>>)> {
+    let namespaces = &prepared.plan.namespaces;
+    let joined = |kind| prepared.joins.iter().find(move |(joined, _)| *joined == kind);
+    let pids = joined(Namespaces::PID).map(|(_, pids)| Relay::JoinedPids(pids.as_fd()));
+    match ForChildren::enter(namespaces, &prepared.joins) {
+        Err(error) if error.errno() == Some(Errno::PERM) && pids.is_some() => {
+            Ok((ForChildren::default(), pids))
+        }
+        entered => {
+            let users = joined(Namespaces::USER).filter(|_| relay::is_needed(namespaces));
+            Ok((entered?, users.map(|(_, users)| Relay::NewPids(users.as_fd()))))
+        }
+    }
 }
 
 fn preferred_placement(plan: &Plan, cgroup: Option<&Cgroup>) -> Placement {
@@ -204,7 +219,13 @@ impl Spawned {
             maps.write(&ProcFs::open()?, pid)?;
         }
         if let Some(adjustment) = oom_score_adj {
-            ProcFs::open()?.write(pid, "oom_score_adj", &adjustment.to_string())?;
+            match ProcFs::open()?.write(pid, "oom_score_adj", &adjustment.to_string()) {
+                // Lowering it takes a power over the host that nobody in a user namespace has.
+                Err(error)
+                    if error.errno() == Some(Errno::ACCESS)
+                        && !sys::namespace::is_in_initial_user_namespace() => {}
+                written => written?,
+            }
         }
         if let Some(cgroup) = cgroup {
             cgroup.add_process(pid, self.cloned.in_unified_cgroup)?;

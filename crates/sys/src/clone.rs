@@ -90,20 +90,20 @@ where
     Ok(Child { pid, pidfd })
 }
 
-/// Creates a process as [`spawn`] does, but as a child of the caller's parent (`CLONE_PARENT`), in the namespaces the
-/// caller has for its children. Returns its pid.
+/// Creates a process as [`spawn`] does, but as a child of the caller's parent (`CLONE_PARENT`), in new `namespaces` and
+/// those the caller has for its children. Returns its pid.
 ///
 /// # Errors
 /// Those of `clone3(2)`.
 ///
 /// # Safety
 /// That of [`spawn`].
-pub unsafe fn spawn_sibling<F: FnOnce() -> i32>(child: F) -> Result<Pid> {
+pub unsafe fn spawn_sibling<F: FnOnce() -> i32>(namespaces: Namespaces, child: F) -> Result<Pid> {
     const PARENT: u64 = 0x8000;
     // SAFETY: clone_args is plain data, for which all zeroes is the documented "not used".
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     // The signal sent to the parent is that of the caller; one may not be given.
-    args.flags = PARENT;
+    args.flags = u64::from(namespaces.bits()) | PARENT;
     // SAFETY: `args` asks for a copy of the memory; for `child` the caller answers.
     unsafe { fork(&mut args, child) }
 }

@@ -162,6 +162,16 @@ impl Bundle {
         self.namespace("user", Some("")).set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map)
     }
 
+    /// Gives the root filesystem to the root of [`crate::mapped_root`].
+    #[must_use]
+    pub fn of_mapped_root(self) -> Self {
+        let user = Some(crate::mapped_root::USER);
+        for directory in [self.dir.path().to_owned(), self.rootfs()] {
+            std::os::unix::fs::chown(directory, user, user).unwrap();
+        }
+        self
+    }
+
     /// The configuration as it is now.
     #[must_use]
     pub fn config(&self) -> &Value {

@@ -25,6 +25,7 @@ use tempfile::TempDir;
 use crate::bundle::Bundle;
 use crate::container::Container;
 use crate::lane::patience;
+use crate::mapped_root::{MappedRoot, USER};
 use crate::running::{Output, Running};
 use crate::view::View;
 
@@ -130,6 +131,8 @@ pub struct Crun {
     program: PathBuf,
     work: Arc<TempDir>,
     view: Option<Arc<View>>,
+    /// The user namespace it is root of, if it is that only.
+    user: Option<Arc<MappedRoot>>,
     /// What the runtime is run by, if not directly.
     under: Vec<OsString>,
     global: Vec<OsString>,
@@ -146,7 +149,15 @@ impl Crun {
             return Err("only root can run containers so far".to_owned());
         }
         let (program, work) = (binary(), Self::place());
-        let crun = Self { program, work, view: None, under: Vec::new(), global: Vec::new(), env: Vec::new() };
+        let crun = Self {
+            program,
+            work,
+            view: None,
+            user: None,
+            under: Vec::new(),
+            global: Vec::new(),
+            env: Vec::new(),
+        };
         // A developer can put a whole run on an older kernel: CRUN_WITHOUT="openat2 mount_setattr".
         let missing = std::env::var("CRUN_WITHOUT").unwrap_or_default();
         let missing: Vec<_> = missing.split_whitespace().collect();
@@ -214,7 +225,7 @@ impl Crun {
     pub fn in_view(view: &Arc<View>, program: &str, work: &Arc<TempDir>) -> Self {
         let view = Some(Arc::clone(view));
         let (program, work) = (program.into(), Arc::clone(work));
-        Self { program, work, view, under: Vec::new(), global: Vec::new(), env: Vec::new() }
+        Self { program, work, view, user: None, under: Vec::new(), global: Vec::new(), env: Vec::new() }
     }
 
     /// The same state, used by another program.
@@ -252,10 +263,42 @@ impl Crun {
     }
 
     fn without_all(mut self, calls: &[&str]) -> Self {
-        self.under = vec![helper("without").into()];
+        self.under = self.user.as_ref().map(|user| user.words()).unwrap_or_default();
+        self.under.push(helper("without").into());
         self.under.extend(calls.iter().map(OsString::from));
         self.under.push("--".into());
         self
+    }
+
+    /// The same runtime as root of a user namespace only, in a state directory that is its own.
+    ///
+    /// # Errors
+    /// When there can be no such namespace here.
+    pub fn as_mapped_root(self) -> Result<Self, String> {
+        let user = MappedRoot::new(self.view())?;
+        Ok(self.under_user(user))
+    }
+
+    /// The same in a private place with pure cgroup v2, where it has a cgroup.
+    ///
+    /// # Errors
+    /// As [`Self::on_v2`] and [`Self::as_mapped_root`].
+    pub fn as_mapped_root_with_cgroup() -> Result<Self, String> {
+        let crun = Self::on_v2()?;
+        let view = crun.view.clone().expect("a view");
+        let user = MappedRoot::new(Some(&view))?.with_cgroup(&view);
+        Ok(crun.under_user(user))
+    }
+
+    fn under_user(mut self, user: MappedRoot) -> Self {
+        let own = |path: &Path| std::os::unix::fs::chown(path, Some(USER), Some(USER)).unwrap();
+        own(self.work.path());
+        // Read from there, because the directory of the original may be closed to the user.
+        let program = self.work.path().join("crun");
+        fs::copy(&self.program, &program).unwrap();
+        self.under = user.words();
+        self.user = Some(Arc::new(user));
+        self.program(&program)
     }
 
     /// The same state; a shell becomes the runtime after these commands, which change what it inherits.

@@ -10,6 +10,7 @@
 //! | [`dbus_peer`] | somebody who plays systemd, badly |
 //! | [`container`] | a container of it, deleted when dropped |
 //! | [`running`] | a command of it, running or done |
+//! | [`mapped_root`] | a user namespace of an ordinary user, for a runtime that is root only there |
 //! | [`mountinfo`] | what is mounted in a container, in parts |
 //! | [`outside`] | a directory of the host that no container may reach |
 //! | [`cpu`] | how much processor time a container gets |
@@ -30,6 +31,7 @@ pub mod dbus_peer;
 pub mod lane;
 pub mod leftovers;
 pub mod loop_device;
+pub mod mapped_root;
 pub mod mountinfo;
 pub mod outside;
 pub mod owned;

@@ -21,6 +21,7 @@ use super::inner::{self, Made};
 use super::{Init, enter};
 use crate::channel::{At, Failure, Step};
 use crate::plan::DevicePlan;
+use crate::prepare::NODE_ATTRIBUTES;
 use crate::prepare::classic::{Classic, propagation_flags};
 use calls::{
     Path, READ_ONLY, bind, cover_with_nothing, find, kind, make_private, null_device, open_path, open_root,
@@ -143,8 +144,14 @@ pub(super) fn bind_host_node(
     host: BorrowedFd<'_>,
     device: &DevicePlan,
     place: BorrowedFd<'_>,
+    (parent, name): (BorrowedFd<'_>, &CStr),
 ) -> Result<(), Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let node = openat(host, device.path.as_c_str(), flags, Mode::empty())?;
-    if device.kind.is(&fstat(&node)?) { bind(node.as_fd(), place, Reach::Mount) } else { Err(Errno::NODEV) }
+    if !device.kind.is(&fstat(&node)?) {
+        return Err(Errno::NODEV);
+    }
+    bind(node.as_fd(), place, Reach::Mount)?;
+    let mounted = openat(parent, name, flags | OFlags::NOFOLLOW, Mode::empty())?;
+    remount(mounted.as_fd(), MountChange { set: NODE_ATTRIBUTES, ..MountChange::default() })
 }

@@ -7,11 +7,13 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chownat, fstat, mknodat, 
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::process::{Gid, Uid};
+use sys::mount::{MountChange, Reach, set_attributes};
 
 use super::inner::{self, Made};
 use super::{Init, classic, mounts};
 use crate::channel::{At, Failure, Step};
 use crate::plan::{DevicePlan, SYMLINKS};
+use crate::prepare::NODE_ATTRIBUTES;
 
 impl Init<'_> {
     /// Makes the devices and links of the plan below `root`; `nodes` are those that are made already.
@@ -95,13 +97,22 @@ fn bind_host_node(
     let place = inner::make_file(parent, name, made)?;
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
     let host = openat(CWD, c"/", flags, Mode::empty())?;
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    match open_tree(&host, path, flags) {
-        Err(Errno::NOSYS | Errno::PERM) => classic::bind_host_node(host.as_fd(), device, place.as_fd()),
+    match clone_node(host.as_fd(), path) {
+        Err(Errno::NOSYS | Errno::PERM) => {
+            classic::bind_host_node(host.as_fd(), device, place.as_fd(), (parent, name))
+        }
         Err(errno) => Err(errno),
         Ok(node) if device.kind.is(&fstat(&node)?) => mounts::attach(node.as_fd(), place.as_fd()),
         Ok(_) => Err(Errno::NODEV),
     }
+}
+
+fn clone_node(host: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let node = open_tree(host, path, flags)?;
+    let change = MountChange { set: NODE_ATTRIBUTES, ..MountChange::default() };
+    set_attributes(node.as_fd(), change, Reach::Mount)?;
+    Ok(node)
 }
 
 /// Shows a node that is made already, where a user namespace keeps one from being made.

@@ -30,14 +30,23 @@ pub(super) fn plan(
             false => Ok(None),
         };
     }
-    let layout = host.cgroups()?.clone();
+    let is_configured = linux.cgroups_path.as_ref().is_some_and(|path| !path.is_empty());
+    let layout = match host.cgroups() {
+        Ok(layout) => layout.clone(),
+        // In a user namespace there may be none to be seen.
+        Err(_) if !is_configured && !resources.is_some_and(Resources::has_limits) && host.is_rootless() => {
+            Delegation::refuse(spec)?;
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
     let (writes, device_rules) = match resources {
         Some(resources) => (resources.writes(&layout)?, cgroups::devices::rules(&resources.devices)?),
         None => Default::default(),
     };
     let path = CgroupPath::new(linux.cgroups_path.as_deref(), request.id.as_str());
     let delegation = Delegation::plan(spec, namespaces, &layout)?;
-    let own = CgroupPlan { layout, path, writes, device_rules, delegation, unit: None };
+    let own = CgroupPlan { layout, path, is_configured, writes, device_rules, delegation, unit: None };
     match request.cgroup_manager {
         CgroupManager::Systemd => in_unit(own, spec, linux, request, host).map(Some),
         _ => Ok(Some(own)),

@@ -34,7 +34,8 @@ pub(crate) struct NamespacePlan {
     /// Made by the new process, at the same time as its parent does what is to be done outside.
     pub(crate) unshare: Namespaces,
     /// Whether the network namespace, which takes the kernel as long as all mounts together, is made by the runtime
-    /// while the new process does those. Not with a user namespace, which has to own it.
+    /// while the new process does those. Not with a user namespace, which has to own it, and not in one, where there is no
+    /// way back into the host's.
     pub(crate) network_by_runtime: bool,
     /// Made by the process once it is in its cgroup, which becomes the root of the cgroup namespace.
     pub(crate) cgroup: bool,
@@ -123,6 +124,15 @@ pub(super) fn outside(mappings: &[IdMapping], id: u32) -> Option<u32> {
 }
 
 impl NamespacePlan {
+    /// Leaves a new network namespace to the runtime, where that can come back from it.
+    pub(super) fn share_work(&mut self, is_rootless: impl FnOnce() -> bool) {
+        let is_new = self.unshare.contains(Namespaces::NETWORK) && !self.contains(Namespaces::USER);
+        if is_new && !is_rootless() {
+            self.unshare.remove(Namespaces::NETWORK);
+            self.network_by_runtime = true;
+        }
+    }
+
     /// Whether the container does not share this namespace with the runtime.
     pub(crate) fn contains(&self, kind: Namespaces) -> bool {
         self.creates(kind) || self.join.iter().any(|join| join.kind == kind)
@@ -155,10 +165,6 @@ pub(super) fn plan(linux: &Linux<'_>) -> Result<NamespacePlan> {
             None if ONLY_BY_CLONE.contains(kind) => plan.clone |= kind,
             None => plan.unshare |= kind,
         }
-    }
-    if plan.unshare.contains(Namespaces::NETWORK) && !seen.contains(Namespaces::USER) {
-        plan.unshare.remove(Namespaces::NETWORK);
-        plan.network_by_runtime = true;
     }
     plan.join.sort_by_key(|join| TYPES.iter().position(|(_, kind)| *kind == join.kind));
     if plan.clone.contains(Namespaces::USER) {

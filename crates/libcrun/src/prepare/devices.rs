@@ -16,7 +16,7 @@ use crate::filesystem;
 use crate::plan::{DevicePlan, IdMaps, NodeKind, Plan};
 
 /// What the mount of a node takes away: it is there to be opened.
-const ATTRIBUTES: MountAttr = MountAttr::NOSUID.union(MountAttr::NOEXEC);
+pub(crate) const ATTRIBUTES: MountAttr = MountAttr::NOSUID.union(MountAttr::NOEXEC);
 
 /// A mount for each device of the plan, detached; nothing for those that can be made inside after all.
 pub(super) fn prepare(plan: &Plan) -> Result<Vec<Option<OwnedFd>>> {

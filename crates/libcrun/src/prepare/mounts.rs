@@ -178,14 +178,18 @@ fn fallback(
     filesystem: &Filesystem,
     cgroup: Option<&Cgroup>,
 ) -> Option<OwnedFd> {
-    let tree = match from {
-        Fallback::Tree(path) => open_tree(CWD, path, clone_flags(Reach::Tree)).ok()?,
-        Fallback::Cgroup => {
-            let directory = cgroup?.unified_directory()?;
-            open_tree(directory, c"", CLONE | OpenTreeFlags::AT_EMPTY_PATH).ok()?
+    let own = cgroup.and_then(Cgroup::unified_directory).filter(|_| from == Fallback::Cgroup);
+    let (tree, is_own) = match (from, own) {
+        (Fallback::Tree(path), _) => (open_tree(CWD, path, clone_flags(Reach::Tree)).ok()?, true),
+        (Fallback::Cgroup, Some(directory)) => {
+            (open_tree(directory, c"", CLONE | OpenTreeFlags::AT_EMPTY_PATH).ok()?, true)
+        }
+        // The container has none: these are all the host's.
+        (Fallback::Cgroup, None) => {
+            (open_tree(CWD, c"/sys/fs/cgroup", clone_flags(Reach::Tree)).ok()?, false)
         }
     };
-    let read_only = (filesystem.attributes | mount.deferred.set).contains(MountAttr::RDONLY);
+    let read_only = !is_own || (filesystem.attributes | mount.deferred.set).contains(MountAttr::RDONLY);
     // What is mounted further down is the host's: its cgroups must not be written to (CVE-2023-25809).
     let all = MountChange {
         set: filesystem.attributes | MountAttr::RDONLY,

@@ -134,7 +134,8 @@ impl Place<'_> {
         self.at(Step::MountAttach, bind(source.as_fd(), target.file.as_fd(), tree.reach))?;
         let mounted = self.finish(target)?;
         self.at(Step::MountAttributes, make_private(mounted.as_fd(), tree.reach))?;
-        let change = MountChange { set: attributes, ..MountChange::default() };
+        let forced = if tree.read_only { MountAttr::RDONLY } else { MountAttr::empty() };
+        let change = MountChange { set: attributes | forced, ..MountChange::default() };
         self.at(Step::MountAttributes, remount(mounted.as_fd(), change))?;
         // What is mounted further down is the host's: its cgroups must not be written to (CVE-2023-25809).
         let change = MountChange { set: attributes | MountAttr::RDONLY, ..MountChange::default() };

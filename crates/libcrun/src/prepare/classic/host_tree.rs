@@ -1,7 +1,7 @@
 //! A directory of the host's that is shown where a container cannot have a filesystem of its own, for `mount(2)`: it
 //! makes one mount read-only at a time, so those further down have to be known by name.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use cgroups::Cgroup;
 use sys::mount::Reach;
@@ -16,23 +16,30 @@ pub(crate) struct HostTree {
     pub(crate) reach: Reach,
     /// The mounts below, relative to the path, in the order in which they were mounted.
     pub(crate) below: Vec<CString>,
+    /// Whether nothing of it is the container's, so that it must not be written to whatever is asked for.
+    pub(crate) read_only: bool,
 }
 
 impl HostTree {
     /// Nothing where the host has nothing to show.
     pub(super) fn new(fallback: Fallback, cgroup: Option<&Cgroup>) -> Result<Option<Self>> {
-        match fallback {
-            Fallback::Tree(path) => {
-                const MOUNTS: &str = "/proc/self/mountinfo";
-                let mounts = std::fs::read(MOUNTS).context(Code::Rootfs, || format!("read `{MOUNTS}`"))?;
-                let below = mount_points_below(&mounts, path.to_bytes());
-                Ok(Some(Self { path: path.to_owned(), reach: Reach::Tree, below }))
+        let own = cgroup.and_then(Cgroup::unified_path);
+        match (fallback, own) {
+            (Fallback::Tree(path), _) => Self::whole(path, false).map(Some),
+            (Fallback::Cgroup, Some(path)) => {
+                let tree = |path| Self { path, reach: Reach::Mount, below: Vec::new(), read_only: false };
+                Ok(CString::new(path).ok().map(tree))
             }
-            Fallback::Cgroup => {
-                let path = cgroup.and_then(Cgroup::unified_path).and_then(|path| CString::new(path).ok());
-                Ok(path.map(|path| Self { path, reach: Reach::Mount, below: Vec::new() }))
-            }
+            // The container has none: these are all the host's.
+            (Fallback::Cgroup, None) => Self::whole(c"/sys/fs/cgroup", true).map(Some),
         }
+    }
+
+    fn whole(path: &CStr, read_only: bool) -> Result<Self> {
+        const MOUNTS: &str = "/proc/self/mountinfo";
+        let mounts = std::fs::read(MOUNTS).context(Code::Rootfs, || format!("read `{MOUNTS}`"))?;
+        let below = mount_points_below(&mounts, path.to_bytes());
+        Ok(Self { path: path.to_owned(), reach: Reach::Tree, below, read_only })
     }
 }
 

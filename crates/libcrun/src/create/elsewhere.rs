@@ -1,0 +1,85 @@
+//! A cgroup for a container that has asked for none in particular, where the usual place is out of reach.
+
+use cgroups::CgroupPath;
+use rustix::io::Errno;
+
+use super::Starting;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::plan::{CgroupPlan, Plan};
+use crate::state::StateRoot;
+
+impl Starting {
+    /// Makes the cgroup where it was planned, or else, if the configuration does not say where it has to be, beside that of
+    /// this process. In a user namespace, where often neither can be had, the container does without, as `planned_without`
+    /// has it; but not one that systemd was to make on v2, which any user can have.
+    pub(super) fn begin_cgroup_anywhere(
+        &mut self,
+        plan: &mut Plan,
+        root: &StateRoot,
+        host: &Host,
+        planned_without: impl FnOnce() -> Result<Plan>,
+    ) -> Result<()> {
+        let Some(cgroup) = &mut plan.cgroup else { return Ok(()) };
+        let Err(error) = self.begin_cgroup(cgroup, root) else { return Ok(()) };
+        if cgroup.is_configured {
+            return Err(error);
+        }
+        if is_out_of_reach(&error)
+            && let Some(beside) = beside_own(cgroup)
+            && let planned = std::mem::replace(&mut cgroup.path, beside)
+        {
+            if self.begin_cgroup(cgroup, root).is_ok() {
+                return Ok(());
+            }
+            cgroup.path = planned;
+        }
+        let is_for_all = cgroup.layout.is_unified() && cgroup.unit.is_some();
+        if is_for_all || !host.is_rootless() {
+            return Err(error);
+        }
+        // What cannot be done without a cgroup, limits, cannot be done for the reason there is none.
+        *plan = planned_without().map_err(|_| error)?;
+        drop(self.unit.take());
+        self.unit_name = None;
+        Ok(())
+    }
+}
+
+/// Whether it is a matter of place: somebody else's directory, or a mount that cannot be written to.
+fn is_out_of_reach(error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM | Errno::ROFS))
+}
+
+/// The place beside the cgroup of this process, where that is one path.
+fn beside_own(cgroup: &CgroupPlan) -> Option<CgroupPath> {
+    if cgroup.unit.is_some() || !cgroup.layout.is_unified() {
+        return None;
+    }
+    let list = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    beside(&list, cgroup.path.below_root()).filter(|beside| *beside != cgroup.path)
+}
+
+/// What is called `name` beside the v2 cgroup in the lines `ID:CONTROLLERS:PATH` of `/proc/self/cgroup` (`cgroups(7)`). That
+/// may lie outside the cgroup namespace.
+fn beside(list: &str, name: &str) -> Option<CgroupPath> {
+    let own = list.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let (parent, _) = own.rsplit_once('/')?;
+    let is_inside = !parent.split('/').any(|component| component == "..");
+    is_inside.then(|| CgroupPath::new(Some(&format!("{parent}/{name}")), name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beside_means_in_the_same_cgroup_of_version_2() {
+        let place = |list| beside(list, "web").map(|path| path.to_string());
+        assert_eq!(place("0::/user.slice/app/shell\n").as_deref(), Some("/user.slice/app/web"));
+        assert_eq!(place("1:name=systemd:/x\n0::/shell\n").as_deref(), Some("/web"));
+        assert_eq!(place("0::/\n").as_deref(), Some("/web"));
+        assert_eq!(place("0::/../other\n"), None);
+        assert_eq!(place("3:memory:/a\n"), None);
+    }
+}
