@@ -43,6 +43,15 @@ fn sleeper(bundle: Bundle) -> Bundle {
     bundle.args(["sleep", "99"])
 }
 
+/// Whether containers have a cpuset here; says so if not.
+fn has_cpuset(crun: &Crun) -> bool {
+    let found = crun.start(&sleeper(Bundle::new())).cgroup("cpuset").is_some();
+    if !found {
+        skipped("there is no cpuset controller here");
+    }
+    found
+}
+
 /// The CPUs of a program executed in the container as its configuration says.
 fn by_exec(container: &Container) -> String {
     cpus(&container.cmd(["exec", "ID", "cat", STATUS]).ok())
@@ -87,8 +96,8 @@ fn a_caller_that_is_pinned_does_not_pin_the_container() {
 fn the_cpuset_decides_where_a_container_runs_and_has_its_memory() {
     let crun = runtime!();
     let Some(own) = own_cpus() else { return };
-    if crun.start(&sleeper(Bundle::new())).cgroup("cpuset").is_none() {
-        return skipped("there is no cpuset controller here");
+    if !has_cpuset(&crun) {
+        return;
     }
     for crun in [crun.clone(), pinned(&crun)] {
         let bundle = Bundle::new().set("/linux/resources/cpu", json!({"cpus": "1", "mems": "0"}));
@@ -127,6 +136,18 @@ fn the_initial_cpus_stay_where_no_final_ones_are_given() {
         assert_eq!(cpus(&exec(&container, json!({"initial": "1"})).ok()), "1");
         assert_eq!(cpus(&exec(&container, json!({"initial": " 1 , 1-1 ,"})).ok()), "1");
     }
+}
+
+#[test]
+fn the_initial_cpus_need_not_be_in_the_containers_cpuset() {
+    let crun = runtime!();
+    if own_cpus().is_none() || !has_cpuset(&crun) {
+        return;
+    }
+    let container = crun.start(&sleeper(Bundle::new().set("/linux/resources/cpu", json!({"cpus": "1"}))));
+    assert_eq!(cpus(&exec(&container, json!({"initial": "0", "final": "1"})).ok()), "1");
+    assert_eq!(cpus(&exec(&container, json!({"initial": "0"})).ok()), "1");
+    exec(&container, json!({"initial": "0", "final": "0"})).error_with(["process.execCPUAffinity.final"]);
 }
 
 #[test]

@@ -178,16 +178,29 @@ fn mistakes_in_a_policy_are_found_before_anything_is_made() {
     }
 }
 
-/// A container on node 1 of a machine that has one, by these parts of the configuration.
-fn on_node_1(crun: &Crun, parts: &[(&str, Value)]) -> Option<Container> {
-    if !Path::new("/sys/devices/system/node/node1/cpulist").exists() {
+/// Whether this machine has a node 1; says so if not.
+fn has_node_1() -> bool {
+    let found = Path::new("/sys/devices/system/node/node1/cpulist").exists();
+    if !found {
         skipped("there is one memory node here");
-        return None;
     }
-    let bundle = parts.iter().fold(Bundle::new(), |bundle, (at, value)| bundle.set(at, value.clone()));
+    found
+}
+
+/// Whether containers have a cpuset here; says so if not.
+fn has_cpuset(crun: &Crun) -> bool {
+    let found = crun.start(&Bundle::new().args(["sleep", "99"])).cgroup("cpuset").is_some();
+    if !found {
+        skipped("there is no cpuset controller here");
+    }
+    found
+}
+
+/// A container that has filled some memory.
+fn filled(crun: &Crun, bundle: Bundle) -> Container {
     let container = crun.start(&bundle.sh("x=$(seq 100000); echo up; sleep 99; echo $x"));
     container.wait_output("up");
-    Some(container)
+    container
 }
 
 /// The nodes that the pages of the process' own data are on.
@@ -204,19 +217,19 @@ fn nodes_of(container: &Container) -> Vec<String> {
 #[test]
 fn memory_bound_to_a_node_comes_from_there() {
     let crun = runtime!();
-    let policy = json!({"mode": "MPOL_BIND", "nodes": "1"});
-    if let Some(container) = on_node_1(&crun, &[("/linux/memoryPolicy", policy)]) {
-        assert_eq!(nodes_of(&container), ["1"]);
+    if has_node_1() {
+        let bundle = with_policy(json!({"mode": "MPOL_BIND", "nodes": "1"}));
+        assert_eq!(nodes_of(&filled(&crun, bundle)), ["1"]);
     }
 }
 
 #[test]
 fn memory_of_a_cpuset_comes_from_its_nodes() {
     let crun = runtime!();
-    let Some(container) = on_node_1(&crun, &[("/linux/resources/cpu", json!({"mems": "1"}))]) else { return };
-    if container.cgroup("cpuset").is_none() {
-        return skipped("there is no cpuset controller here");
+    if !has_node_1() || !has_cpuset(&crun) {
+        return;
     }
+    let container = filled(&crun, Bundle::new().set("/linux/resources/cpu", json!({"mems": "1"})));
     let status = fs::read_to_string(container.proc().join("status")).unwrap();
     assert!(status.contains("Mems_allowed_list:\t1\n"), "{status}");
     assert_eq!(nodes_of(&container), ["1"]);
@@ -225,9 +238,8 @@ fn memory_of_a_cpuset_comes_from_its_nodes() {
 #[test]
 fn a_policy_outside_of_the_cpuset_is_an_error() {
     let crun = runtime!();
-    let Some(container) = on_node_1(&crun, &[]) else { return };
-    if container.cgroup("cpuset").is_none() {
-        return skipped("there is no cpuset controller here");
+    if !has_node_1() || !has_cpuset(&crun) {
+        return;
     }
     let bundle = sleeper(json!({"mode": "MPOL_BIND", "nodes": "0"}));
     crun.run(&bundle.set("/linux/resources/cpu", json!({"mems": "1"}))).error_with(["linux.memoryPolicy"]);

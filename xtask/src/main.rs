@@ -24,11 +24,16 @@ type Row = (&'static str, &'static str, &'static str, fn(Vec<OsString>) -> Resul
 
 const COMMANDS: &[Row] = &[
     ("demo", "", "run a container that says who and where it is", demo::run),
-    ("test", "[--all] [-- FILTER...]", "install what the tests need, then run them", test::run),
+    (
+        "test",
+        "[--all] [-- FILTER...]",
+        "install what the tests need, run them; --all: in the lanes, too",
+        test::run,
+    ),
     (
         "lane",
-        "systemd|vm [--user] [--sh COMMAND] [-- FILTER...]",
-        "the integration tests in a Debian with systemd",
+        "systemd|vm [--root|--user|--sh COMMAND] [-- FILTER...]",
+        "run the integration tests, or a command, in a Debian with systemd",
         lane::run,
     ),
     ("check", "", "format, lints, documentation, licenses of dependencies", check::run),
@@ -57,7 +62,7 @@ fn start() -> Result<()> {
     if matches!(name.as_str(), "" | "help" | "--help" | "-h") {
         println!("Usage: cargo xtask COMMAND\n");
         for (name, arguments, about, _) in COMMANDS {
-            println!("  {:<54} {about}", format!("{name} {arguments}"));
+            println!("  {:<60} {about}", format!("{name} {arguments}"));
         }
         return Ok(());
     }

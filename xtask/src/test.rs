@@ -1,4 +1,5 @@
-//! `cargo xtask test`: installs what the tests need, builds the release binary, runs the tests on it.
+//! `cargo xtask test`: installs what the tests need, builds the release binary, runs the tests on it; with `--all` then also
+//! those of the lanes.
 //!
 //! | variable | for the tests |
 //! |---|---|

@@ -1,5 +1,6 @@
 //! What has to be installed, and installing it: Debian packages by apt, and tools written in Rust by cargo.
 
+use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -42,7 +43,9 @@ pub(crate) fn install(programs: &[(&str, &str)]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
+    // A release's own version cannot be installed where a part of it is there from its backports.
     apt_install(&packages)
+        .or_else(|error| from_backports(&packages).context(error))
         .with_context(|| format!("missing, and not to be installed: {}", packages.join(" ")))?;
     let still: Vec<&str> = missing().collect();
     ensure!(still.is_empty(), "installed, and still not found: {}", still.join(" "));
@@ -54,16 +57,39 @@ fn apt_install(packages: &[&str]) -> Result<()> {
         bail!("not root");
     }
     let install = || {
-        let mut apt = Command::new("apt-get");
-        apt.args(["-qq", "install", "--yes", "--no-install-recommends"]).args(packages);
-        apt.env("DEBIAN_FRONTEND", "noninteractive");
+        let mut apt = apt();
+        apt.args(["install", "--yes", "--no-install-recommends"]).args(packages);
         apt
     };
     // The package lists may be absent (fresh images have none) or older than what the mirror still has.
     sh::run(&mut install()).or_else(|_| {
-        sh::run(Command::new("apt-get").args(["-qq", "update"]))?;
+        sh::run(apt().arg("update"))?;
         sh::run(&mut install())
     })
+}
+
+/// Installs from the backports of this Debian, which apt is told of for this once: its configuration stays as it is.
+fn from_backports(packages: &[&str]) -> Result<()> {
+    let release = fs::read_to_string("/etc/os-release")?;
+    let field = |name: &str| release.lines().find_map(|line| line.strip_prefix(name));
+    let codename = field("VERSION_CODENAME=").filter(|_| field("ID=") == Some("debian"));
+    let suite = format!("{}-backports", codename.context("no release of Debian, which has backports")?);
+    let list = kit::rootfs::cache_dir()?.join("backports.list");
+    let known = fs::read_to_string("/etc/apt/sources.list").unwrap_or_default();
+    let key = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    fs::write(&list, format!("{known}\ndeb [signed-by={key}] http://deb.debian.org/debian {suite} main\n"))?;
+    // apt reads the files in sources.list.d beside the one it is given here.
+    let source = format!("Dir::Etc::SourceList={}", list.display());
+    sh::run(apt().args(["-o", &source, "update"]))?;
+    let mut install = apt();
+    install.args(["-o", &source, "install", "--yes", "--no-install-recommends", "--target-release", &suite]);
+    sh::run(install.args(packages))
+}
+
+fn apt() -> Command {
+    let mut apt = Command::new("apt-get");
+    apt.arg("-qq").env("DEBIAN_FRONTEND", "noninteractive");
+    apt
 }
 
 /// Whether a program is found on `PATH`.

@@ -163,6 +163,12 @@ impl Writer<'_> {
                 Some(used) => below_usage(controller_of(&write.file), &message, used.trim(), Some(errno)),
                 None => Error::kernel(message, errno),
             },
+            Errno::INVAL if write.file == "memory.limit_in_bytes" => {
+                let total = read_small(member.directory.as_fd(), "memory.memsw.limit_in_bytes");
+                let most = total.map_or_else(|_| String::new(), |total| format!(", {}", total.trim()));
+                let above = "cannot set a memory limit above that of memory and swap together";
+                Error::kernel(format!("{above}{most}: {message}"), errno)
+            }
             Errno::NOENT if !has_controller_of(member, write) => {
                 self.cgroup.unavailable(controller_of(&write.file))
             }
@@ -191,7 +197,7 @@ pub(crate) fn below_usage(controller: &str, attempt: &str, used: &str, errno: Op
 fn has_controller_of(member: &Member, write: &Write) -> bool {
     let controller = controller_of(&write.file);
     if !member.hierarchy.unified {
-        return member.hierarchy.controllers.iter().any(|name| name == controller);
+        return member.hierarchy.has(controller);
     }
     let all = read_small(member.directory.as_fd(), "cgroup.controllers").unwrap_or_default();
     // The files of the cgroup itself are there without any.

@@ -173,11 +173,9 @@ impl Cgroup {
         self.members.iter().find(|member| member.hierarchy.unified)
     }
 
+    /// The directory where a controller is looked for: in its v1 hierarchy, else in the v2 tree.
     pub(crate) fn member_for(&self, controller: &str) -> Option<&Member> {
-        let only_unified = self.members.len() == 1 && self.members[0].hierarchy.unified;
-        self.members
-            .iter()
-            .find(|m| only_unified || m.hierarchy.controllers.iter().any(|name| name == controller))
+        self.members.iter().find(|member| member.hierarchy.has(controller)).or(self.unified())
     }
 
     /// Whether cloning into the v2 directory is all it takes to place a process.

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::cgroup::{Cgroup, Member};
 use crate::controllers;
 use crate::error::{Error, Result};
-use crate::files::open_below;
+use crate::files::{open_below, write_value};
 use crate::make::make_levels;
 use crate::path::CgroupPath;
 use crate::remove::{self, Leftovers, WhenBusy};
@@ -107,6 +107,13 @@ impl Cgroup {
             controllers::hand_on(directory.as_fd(), |name| member.file(&self.path, &join(level, name)))?;
         }
         Ok(())
+    }
+
+    /// Writes a value that the one below can do without.
+    pub(crate) fn write_below(&self, file: &str, value: &str) {
+        if let Some(member) = self.unified().filter(|member| member.child.is_some()) {
+            let _ = write_value(member.home(), file, value.as_bytes());
+        }
     }
 
     fn unified_mut(&mut self) -> Option<&mut Member> {

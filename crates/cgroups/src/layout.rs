@@ -21,6 +21,14 @@ pub struct Hierarchy {
     pub controllers: Vec<String>,
 }
 
+impl Hierarchy {
+    /// Whether it is the v1 hierarchy of a controller.
+    #[must_use]
+    pub fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|name| name == controller)
+    }
+}
+
 /// All the trees a container takes part in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -45,6 +53,12 @@ impl Layout {
     #[must_use]
     pub fn has_unified(&self) -> bool {
         self.hierarchies.iter().any(|hierarchy| hierarchy.unified)
+    }
+
+    /// Whether a controller, if the host has it, is in the v2 tree: also beside v1 hierarchies, where none of them has it.
+    #[must_use]
+    pub fn is_unified_for(&self, controller: &str) -> bool {
+        self.has_unified() && !self.hierarchies.iter().any(|hierarchy| hierarchy.has(controller))
     }
 
     /// Looks at what is mounted on [`MOUNT_POINT`]: on a v2 host one call, otherwise also the kernel's list of the

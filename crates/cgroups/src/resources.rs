@@ -151,7 +151,7 @@ impl Resources {
     }
 
     fn writes_at(&self, moment: Moment, layout: &Layout) -> Result<Vec<Write>> {
-        if layout.is_unified() { unified::writes(self, moment) } else { legacy::writes(self, moment) }
+        if layout.is_unified() { unified::writes(self, moment) } else { legacy::writes(self, moment, layout) }
     }
 
     /// Whether anything is limited, apart from devices.

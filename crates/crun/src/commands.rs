@@ -120,10 +120,7 @@ impl Context<'_> {
         match name {
             None | Some("cgroupfs") => Ok(CgroupManager::Cgroupfs),
             Some("disabled") => Ok(CgroupManager::Disabled),
-            Some("systemd") => Err(Error::new(
-                Code::Unsupported,
-                "the cgroup manager `systemd` is not supported by this version",
-            )),
+            Some("systemd") => Ok(CgroupManager::Systemd),
             Some(_) => Err(Error::new(Code::InvalidConfig, "unknown cgroup manager specified")),
         }
     }
@@ -170,7 +167,7 @@ pub(crate) fn print(text: &str) -> Result<i32> {
 fn version(context: &Context<'_>) -> String {
     let root = context.root();
     format!(
-        "crun version {VERSION}\ncommit: {COMMIT}\nrundir: {}\nspec: 1.0.0\n+CAP +EBPF\n",
+        "crun version {VERSION}\ncommit: {COMMIT}\nrundir: {}\nspec: 1.0.0\n+SYSTEMD +CAP +EBPF\n",
         root.path().display()
     )
 }

@@ -40,7 +40,12 @@ pub(crate) const COMMON: [Opt; 2] =
 
 /// Options that stand before the command.
 pub(crate) const GLOBAL: &[Opt] = &[
-    option("cgroup-manager", None, "MANAGER", "cgroup manager: 'cgroupfs' (default) or 'disabled'"),
+    option(
+        "cgroup-manager",
+        None,
+        "MANAGER",
+        "cgroup manager: 'cgroupfs' (default), 'systemd' or 'disabled'",
+    ),
     switch("debug", None, "produce verbose output, similar to --log-level=debug"),
     option("log", None, "FILE", "log destination: '[file:]PATH' (defaults to stderr)"),
     option("log-format", None, "FORMAT", "log format: 'text' (default) or 'json'"),

@@ -127,7 +127,6 @@ pub(crate) enum Step {
     Pivot,
     Hostname,
     Domainname,
-    InitialCpus,
     FinalCpus,
     MemoryPolicy,
     SelfProtection,
@@ -146,7 +145,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 48] = [
+    const ALL: [Self; 47] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
@@ -179,7 +178,6 @@ impl Step {
         Self::Pivot,
         Self::Hostname,
         Self::Domainname,
-        Self::InitialCpus,
         Self::FinalCpus,
         Self::MemoryPolicy,
         Self::SelfProtection,

@@ -120,6 +120,12 @@ impl Container {
         Some(CgroupPath::new(Some(path), self.id.as_str())).filter(|path| !path.is_root())
     }
 
+    /// The systemd unit it is in, if it is in one.
+    pub(crate) fn unit(&self) -> Option<&str> {
+        let scope = self.status.scope.as_deref().filter(|scope| !scope.is_empty());
+        scope.filter(|_| self.status.systemd_cgroup)
+    }
+
     /// Its cgroup in the hierarchies that freeze.
     pub(crate) fn freezer(&self) -> Result<Option<Cgroup>> {
         self.cgroup_in(is_freezer)

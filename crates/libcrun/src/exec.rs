@@ -263,7 +263,10 @@ impl<'p> Joining<'p> {
     /// Makes the process and puts it into its place.
     fn spawn_in(&self, cgroup: Option<&Cgroup>) -> Result<Spawned> {
         let spawned = self.spawn(cgroup)?;
-        match spawned.place(self.process.plan.oom_score_adj, None, cgroup) {
+        let plan = self.process.plan;
+        let placed = scheduling::begin(plan, spawned.child().pid)
+            .and_then(|()| spawned.place(plan.oom_score_adj, None, cgroup));
+        match placed {
             Ok(()) => Ok(spawned),
             Err(error) => {
                 spawned.end();
@@ -281,7 +284,6 @@ impl<'p> Joining<'p> {
         let _ = rustix::process::setsid();
         set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
         let plan = self.process.plan;
-        binding::begin(plan)?;
         if placement != Placement::Done {
             channel.expect(ToInit::Placed).at(Step::Runtime)?;
         }

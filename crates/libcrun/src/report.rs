@@ -8,9 +8,9 @@ use crate::capabilities;
 use crate::channel::{Failure, Step};
 use crate::error::{Code, Error, words};
 use crate::init::DEEPEST_COPIED;
-use crate::number_set::NumberSet;
 use crate::plan::{InnerPath, MountOperation, MountSource, Plan, ProcessPlan};
 use crate::rlimits;
+use crate::scheduling;
 
 /// The error for a failed start of a container.
 pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
@@ -181,8 +181,7 @@ pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error 
         Step::SelfProtection => {
             (Code::System, "protect the runtime's executable from the container".to_owned())
         }
-        Step::InitialCpus => (Code::System, cpus("initial", process.affinity.initial.as_ref())),
-        Step::FinalCpus => (Code::System, cpus("final", process.affinity.last.as_ref())),
+        Step::FinalCpus => (Code::System, scheduling::cpus_refused("final", process.affinity.last.as_ref())),
         Step::MemoryPolicy => (Code::System, memory_policy(process)),
         Step::Rlimit => {
             let name =
@@ -208,11 +207,6 @@ pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error 
         _ => (Code::System, "set up the container's process".to_owned()),
     };
     Error::os(code, message, errno)
-}
-
-fn cpus(field: &str, cpus: Option<&NumberSet>) -> String {
-    let cpus = cpus.map(ToString::to_string).unwrap_or_default();
-    format!("process.execCPUAffinity.{field}: run on the CPUs `{cpus}` (are any of them in the cpuset?)")
 }
 
 fn memory_policy(process: &ProcessPlan) -> String {

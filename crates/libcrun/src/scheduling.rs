@@ -1,5 +1,5 @@
 //! When a process gets a CPU and how its I/O is served: set from outside, because the rights for that are those of the
-//! runtime, which a process in a user namespace does not have.
+//! runtime, which a process in a user namespace does not have. And its CPUs as long as it is outside itself.
 
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -7,7 +7,23 @@ use sys::binding::{EVERY_CPU, set_affinity};
 use sys::scheduling::{set_io_priority, set_scheduler};
 
 use crate::error::{Code, Context, Error, Result};
+use crate::number_set::NumberSet;
 use crate::plan::{ProcessPlan, Scheduler, SchedulerKind};
+
+/// Puts `pid`, which is not in the container's cgroup yet, on the CPUs that the plan has for that time. It cannot do so
+/// itself, because it may be moved before it has come to it.
+pub(crate) fn begin(process: &ProcessPlan, pid: Pid) -> Result<()> {
+    let initial = process.affinity.initial.as_ref();
+    initial
+        .map_or(Ok(()), |cpus| set_affinity(Some(pid), cpus.mask()))
+        .context(Code::System, || cpus_refused("initial", initial))
+}
+
+/// What `execCPUAffinity` asked for in vain.
+pub(crate) fn cpus_refused(field: &str, cpus: Option<&NumberSet>) -> String {
+    let cpus = cpus.map(ToString::to_string).unwrap_or_default();
+    format!("process.execCPUAffinity.{field}: run on the CPUs `{cpus}` (are any of them in the cpuset?)")
+}
 
 /// Sets for `pid`, which is in its cgroup, what the plan has for it.
 pub(crate) fn apply(process: &ProcessPlan, pid: Pid) -> Result<()> {

@@ -81,6 +81,8 @@ pub(crate) fn spawn(
     let user_namespace = prepared.joins.iter().find(|(kind, _)| *kind == Namespaces::USER);
     let user_namespace = user_namespace.filter(|_| relay::is_needed(&plan.namespaces));
     let placement = preferred_placement(plan, cgroup);
+    // systemd moves it, and only what is not in the unit's cgroup yet.
+    let cgroup = cgroup.filter(|_| plan.unit().is_none());
     let borrowed = ForChildren::enter(&plan.namespaces, &prepared.joins)?;
     Spawned::new(borrowed, live, |live| match user_namespace {
         None => clone_into(plan.namespaces.clone, cgroup, placement, live),
@@ -95,6 +97,7 @@ pub(crate) fn spawn(
 fn preferred_placement(plan: &Plan, cgroup: Option<&Cgroup>) -> Placement {
     match cgroup {
         _ if plan.namespaces.id_maps.is_some() => Placement::BeforeMounts,
+        _ if plan.unit().is_some() => Placement::BeforeCgroupNamespace,
         Some(cgroup) if !cgroup.is_unified_only() => Placement::BeforeCgroupNamespace,
         _ => Placement::Done,
     }
@@ -154,10 +157,15 @@ impl Spawned {
         let _ = foreground::reap(&self.cloned.child);
     }
 
-    /// Does for a container's process what is done for it from outside, in the order in which it waits for it.
-    pub(crate) fn serve(&self, plan: &Plan, cgroup: Option<&Cgroup>) -> Result<()> {
+    /// Does for a container's process what is done for it from outside, in the order in which it waits for it. `cgroup` is
+    /// called when it is to be moved into it.
+    pub(crate) fn serve<'c>(
+        &self,
+        plan: &Plan,
+        cgroup: impl FnOnce() -> Result<Option<&'c Cgroup>>,
+    ) -> Result<()> {
         let maps = plan.namespaces.id_maps.as_ref();
-        let place = || self.place(plan.process.oom_score_adj, maps, cgroup);
+        let place = || self.place(plan.process.oom_score_adj, maps, cgroup()?);
         if self.cloned.placement == Placement::BeforeMounts {
             place()?;
             return self.give_network(plan);

@@ -66,7 +66,9 @@ fn cgroups_named(id: &str, dir: &Path, found: &mut Vec<String>) {
             continue;
         }
         if entry.file_name().to_string_lossy().contains(id) {
-            found.push(format!("cgroup {}", entry.path().display()));
+            let of = fs::read_to_string(entry.path().join("cgroup.procs")).unwrap_or_default();
+            let of: Vec<&str> = of.split_whitespace().collect();
+            found.push(format!("cgroup {} of the processes {of:?}", entry.path().display()));
         }
         cgroups_named(id, &entry.path(), found);
     }

@@ -7,10 +7,13 @@
 //! | [`view`] | a private place with pure cgroup v2, optionally inside the root that holds the other runtimes |
 //! | [`bundle`] | bundles: a `config.json` with its root filesystem |
 //! | [`crun`] | the runtime under test as a value with methods |
+//! | [`dbus_peer`] | somebody who plays systemd, badly |
 //! | [`container`] | a container of it, deleted when dropped |
 //! | [`running`] | a command of it, running or done |
 //! | [`mountinfo`] | what is mounted in a container, in parts |
 //! | [`outside`] | a directory of the host that no container may reach |
+//! | [`cpu`] | how much processor time a container gets |
+//! | [`loop_device`] | a block device made of a file |
 //! | [`leftovers`] | what a container left behind on the machine |
 //! | [`lane`] | which lane of `cargo xtask lane` a test is in, and the user with a session there |
 //! | [`owned`] | cgroups and directories that do not outlive the tool they belong to |
@@ -21,9 +24,12 @@
 
 pub mod bundle;
 pub mod container;
+pub mod cpu;
 pub mod crun;
+pub mod dbus_peer;
 pub mod lane;
 pub mod leftovers;
+pub mod loop_device;
 pub mod mountinfo;
 pub mod outside;
 pub mod owned;

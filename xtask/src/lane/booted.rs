@@ -133,7 +133,7 @@ impl Booted {
     /// What the lane's console showed last, as the end of an error.
     pub(crate) fn end_of_console(&self) -> String {
         let text = fs::read(self.ground.dir.join("console")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
+        let text = String::from_utf8_lossy(&text).replace(|c: char| c.is_control() && c != '\n', "");
         let lines: Vec<&str> = text.lines().collect();
         let last = lines.get(lines.len().saturating_sub(25)..).unwrap_or_default();
         format!("; the end of its console:\n    {}", last.join("\n    "))

@@ -81,6 +81,9 @@ const DISABLED: &[&str] = &[
     "netavark-firewalld-reload.service",
 ];
 
+/// Run in the new root filesystem.
+const SETUP: &str = include_str!("setup.sh");
+
 /// Where `XDG_CACHE_HOME` of the tests is: below it the kit finds the root filesystems that it would otherwise make.
 pub(crate) const CACHE: &str = "/var/cache/lane";
 
@@ -135,7 +138,7 @@ impl Image {
                 names.filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(start)));
             found.next().with_context(|| format!("there is no {start}* in {}", boot.display()))
         };
-        Ok([find("vmlinuz-")?, find("initrd.img-")?])
+        Ok([find("vmlinuz-")?, find("initrd.lane")?])
     }
 }
 
@@ -183,21 +186,6 @@ fn make(dir: &Path, kits: &[PathBuf]) -> Result<()> {
         Command::new("mke2fs").args(["-q", "-t", "ext4", "-O", "^has_journal", "-d"]).arg(&root).arg(&disk),
     )
 }
-
-/// Run in the root filesystem: the user, what it may map, what its session may use, and which units wait to be started.
-const SETUP: &str = r#"set -e
-user=$1; uid=$2; first=$3; count=$4; shift 4
-useradd --create-home --uid "$uid" --user-group --shell /bin/bash "$user"
-echo "$user:$first:$count" >/etc/subuid
-echo "$user:$first:$count" >/etc/subgid
-mkdir -p /var/lib/systemd/linger /lane /etc/systemd/system/user@.service.d
-: >"/var/lib/systemd/linger/$user"
-printf '[Service]\nDelegate=cpu cpuset io memory pids\n' >/etc/systemd/system/user@.service.d/delegate.conf
-echo lane >/etc/hostname
-echo 127.0.0.1 localhost lane >/etc/hosts
-for unit; do systemctl --quiet disable "$unit" 2>/dev/null || true; done
-systemctl --quiet --global disable podman.socket podman-auto-update.timer 2>/dev/null || true
-"#;
 
 fn set_up(root: &Path) -> Result<()> {
     let mut script = Command::new("chroot");

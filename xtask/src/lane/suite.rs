@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::sh;
@@ -29,6 +29,7 @@ pub(crate) fn build(filters: &[OsString]) -> Result<Vec<Binary>> {
         "crun-tests",
         "--tests",
         "--no-run",
+        "--quiet",
         "--message-format=json-render-diagnostics",
     ]);
     let messages = sh::read(&mut cargo)?;
@@ -45,7 +46,6 @@ pub(crate) fn build(filters: &[OsString]) -> Result<Vec<Binary>> {
     }
     binaries.retain(|binary| !binary.tests.is_empty());
     binaries.sort_by(|one, other| one.name.cmp(&other.name));
-    ensure!(!binaries.is_empty(), "no test has {filters:?} in its name (BINARY::TEST)");
     Ok(binaries)
 }
 
@@ -82,7 +82,14 @@ pub(crate) fn stage(binaries: &[Binary], runtime: &Path, to: &Path) -> Result<()
 /// The programs that tests run others by.
 fn kit_programs() -> Result<Vec<(PathBuf, String)>> {
     let mut cargo = sh::cargo();
-    cargo.args(["build", "--package", "crun-kit", "--bins", "--message-format=json-render-diagnostics"]);
+    cargo.args([
+        "build",
+        "--package",
+        "crun-kit",
+        "--bins",
+        "--quiet",
+        "--message-format=json-render-diagnostics",
+    ]);
     let messages = sh::read(&mut cargo)?;
     let program = |message: Value| {
         let (path, name) = (message["executable"].as_str()?, message["target"]["name"].as_str()?);

@@ -2,8 +2,9 @@
 
 use super::{Cpu, IfMissing, Memory, Moment, Resources, Write, rdma};
 use crate::error::{Error, Result};
+use crate::layout::Layout;
 
-pub(super) fn writes(resources: &Resources, moment: Moment) -> Result<Vec<Write>> {
+pub(super) fn writes(resources: &Resources, moment: Moment, layout: &Layout) -> Result<Vec<Write>> {
     if !resources.unified.is_empty() {
         return Err(Error::plain("linux.resources.unified: needs a cgroup v2 host"));
     }
@@ -20,8 +21,10 @@ pub(super) fn writes(resources: &Resources, moment: Moment) -> Result<Vec<Write>
     if let Some(block_io) = &resources.block_io {
         block_io.legacy_writes(&mut writes)?;
     }
+    // The controllers that come last are often left to the v2 tree beside the v1 hierarchies.
+    let suffix = if layout.is_unified_for("hugetlb") { "max" } else { "limit_in_bytes" };
     for limit in &resources.hugepage_limits {
-        limit.writes("limit_in_bytes", &mut writes)?;
+        limit.writes(suffix, &mut writes)?;
     }
     if let Some(network) = &resources.network {
         network.legacy_writes(&mut writes)?;
@@ -122,9 +125,12 @@ fn cpu_writes(cpu: &Cpu, writes: &mut Vec<Write>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::Hierarchy;
+
+    const V1: Layout = Layout { hierarchies: Vec::new() };
 
     fn written(resources: &Resources) -> Vec<String> {
-        let writes = writes(resources, Moment::Start).unwrap();
+        let writes = writes(resources, Moment::Start, &V1).unwrap();
         writes.iter().map(|write| format!("{}/{}={}", write.controller, write.file, write.value)).collect()
     }
 
@@ -146,9 +152,27 @@ mod tests {
     }
 
     #[test]
+    fn a_controller_of_the_v2_tree_gets_its_limits_there_on_a_hybrid_host() {
+        let limit = serde_json::from_str(r#"{"pageSize":"2MB","limit":1}"#).unwrap();
+        let resources = Resources { hugepage_limits: vec![limit], ..Resources::default() };
+        let first = |layout: &Layout| resources.writes(layout).unwrap()[0].file.clone();
+        let mut hybrid = Layout::unified();
+        let directory = "cpu".to_owned();
+        hybrid.hierarchies.push(Hierarchy {
+            controllers: vec![directory.clone()],
+            directory,
+            unified: false,
+        });
+        assert_eq!(first(&hybrid), "hugetlb.2MB.max");
+        hybrid.hierarchies[1].controllers.push("hugetlb".into());
+        assert_eq!(first(&hybrid), "hugetlb.2MB.limit_in_bytes");
+        assert_eq!(first(&V1), "hugetlb.2MB.limit_in_bytes");
+    }
+
+    #[test]
     fn unified_files_need_a_v2_host() {
         let mut resources = Resources::default();
         resources.unified.insert("memory.high".into(), "1".into());
-        assert!(writes(&resources, Moment::Start).unwrap_err().message.contains("cgroup v2"));
+        assert!(writes(&resources, Moment::Start, &V1).unwrap_err().message.contains("cgroup v2"));
     }
 }

@@ -120,8 +120,7 @@ fn is_taken(file: &str, value: &str) -> bool {
     let bytes = |value: &str| value == "max" || within(value, 0, u64::MAX);
     let last = value.rsplit([' ', '=']).next().unwrap_or_default();
     match file {
-        "memory.max" | "memory.swap.max" | "memory.low" | "pids.max" if value == "max" => true,
-        "pids.max" => within(value, 1, 4_194_304),
+        "pids.max" => value == "max" || within(value, 1, 4_194_304),
         "memory.max" | "memory.low" | "memory.swap.max" => bytes(value),
         "memory.swappiness" => within(value, 0, u64::MAX),
         "memory.oom_control" | "memory.use_hierarchy" | "cpu.idle" => within(value, 0, 1),

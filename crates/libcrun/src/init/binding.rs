@@ -6,14 +6,6 @@ use sys::binding::{EVERY_CPU, set_affinity, set_memory_policy};
 use crate::channel::{At, Failure, Step};
 use crate::plan::ProcessPlan;
 
-/// Before it is in the container's cgroup.
-pub(crate) fn begin(process: &ProcessPlan) -> Result<(), Failure> {
-    match &process.affinity.initial {
-        Some(cpus) => set_affinity(None, cpus.mask()).at(Step::InitialCpus),
-        None => Ok(()),
-    }
-}
-
 /// Once it is in the container's cgroup.
 pub(crate) fn settle(process: &ProcessPlan) -> Result<(), Failure> {
     match (&process.affinity.last, &process.affinity.initial) {
