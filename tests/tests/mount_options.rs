@@ -276,13 +276,17 @@ fn tmpcopyup_fills_a_tmpfs_with_what_it_covers() {
     symlink("../elsewhere", directory.join("link")).unwrap();
     mknodat(CWD, directory.join("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
     mknodat(CWD, directory.join("node"), FileType::CharacterDevice, Mode::RUSR, makedev(1, 3)).unwrap();
-    let expected = ["mine", "mine/file", "mine/below", "mine/below/deep"].map(|path| {
-        let meta = fs::metadata(bundle.rootfs().join(path)).unwrap();
+    let expected = ["mine/below/deep", "mine/below", "mine/file", "mine"].map(|path| {
+        let path = bundle.rootfs().join(path);
+        // Long before the copy is made.
+        let time = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        fs::File::open(&path).unwrap().set_modified(time).unwrap();
+        let meta = fs::metadata(path).unwrap();
         (format!("{:o}", meta.mode() & 0o7777), meta.uid(), meta.gid(), meta.mtime())
     });
     let text = crun.run(&bundle).ok();
     let lines: Vec<_> = text.lines().collect();
-    for (line, (mode, uid, gid, time)) in lines.iter().zip(&expected) {
+    for (line, (mode, uid, gid, time)) in lines.iter().zip(expected.iter().rev()) {
         assert!(line.ends_with(&format!(" {mode} {uid}:{gid} {time}")), "{line}: {expected:?}");
     }
     assert!(lines[4].starts_with("link symbolic link"), "{text}");

@@ -125,6 +125,21 @@ fn a_container_survives_a_run_in_its_cgroup_and_a_start_that_fails_there() {
 }
 
 #[test]
+fn a_cgroup_with_processes_hands_nothing_on_not_even_what_can_tell_threads_apart() {
+    let crun = runtime!();
+    let path = format!("/{}", new_id());
+    let container = crun.start(&sleeper(&path));
+    let Some(directory) = container.cgroup("pids").filter(|directory| directory.join("cgroup.type").exists())
+    else {
+        return skipped("there is no pids controller of version 2 here");
+    };
+    let below = sleeper(&format!("{path}/below")).set("/linux/resources/pids", json!({"limit": 10}));
+    crun.run(&below).error_with(["+pids", &format!("{path}/cgroup.subtree_control"), "busy"]);
+    assert_eq!(fs::read_to_string(directory.join("cgroup.type")).unwrap(), "domain\n");
+    assert_eq!(container.status(), "running");
+}
+
+#[test]
 fn a_container_survives_the_removal_of_what_a_killed_runtime_left() {
     everywhere(|crun| {
         let path = format!("/{}", new_id());

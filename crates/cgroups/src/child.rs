@@ -149,7 +149,7 @@ impl Member {
     /// Removes what was made below. What fails is left: it is only taken back with something that has failed already.
     pub(crate) fn undo_child(&self) {
         if let Some(child) = &self.child {
-            let when_busy = WhenBusy { leftovers: &|| Leftovers::Leave, thaw: &|| () };
+            let when_busy = WhenBusy { leftovers: &|| Leftovers::Leave, kill: &|_| Ok(()) };
             let _ =
                 remove::levels(self.directory.as_fd(), child.path.below_root(), child.created, &when_busy);
         }

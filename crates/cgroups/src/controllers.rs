@@ -88,8 +88,11 @@ fn enable_patiently(directory: BorrowedFd<'_>, controller: &str) -> core::result
 }
 
 /// Hands controllers on, all in one write where that goes. One that cannot be had (a threaded cgroup, realtime
-/// processes, which the cpu controller does not take) must not take the others with it.
+/// processes, which the cpu controller does not take) must not take the others with it. `EBUSY` where processes are.
 fn enable(directory: BorrowedFd<'_>, names: &[&str]) -> core::result::Result<(), Errno> {
+    if holds_processes(directory) {
+        return Err(Errno::BUSY);
+    }
     let all: Vec<String> = names.iter().map(|name| format!("+{name}")).collect();
     let write = |value: &str| write_value(directory, "cgroup.subtree_control", value.as_bytes());
     match write(&all.join(" ")) {
@@ -102,6 +105,14 @@ fn enable(directory: BorrowedFd<'_>, names: &[&str]) -> core::result::Result<(),
         }
         other => other,
     }
+}
+
+/// Whether there are processes in the cgroup itself, unless it is the root of all. The kernel refuses to hand on most
+/// controllers then, but hands on those that can tell threads apart (cpu, cpuset, pids): with that the cgroup becomes the
+/// root of a threaded subtree, and those below take no process any more (cgroup-v2.rst, "Threads").
+fn holds_processes(directory: BorrowedFd<'_>) -> bool {
+    let is_domain = read_small(directory, "cgroup.type").is_ok_and(|kind| kind.trim() == "domain");
+    is_domain && read_small(directory, "cgroup.procs").is_ok_and(|list| !list.is_empty())
 }
 
 /// The levels that have to hand a controller on: all from the root to the cgroup's parent.

@@ -297,6 +297,9 @@ fn attend(
         return Ok(());
     }
     spawned.execute(limits, cgroup, describe)?;
+    if plan.limits_memory() {
+        spawned.confirm_execution(cgroup)?;
+    }
     write_pid_file()
 }
 

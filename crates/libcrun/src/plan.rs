@@ -171,6 +171,12 @@ impl Plan {
         if self.namespaces.contains(Namespaces::USER) { &self.process.rlimits } else { &[] }
     }
 
+    /// Whether its memory is limited.
+    pub(crate) fn limits_memory(&self) -> bool {
+        let writes = self.cgroup.as_ref().map(|cgroup| cgroup.writes.as_slice()).unwrap_or_default();
+        writes.iter().any(|write| write.file.starts_with("memory."))
+    }
+
     /// The container's systemd unit, if it has one.
     pub(crate) fn unit(&self) -> Option<&Rc<UnitPlan>> {
         self.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_ref())

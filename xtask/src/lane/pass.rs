@@ -147,7 +147,7 @@ impl Pass<'_> {
         let Lane { name, bin, threads, slowness, limit, .. } = self.lane;
         let mut script = format!(
             "cd /tmp\nexport RUSTC_BOOTSTRAP=1 RUST_BACKTRACE=0 XDG_CACHE_HOME={} CRUN_BIN={bin}/crun CRUN_LANE={name} \
-             CRUN_SLOWNESS={slowness} CRUN_TEST_SERVICE_SECONDS=10\n",
+             CRUN_SLOWNESS={slowness}\n",
             image::CACHE
         );
         // What a developer steers tests by.

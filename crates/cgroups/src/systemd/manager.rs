@@ -71,11 +71,12 @@ pub(super) enum Refusal {
     Other(Error),
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Property(name) => Self::plain(format!("systemd does not know the property `{name}`")),
-            Refusal::Exists(error) | Refusal::Other(error) => error,
+impl Refusal {
+    /// As it is told.
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::Property(name) => Error::plain(format!("systemd does not know the property `{name}`")),
+            Self::Exists(error) | Self::Other(error) => error,
         }
     }
 }

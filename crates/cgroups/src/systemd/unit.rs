@@ -182,7 +182,6 @@ mod tests {
             "/a/b",
             "a.slice:p:../x",
             "a.slice:p:n m",
-            "a.slice:p:",
             "a:p:n",
             "a--b.slice:p:n",
             "-a.slice:p:n",

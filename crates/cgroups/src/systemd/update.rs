@@ -27,7 +27,7 @@ pub fn update_unit(unit: &str, is_rootless: bool, writes: &[Write], cache: &Miss
                 cache.note(&name);
                 properties.retain(|property| property.name != name);
             }
-            Err(refusal) => return Err(refusal.into()),
+            Err(refusal) => return Err(refusal.into_error()),
         }
     }
     Ok(())

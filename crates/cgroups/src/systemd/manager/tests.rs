@@ -102,7 +102,7 @@ impl Talk {
 }
 
 fn message_of(result: std::result::Result<(), Refusal>) -> String {
-    Error::from(result.expect_err("an error")).message
+    result.expect_err("an error").into_error().message
 }
 
 #[test]

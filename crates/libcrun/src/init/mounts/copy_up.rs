@@ -29,8 +29,14 @@ pub(in crate::init) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<
     // Both are open only to be named.
     let from = openat(from, c".", DIRECTORY, Mode::empty())?;
     let to = openat(to, c".", DIRECTORY, Mode::empty())?;
+    let stat = fstat(&from)?;
     copy_attributes(from.as_fd(), to.as_fd())?;
-    copy_content(from.as_fd(), to.as_fd(), DEEPEST)
+    copy_content(from.as_fd(), to.as_fd(), DEEPEST)?;
+    // Owner and permissions are the filesystem's options.
+    match set_times(to.as_fd(), c".", &stat) {
+        Err(Errno::PERM) => Ok(()), // an owner that was asked for, of whom this process is not the master
+        other => other,
+    }
 }
 
 fn copy_content(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: u32) -> Result<(), Errno> {
@@ -153,6 +159,10 @@ fn finish(to: BorrowedFd<'_>, name: &CStr, kind: FileType, mode: Mode, stat: &St
     if kind != FileType::Symlink {
         chmodat(to, name, mode, AtFlags::empty())?;
     }
+    set_times(to, name, stat)
+}
+
+fn set_times(to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Errno> {
     let time = |seconds: i64, nanoseconds: u64| Timespec {
         tv_sec: seconds,
         tv_nsec: i64::try_from(nanoseconds).unwrap_or(0),
