@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -39,7 +40,7 @@ pub(crate) struct Member {
     pub(crate) root: OwnedFd,
     pub(crate) directory: OwnedFd,
     /// The one below, where the processes are, if that is not the same.
-    pub(crate) child: Option<Child>,
+    pub(crate) child: OnceLock<Child>,
     /// How many levels of the path were made by [`Cgroup::create`], counted from the end.
     created: usize,
 }
@@ -91,7 +92,8 @@ impl Cgroup {
     fn join_hierarchy(&mut self, hierarchy: &Hierarchy, with_controllers: bool) -> Result<()> {
         let root = open_root(hierarchy)?;
         let (created, directory) = make_directories(&root, hierarchy, &self.path)?;
-        let member = Member { hierarchy: hierarchy.clone(), root, directory, child: None, created };
+        let member =
+            Member { hierarchy: hierarchy.clone(), root, directory, child: OnceLock::new(), created };
         self.members.push(member);
         match self.members.last() {
             Some(member) if with_controllers => enable_controllers(member, &self.path),
@@ -116,7 +118,7 @@ impl Cgroup {
                         hierarchy: hierarchy.clone(),
                         root,
                         directory,
-                        child: None,
+                        child: OnceLock::new(),
                         created: 0,
                     });
                 }

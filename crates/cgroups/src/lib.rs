@@ -18,6 +18,7 @@ mod freezers;
 pub mod layout;
 mod make;
 mod oom;
+mod ownership;
 pub mod path;
 mod presence;
 mod processes;

@@ -1,5 +1,7 @@
 //! The place of a container's cgroup below the root of each hierarchy.
 
+use crate::error::{Error, Result};
+
 /// A cleaned cgroup path: no leading slash, no empty component, no `.` and no `..`, so that it cannot leave the
 /// hierarchy it is applied to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,23 @@ impl CgroupPath {
         Self(clean.join("/"))
     }
 
+    /// The path of a cgroup below the container's: one that goes up, or nowhere, is a mistake of whoever wrote it.
+    ///
+    /// # Errors
+    /// Names the path.
+    pub fn below(path: &str) -> Result<Self> {
+        let below = Self::new(Some(path), "");
+        if goes_up(path) || below.is_root() {
+            return Err(Error::plain(format!("`{path}` is no cgroup below the container's")));
+        }
+        Ok(below)
+    }
+
+    /// The path of `below`, below this one.
+    pub(crate) fn join(&self, below: &Self) -> Self {
+        if self.is_root() { below.clone() } else { Self(format!("{}/{}", self.0, below.0)) }
+    }
+
     /// The root of the hierarchies.
     pub(crate) fn root() -> Self {
         Self(String::new())
@@ -46,6 +65,10 @@ impl CgroupPath {
         let ends = self.0.match_indices('/').map(|(index, _)| index).chain(Some(self.0.len()));
         ends.map(|end| &self.0[..end])
     }
+}
+
+pub(crate) fn goes_up(path: &str) -> bool {
+    path.split('/').any(|component| component == "..")
 }
 
 impl std::fmt::Display for CgroupPath {
@@ -75,6 +98,16 @@ mod tests {
         assert_eq!(CgroupPath::new(Some("../../etc"), "web").to_string(), "/etc");
         assert_eq!(CgroupPath::new(Some("/a/../../../b"), "web").to_string(), "/b");
         assert!(CgroupPath::new(Some("/a/.."), "web").is_root());
+    }
+
+    #[test]
+    fn a_path_below_the_container_leads_nowhere_else() {
+        for path in ["", "/", ".", "..", "a/../b", "../a", "a/.."] {
+            assert!(CgroupPath::below(path).unwrap_err().message.contains("no cgroup below"), "{path}");
+        }
+        for (path, below) in [("a", "a"), ("/a", "a"), ("a//b/.", "a/b"), ("a..b", "a..b")] {
+            assert_eq!(CgroupPath::below(path).unwrap().below_root(), below);
+        }
     }
 
     #[test]

@@ -288,10 +288,16 @@ fn attend(
     let cgroup = starting.cgroup.get();
     spawned.tell_attended();
     let write_pid_file = || pid_file.map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid));
-    let limits = plan.limits_from_outside();
+    let mut limits = plan.limits_from_outside();
+    let delegation = plan.cgroup.as_ref().and_then(|cgroup| cgroup.delegation.as_ref());
+    if kind == Kind::Create || delegation.is_some() {
+        spawned.make_ready(std::mem::take(&mut limits), cgroup, describe)?;
+        if let (Some(delegation), Some(cgroup)) = (delegation, cgroup) {
+            delegation.carry_out(cgroup, spawned.child().pid, plan.namespaces.id_maps.as_ref())?;
+        }
+    }
     if kind == Kind::Create {
         // Go comes last: a container whose creator is killed before is not to be left waiting for a start.
-        spawned.make_ready(limits, cgroup, describe)?;
         write_pid_file()?;
         spawned.let_go();
         return Ok(());

@@ -24,6 +24,7 @@ mod channel;
 mod clone;
 mod container;
 mod create;
+mod delegation;
 mod delete;
 mod error;
 mod events;

@@ -40,6 +40,7 @@ pub(crate) use rootfs::{DevicePlan, NodeKind, RootfsPlan, SYMLINKS};
 pub(crate) use running::{AddedMounts, RemovedMounts, Running};
 pub(crate) use scheduling::{IoPriority, Kind as SchedulerKind, Scheduler};
 
+use crate::delegation::Delegation;
 use crate::error::{Code, Error, Result};
 use crate::host::Host;
 use crate::id::ContainerId;
@@ -97,12 +98,14 @@ pub(crate) struct CgroupPlan {
     pub(crate) path: CgroupPath,
     pub(crate) writes: Vec<Write>,
     pub(crate) device_rules: Vec<Rule>,
+    /// What of it becomes the container's own.
+    pub(crate) delegation: Option<Delegation>,
     /// The unit whose cgroup it is, if systemd makes it.
     pub(crate) unit: Option<Rc<UnitPlan>>,
 }
 
 /// A mistake in the configuration.
-fn invalid(message: impl Into<String>) -> Error {
+pub(crate) fn invalid(message: impl Into<String>) -> Error {
     Error::new(Code::InvalidConfig, message)
 }
 
@@ -144,7 +147,7 @@ impl Plan {
                 return Err(invalid(format!("{name} requires the UTS namespace")));
             }
         }
-        let cgroup = cgroup::plan(spec, linux, request, host)?;
+        let cgroup = cgroup::plan(spec, linux, request, &namespaces, host)?;
         let rootfs = rootfs::plan(spec, linux, request, &namespaces, cgroup.as_ref(), host)?;
         let mut process = process_plan(process, request.preserve_fds)?;
         process.memory_policy = MemoryPolicy::of(Some(linux))?;

@@ -25,7 +25,7 @@ impl UnitPlan {
             true => self.unit.expected_path(),
             false => path_of(pid, &self.unit.name)?,
         };
-        let mut cgroup = Cgroup::open(layout, &path)?;
+        let cgroup = Cgroup::open(layout, &path)?;
         if cgroup.reference_directory().is_none() {
             return Err(Error::plain(format!("systemd has made no cgroup `{path}`")));
         }

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use cgroups::systemd::{UnitPlan, Wanted, annotated_properties};
 use cgroups::{CgroupPath, Resources};
 
-use super::{CgroupManager, CgroupPlan, Request};
+use super::{CgroupManager, CgroupPlan, NamespacePlan, Request};
+use crate::delegation::Delegation;
 use crate::error::{Code, Error, Result};
 use crate::host::Host;
 use crate::spec::{Linux, Spec};
@@ -16,10 +17,12 @@ pub(super) fn plan(
     spec: &Spec<'_>,
     linux: &Linux<'_>,
     request: &Request<'_>,
+    namespaces: &NamespacePlan,
     host: &Host,
 ) -> Result<Option<CgroupPlan>> {
     let resources = linux.resources.as_ref();
     if request.cgroup_manager == CgroupManager::Disabled {
+        Delegation::refuse(spec)?;
         // The default configuration restricts devices; without a cgroup that is left out, as in the C crun.
         let limited = resources.is_some_and(Resources::has_limits);
         return match limited {
@@ -33,7 +36,8 @@ pub(super) fn plan(
         None => Default::default(),
     };
     let path = CgroupPath::new(linux.cgroups_path.as_deref(), request.id.as_str());
-    let own = CgroupPlan { layout, path, writes, device_rules, unit: None };
+    let delegation = Delegation::plan(spec, namespaces, &layout)?;
+    let own = CgroupPlan { layout, path, writes, device_rules, delegation, unit: None };
     match request.cgroup_manager {
         CgroupManager::Systemd => in_unit(own, spec, linux, request, host).map(Some),
         _ => Ok(Some(own)),

@@ -6,7 +6,7 @@ use rustix::process::Pid;
 use sys::clone::Namespaces;
 
 use super::invalid;
-use crate::error::Result;
+use crate::error::{Code, Context, Result};
 use crate::procfs::ProcFs;
 use crate::spec::{IdMapping, Linux, TimeOffset};
 
@@ -79,6 +79,17 @@ impl IdMaps {
         proc.write(pid, "uid_map", &lines(&self.uid))
     }
 
+    /// Those of the user namespace a process is in (`user_namespaces(7)`).
+    pub(crate) fn of(pid: Pid) -> Result<Self> {
+        let read = |name: &str| -> Result<Vec<IdMapping>> {
+            let path = format!("/proc/{pid}/{name}");
+            let text =
+                std::fs::read_to_string(&path).context(Code::Namespace, || format!("read `{path}`"))?;
+            Ok(text.lines().filter_map(mapping).collect())
+        };
+        Ok(Self { uid: read("uid_map")?, gid: read("gid_map")? })
+    }
+
     /// The user outside that is `id` inside.
     pub(crate) fn outside_uid(&self, id: u32) -> Option<u32> {
         outside(&self.uid, id)
@@ -88,6 +99,13 @@ impl IdMaps {
     pub(crate) fn outside_gid(&self, id: u32) -> Option<u32> {
         outside(&self.gid, id)
     }
+}
+
+/// A line of `/proc/PID/uid_map`.
+fn mapping(line: &str) -> Option<IdMapping> {
+    let mut numbers = line.split_whitespace().map(|number| number.parse().ok());
+    let mut next = || numbers.next().flatten();
+    Some(IdMapping { container_id: next()?, host_id: next()?, size: next()? })
 }
 
 fn lines(mappings: &[IdMapping]) -> String {
