@@ -288,3 +288,25 @@ fn a_hundred_starts_succeed_while_others_go_on() {
         }
     });
 }
+
+#[test]
+fn a_container_whose_processes_take_long_to_end_is_deleted_completely() {
+    const SIZE: u64 = 1_500_000_000;
+    let crun = runtime!();
+    // Giving back that much memory takes the kernel a while, and the first process does not wait for it in the cgroup.
+    let program = format!("tail -c {SIZE} /dev/zero & wait");
+    let mut container = crun.container(&Bundle::new().args(["sh", "-c", &program]));
+    container.make("run", ["--detach"]);
+    let resident = |pid: u32| {
+        let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+        statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default() * 4096
+    };
+    let children = format!("/proc/{0}/task/{0}/children", container.pid());
+    wait_for("the memory to be used", || {
+        let list = fs::read_to_string(&children).ok()?;
+        let child = list.trim().parse().ok()?;
+        (resident(child) > SIZE - 100_000_000).then_some(())
+    });
+    assert_eq!(container.cmd(["delete", "--force", "ID"]).ok(), "");
+    container.deleted();
+}

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
+use rustix::process::Signal;
 
 use crate::child::Child;
 use crate::controllers::enable_controllers;
@@ -61,7 +62,7 @@ pub(crate) fn mount_point(hierarchy: &Hierarchy) -> String {
     }
 }
 
-fn open_root(hierarchy: &Hierarchy) -> Result<OwnedFd> {
+pub(crate) fn open_root(hierarchy: &Hierarchy) -> Result<OwnedFd> {
     let path = mount_point(hierarchy);
     let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
     openat(CWD, &path, flags, Mode::empty()).map_err(|errno| Error::kernel(format!("open `{path}`"), errno))
@@ -127,6 +128,12 @@ impl Cgroup {
             }
         }
         Ok(Self { path: path.clone(), members })
+    }
+
+    /// Whether it has a directory in any of the hierarchies it was looked for in.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        !self.members.is_empty()
     }
 
     /// The path below the root of every hierarchy.
@@ -208,7 +215,13 @@ impl Cgroup {
     ) -> Result<Removed> {
         let decision = OnceCell::new();
         let leftovers = || *decision.get_or_init(leftovers);
-        let when_busy = WhenBusy { leftovers: &leftovers, thaw: &|| self.thaw() };
+        let kill = |directory: BorrowedFd<'_>| {
+            let killed = self.signal_in(directory, Signal::KILL.as_raw());
+            // Also after an error: what was killed cannot die before.
+            self.thaw();
+            killed
+        };
+        let when_busy = WhenBusy { leftovers: &leftovers, kill: &kill };
         let (mut removed, mut first_error) = (Removed::Everywhere, None);
         for member in &self.members {
             match remove::levels(member.root.as_fd(), self.path.below_root(), levels(member), &when_busy) {

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::cgroup::{Cgroup, Member};
 use crate::controllers;
 use crate::error::{Error, Result};
-use crate::files::open_below;
+use crate::files::{open_below, write_value};
 use crate::make::make_levels;
 use crate::path::CgroupPath;
 use crate::remove::{self, Leftovers, WhenBusy};
@@ -109,6 +109,13 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Writes a value that the one below can do without.
+    pub(crate) fn write_below(&self, file: &str, value: &str) {
+        if let Some(member) = self.unified().filter(|member| member.child.is_some()) {
+            let _ = write_value(member.home(), file, value.as_bytes());
+        }
+    }
+
     fn unified_mut(&mut self) -> Option<&mut Member> {
         self.members.iter_mut().find(|member| member.hierarchy.unified)
     }
@@ -142,7 +149,7 @@ impl Member {
     /// Removes what was made below. What fails is left: it is only taken back with something that has failed already.
     pub(crate) fn undo_child(&self) {
         if let Some(child) = &self.child {
-            let when_busy = WhenBusy { leftovers: &|| Leftovers::Leave, thaw: &|| () };
+            let when_busy = WhenBusy { leftovers: &|| Leftovers::Leave, kill: &|_| Ok(()) };
             let _ =
                 remove::levels(self.directory.as_fd(), child.path.below_root(), child.created, &when_busy);
         }

@@ -5,6 +5,7 @@
 //! kinds of access by itself (runtime-spec config-linux.md#allowed-device-list). Both enforcers come from the
 //! same list, and [`decide`] is the same rule book in plain words, for tests.
 
+mod allow_list;
 mod enforce;
 mod legacy;
 mod program;
@@ -13,6 +14,8 @@ mod tighten;
 
 use serde::Deserialize;
 
+pub(crate) use allow_list::AllowList;
+pub(crate) use enforce::load_program;
 pub use legacy::legacy_writes;
 pub use program::program;
 pub use rules::{MKNOD, READ, Rule, WRITE, decide, rules};

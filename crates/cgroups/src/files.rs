@@ -1,6 +1,6 @@
 //! Small reads and writes in a cgroup directory, by descriptor.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::{Errno, read, write};
@@ -35,13 +35,30 @@ fn open_below_by_steps(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errn
     Ok(here)
 }
 
+const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
+/// Reads the file `path`, relative to and below `root`, under the conditions of [`open_below`].
+pub(crate) fn read_below(root: BorrowedFd<'_>, path: &str) -> Result<String, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    match openat2(root, path, READ, Mode::empty(), resolve) {
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+            read_small(open_below_by_steps(root, directory)?.as_fd(), name)
+        }
+        other => read_all(&other?),
+    }
+}
+
 /// Reads a file of at most one page, as nearly all cgroup files are.
 pub(crate) fn read_small(directory: BorrowedFd<'_>, name: &str) -> Result<String, Errno> {
-    let file = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
+    read_all(&openat(directory, name, READ, Mode::empty())?)
+}
+
+fn read_all(file: &OwnedFd) -> Result<String, Errno> {
     let mut text = Vec::new();
     let mut buffer = [0_u8; 4096];
     loop {
-        match read(&file, &mut buffer) {
+        match read(file, &mut buffer) {
             Ok(0) => return String::from_utf8(text).map_err(|_| Errno::ILSEQ),
             Ok(count) => text.extend_from_slice(&buffer[..count]),
             Err(Errno::INTR) => {}

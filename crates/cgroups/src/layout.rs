@@ -67,25 +67,37 @@ impl Layout {
     /// # Errors
     /// When nothing known is mounted there.
     pub fn detect() -> Result<Self> {
+        Self::detect_those(|_| true)
+    }
+
+    /// The same for those who only want some of the hierarchies, and need not look for the others.
+    ///
+    /// # Errors
+    /// As [`Layout::detect`].
+    pub fn detect_those(wanted: impl Fn(&Hierarchy) -> bool) -> Result<Self> {
         let kind = statfs(MOUNT_POINT)
             .map_err(|errno| Error::kernel(format!("statfs `{MOUNT_POINT}`"), errno))?
             .f_type;
         match kind {
-            CGROUP2_MAGIC => Ok(Self::unified()),
+            CGROUP2_MAGIC => {
+                let mut layout = Self::unified();
+                layout.hierarchies.retain(wanted);
+                Ok(layout)
+            }
             TMPFS_MAGIC => {
                 let list = std::fs::read_to_string("/proc/self/cgroup").map_err(|error| {
                     let errno = rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
                     Error::kernel("open `/proc/self/cgroup`", errno)
                 })?;
-                Ok(Self::from_list(&list, is_mounted))
+                Ok(Self::from_list(&list, |hierarchy| wanted(hierarchy) && is_mounted(&hierarchy.directory)))
             }
             _ => Err(Error::plain(format!("invalid file system type on `{MOUNT_POINT}`"))),
         }
     }
 
     /// Reads the lines `ID:CONTROLLERS:PATH` of `/proc/self/cgroup` (`cgroups(7)`); hierarchies that are not
-    /// `mounted` are left out, because nothing can be done in them.
-    fn from_list(list: &str, mounted: impl Fn(&str) -> bool) -> Self {
+    /// `kept` are left out: those that are not mounted, because nothing can be done in them.
+    fn from_list(list: &str, kept: impl Fn(&Hierarchy) -> bool) -> Self {
         let mut hierarchies = Vec::with_capacity(16);
         for line in list.lines() {
             let mut fields = line.splitn(3, ':');
@@ -94,16 +106,17 @@ impl Layout {
             };
             let unified = names.is_empty();
             let directory = if unified { "unified" } else { names.trim_start_matches("name=") };
-            if !mounted(directory) {
-                continue;
-            }
             let controllers = if unified || names.starts_with("name=") {
                 Vec::new()
             } else {
                 names.split(',').map(str::to_owned).collect()
             };
             let hierarchy = Hierarchy { directory: directory.to_owned(), unified, controllers };
-            if unified { hierarchies.insert(0, hierarchy) } else { hierarchies.push(hierarchy) }
+            match kept(&hierarchy) {
+                true if unified => hierarchies.insert(0, hierarchy),
+                true => hierarchies.push(hierarchy),
+                false => {}
+            }
         }
         Self { hierarchies }
     }
@@ -140,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_hierarchy_that_is_not_mounted_is_left_out() {
-        let layout = Layout::from_list(LEGACY, |directory| directory != "memory");
+        let layout = Layout::from_list(LEGACY, |hierarchy| hierarchy.directory != "memory");
         assert_eq!(layout.hierarchies.len(), 2);
     }
 

@@ -3,7 +3,7 @@
 //! The crate answers three questions, each in a module of its own: how does this host lay its cgroups out
 //! ([`layout`]), what has to be written where for a set of limits ([`resources`], [`devices`]: pure functions from
 //! the OCI configuration to a list of writes or a program), and how is it done ([`cgroup`]: create, join, list,
-//! kill, remove, always below a directory descriptor of the hierarchy).
+//! kill, remove, always below a directory descriptor of the hierarchy). [`systemd`] has the same done by systemd.
 #![forbid(unsafe_code)]
 
 mod apply;
@@ -13,7 +13,8 @@ mod controllers;
 pub mod devices;
 mod error;
 mod files;
-mod freezer;
+pub mod freezer;
+mod freezers;
 pub mod layout;
 mod make;
 mod oom;
@@ -22,14 +23,21 @@ mod presence;
 mod processes;
 mod remove;
 pub mod resources;
+mod signal;
+pub mod stats;
+pub mod systemd;
 mod update;
 mod usage;
+mod walk;
+mod watch;
 
 pub use cgroup::{Cgroup, Removed};
 pub use error::{Error, Result};
+pub use freezers::Freezers;
 pub use layout::Layout;
 pub use path::CgroupPath;
 pub use presence::Presence;
 pub use remove::Leftovers;
 pub use resources::Resources;
 pub use update::{Manager, update};
+pub use watch::Watch;

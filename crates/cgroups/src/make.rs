@@ -28,7 +28,7 @@ pub(crate) fn make_levels(
     named: impl Fn(&str) -> String,
 ) -> Result<(usize, OwnedFd)> {
     // The error is the one to be told, not what fails in taking back what was made.
-    let when_busy = WhenBusy { leftovers: &|| Leftovers::Leave, thaw: &|| () };
+    let when_busy = WhenBusy { leftovers: &|| Leftovers::Leave, kill: &|_| Ok(()) };
     let take_back = |level: &str, created| {
         let _ = remove::levels(root, level, created, &when_busy);
     };

@@ -3,12 +3,13 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Dir, FileType, unlinkat};
+use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
 
-use crate::files::{open_below, read_small, write_value};
+use crate::files::open_below;
 use crate::make::parent_of;
+use crate::processes::processes;
+use crate::walk::walk;
 
 /// What is done about processes that are in a cgroup when it is to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +24,8 @@ pub enum Leftovers {
 pub(crate) struct WhenBusy<'a> {
     /// Asked only then.
     pub(crate) leftovers: &'a dyn Fn() -> Leftovers,
-    /// Thaws the processes in all hierarchies, for those that a v1 freezer keeps from dying.
-    pub(crate) thaw: &'a dyn Fn(),
+    /// Kills the processes in this directory and below it, also frozen ones.
+    pub(crate) kill: &'a dyn Fn(BorrowedFd<'_>) -> Result<(), Errno>,
 }
 
 /// How often a busy cgroup is tried again before it is an error: with the pauses of [`pause`] about five seconds.
@@ -86,91 +87,20 @@ fn empty_out(root: BorrowedFd<'_>, path: &str, attempt: u32, when_busy: &WhenBus
         other => other?,
     };
     match (when_busy.leftovers)() {
-        Leftovers::Kill => {
-            let killed = signal_all(Some(directory.as_fd()), Signal::KILL.as_raw());
-            // Also after an error: what was killed cannot die before.
-            (when_busy.thaw)();
-            killed?;
-        }
+        Leftovers::Kill => (when_busy.kill)(directory.as_fd())?,
         // As long as somebody is there, the cgroups below are theirs too, also those that are empty.
         Leftovers::Leave if !processes(directory.as_fd())?.is_empty() => {
             return if attempt < ATTEMPTS_BESIDE_OTHERS { Ok(()) } else { Err(Errno::BUSY) };
         }
         Leftovers::Leave => {}
     }
-    for child in children(directory.as_fd())? {
-        remove_tree(root, &format!("{path}/{child}"), when_busy)?;
-    }
-    Ok(())
-}
-
-/// Lets the frozen processes of a v1 freezer cgroup and of those below it go on (cgroup-v1/freezer-subsystem.rst).
-/// What fails is left: whether a process dies shows when it is waited for.
-pub(crate) fn thaw(directory: BorrowedFd<'_>) {
-    let _ = write_value(directory, "freezer.state", b"THAWED");
-    for child in children(directory).unwrap_or_default() {
-        if let Ok(child) = open_below(directory, &child) {
-            thaw(child.as_fd());
-        }
-    }
-}
-
-/// Sends `signal` to every process in a cgroup and below it: SIGKILL in one step where the kernel has
-/// `cgroup.kill` (Linux 5.14), otherwise process by process, once: one that is forked meanwhile may
-/// be missed.
-pub(crate) fn signal_all(directory: Option<BorrowedFd<'_>>, signal: i32) -> Result<(), Errno> {
-    let Some(directory) = directory else { return Ok(()) };
-    if signal == Signal::KILL.as_raw() && write_value(directory, "cgroup.kill", b"1").is_ok() {
-        return Ok(());
-    }
-    for pid in processes(directory)? {
-        match Signal::from_named_raw(signal) {
-            Some(signal) => drop(kill_process(pid, signal)),
-            None => {
-                if let Ok(pidfd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
-                    let _ = sys::signal::send(pidfd.as_fd(), signal);
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The pids in a cgroup and in all below it.
-pub(crate) fn processes(directory: BorrowedFd<'_>) -> Result<Vec<Pid>, Errno> {
-    let list = match read_small(directory, "cgroup.procs") {
-        // Removed in the meantime, or a threaded cgroup, whose processes its parent lists.
-        Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => return Ok(Vec::new()),
-        other => other?,
-    };
-    let mut pids: Vec<Pid> =
-        list.lines().filter_map(|line| line.parse().ok()).filter_map(Pid::from_raw).collect();
-    for child in children(directory)? {
-        if let Ok(child) = open_below(directory, &child) {
-            pids.extend(processes(child.as_fd())?);
-        }
-    }
-    Ok(pids)
-}
-
-/// The names of the cgroups directly below one.
-fn children(directory: BorrowedFd<'_>) -> Result<Vec<String>, Errno> {
-    let mut names = Vec::new();
-    let entries = match Dir::read_from(directory) {
-        Err(Errno::NOENT | Errno::NODEV) => return Ok(names),
-        other => other?,
-    };
-    for entry in entries {
-        let entry = match entry {
-            Err(Errno::NOENT | Errno::NODEV) => break,
-            other => other?,
-        };
-        if entry.file_type() == FileType::Directory
-            && let Ok(name) = entry.file_name().to_str()
-            && !matches!(name, "." | "..")
-        {
-            names.push(name.to_owned());
-        }
-    }
-    Ok(names)
+    walk(
+        directory.as_fd(),
+        |_| Ok(()),
+        |parent, name| match unlinkat(parent, name, AtFlags::REMOVEDIR) {
+            // Still busy, or busy again: the next attempt sees to it.
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV | Errno::BUSY | Errno::NOTEMPTY) => Ok(()),
+            Err(errno) => Err(errno),
+        },
+    )
 }

@@ -1,9 +1,11 @@
 //! The commands: each turns its options into a call of the library and prints the answer.
 
 mod create;
+mod events;
 mod exec;
 mod inspect;
 mod mounts;
+mod ps;
 mod signal;
 mod spec;
 mod update;
@@ -54,11 +56,15 @@ pub(crate) fn run(invocation: &Invocation, log: &Log) -> Result<i32> {
     match command.name {
         "create" => create::create(&context),
         "delete" => signal::delete(&context),
+        "events" => events::events(&context),
         "exec" => exec::exec(&context),
         "features" => inspect::features(),
         "kill" => signal::kill(&context),
         "list" => inspect::list(&context),
         "mounts" => mounts::mounts(&context),
+        "pause" => libcrun::pause(&context.root(), &context.id()?).map(|()| 0),
+        "ps" => ps::ps(&context),
+        "resume" => libcrun::resume(&context.root(), &context.id()?).map(|()| 0),
         "run" => create::run(&context),
         "spec" => spec::spec(&context),
         "start" => libcrun::start(&context.root(), &context.id()?).map(|()| 0),
@@ -92,6 +98,15 @@ impl Context<'_> {
         self.invocation.options.value(option)
     }
 
+    /// Whether the output is to be JSON.
+    pub(crate) fn wants_json(&self) -> Result<bool> {
+        match self.value("format") {
+            None | Some("table") => Ok(false),
+            Some("json") => Ok(true),
+            Some(other) => Err(Error::new(Code::InvalidConfig, format!("invalid format `{other}`"))),
+        }
+    }
+
     /// How many descriptors from 3 on are passed on: those that systemd has passed, and those of `--preserve-fds`.
     pub(crate) fn preserved_descriptors(&self) -> Result<u32> {
         let given = self.value("preserve-fds").map_or(Ok(0), |text| count("--preserve-fds", text))?;
@@ -105,10 +120,7 @@ impl Context<'_> {
         match name {
             None | Some("cgroupfs") => Ok(CgroupManager::Cgroupfs),
             Some("disabled") => Ok(CgroupManager::Disabled),
-            Some("systemd") => Err(Error::new(
-                Code::Unsupported,
-                "the cgroup manager `systemd` is not supported by this version",
-            )),
+            Some("systemd") => Ok(CgroupManager::Systemd),
             Some(_) => Err(Error::new(Code::InvalidConfig, "unknown cgroup manager specified")),
         }
     }
@@ -155,7 +167,7 @@ pub(crate) fn print(text: &str) -> Result<i32> {
 fn version(context: &Context<'_>) -> String {
     let root = context.root();
     format!(
-        "crun version {VERSION}\ncommit: {COMMIT}\nrundir: {}\nspec: 1.0.0\n+CAP +EBPF\n",
+        "crun version {VERSION}\ncommit: {COMMIT}\nrundir: {}\nspec: 1.0.0\n+SYSTEMD +CAP +EBPF\n",
         root.path().display()
     )
 }

@@ -12,6 +12,7 @@
 
 mod args;
 mod commands;
+mod duration;
 mod help;
 mod log;
 mod output;

@@ -40,7 +40,12 @@ pub(crate) const COMMON: [Opt; 2] =
 
 /// Options that stand before the command.
 pub(crate) const GLOBAL: &[Opt] = &[
-    option("cgroup-manager", None, "MANAGER", "cgroup manager: 'cgroupfs' (default) or 'disabled'"),
+    option(
+        "cgroup-manager",
+        None,
+        "MANAGER",
+        "cgroup manager: 'cgroupfs' (default), 'systemd' or 'disabled'",
+    ),
     switch("debug", None, "produce verbose output, similar to --log-level=debug"),
     option("log", None, "FILE", "log destination: '[file:]PATH' (defaults to stderr)"),
     option("log-format", None, "FORMAT", "log format: 'text' (default) or 'json'"),
@@ -55,6 +60,7 @@ const BUNDLE: Opt = option("bundle", Some('b'), "DIR", "the bundle's directory (
 const CONFIG: Opt =
     option("config", Some('f'), "FILE", "the configuration (default: config.json of the bundle)");
 const CONSOLE_SOCKET: Opt = option("console-socket", None, "SOCKET", "socket that gets the terminal");
+const FORMAT: Opt = option("format", Some('f'), "FORMAT", "select the output format: 'table' or 'json'");
 const NO_NEW_KEYRING: Opt = switch("no-new-keyring", None, "keep the session keyring of the caller");
 const NO_PIVOT: Opt = switch("no-pivot", None, "use chroot instead of pivot_root");
 const NO_SUBREAPER: Opt = switch("no-subreaper", None, "accepted for compatibility, ignored");
@@ -87,6 +93,17 @@ pub(crate) const COMMANDS: &[Command] = &[
         summary: "remove definition for a container",
         arguments: "CONTAINER",
         options: &[switch("force", Some('f'), "delete the container even if it is still running"), REGEX],
+        positionals: (1, 1),
+        passes_rest: false,
+    },
+    Command {
+        name: "events",
+        summary: "show events of a container and what it uses",
+        arguments: "CONTAINER",
+        options: &[
+            option("interval", None, "DURATION", "how often to show what it uses (default: 5s)"),
+            switch("stats", None, "show what it uses once"),
+        ],
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -135,10 +152,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         name: "list",
         summary: "list known containers",
         arguments: "",
-        options: &[
-            option("format", Some('f'), "FORMAT", "select the output format: 'table' or 'json'"),
-            switch("quiet", Some('q'), "show only IDs"),
-        ],
+        options: &[FORMAT, switch("quiet", Some('q'), "show only IDs")],
         positionals: (0, 0),
         passes_rest: false,
     },
@@ -148,6 +162,30 @@ pub(crate) const COMMANDS: &[Command] = &[
         arguments: "[add|remove] CONTAINER FILE",
         options: &[],
         positionals: (3, 3),
+        passes_rest: false,
+    },
+    Command {
+        name: "pause",
+        summary: "pause all the processes in the container",
+        arguments: "CONTAINER",
+        options: &[],
+        positionals: (1, 2),
+        passes_rest: false,
+    },
+    Command {
+        name: "ps",
+        summary: "show the processes in the container",
+        arguments: "CONTAINER [ps options]",
+        options: &[FORMAT],
+        positionals: (1, usize::MAX),
+        passes_rest: true,
+    },
+    Command {
+        name: "resume",
+        summary: "unpause the processes in the container",
+        arguments: "CONTAINER",
+        options: &[],
+        positionals: (1, 2),
         passes_rest: false,
     },
     Command {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 
+use cgroups::freezer::is_freezer;
 use cgroups::layout::Hierarchy;
-use cgroups::{Cgroup, CgroupPath, Layout};
+use cgroups::{Cgroup, CgroupPath, Freezers, Layout};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -100,14 +101,17 @@ impl Container {
 
     /// Where it is in its life.
     pub(crate) fn phase(&self) -> Result<Phase> {
-        if !self.is_alive()? {
-            return Ok(Phase::Stopped);
-        }
-        if self.directory.has_fifo() {
-            return Ok(Phase::Created);
-        }
-        let frozen = self.freezer().is_ok_and(|cgroup| cgroup.is_some_and(|cgroup| cgroup.is_frozen()));
-        Ok(if frozen { Phase::Paused } else { Phase::Running })
+        self.phase_by(&Freezers::default())
+    }
+
+    /// A container is paused whether it was started or not: nothing can be run in it either way.
+    fn phase_by(&self, freezers: &Freezers) -> Result<Phase> {
+        Ok(match self.is_alive()? {
+            false => Phase::Stopped,
+            true if self.cgroup_path().is_some_and(|path| freezers.is_frozen(&path)) => Phase::Paused,
+            true if self.directory.has_fifo() => Phase::Created,
+            true => Phase::Running,
+        })
     }
 
     /// The path of its cgroup, if it has one of its own.
@@ -116,11 +120,15 @@ impl Container {
         Some(CgroupPath::new(Some(path), self.id.as_str())).filter(|path| !path.is_root())
     }
 
+    /// The systemd unit it is in, if it is in one.
+    pub(crate) fn unit(&self) -> Option<&str> {
+        let scope = self.status.scope.as_deref().filter(|scope| !scope.is_empty());
+        scope.filter(|_| self.status.systemd_cgroup)
+    }
+
     /// Its cgroup in the hierarchies that freeze.
     pub(crate) fn freezer(&self) -> Result<Option<Cgroup>> {
-        self.cgroup_in(|hierarchy| {
-            hierarchy.unified || hierarchy.controllers.iter().any(|name| name == "freezer")
-        })
+        self.cgroup_in(is_freezer)
     }
 
     /// Its cgroup in all hierarchies, if it has one.
@@ -128,26 +136,41 @@ impl Container {
         self.cgroup_in(|_| true)
     }
 
+    /// Its cgroup where its processes are listed: the v2 tree if there is one, otherwise any hierarchy.
+    pub(crate) fn cgroup_for_processes(&self) -> Result<Option<Cgroup>> {
+        match self.cgroup_in(|hierarchy| hierarchy.unified)? {
+            Some(cgroup) if !cgroup.exists() => self.cgroup(),
+            other => Ok(other),
+        }
+    }
+
     /// A container without a cgroup must not need a host with cgroups.
     fn cgroup_in(&self, wanted: impl Fn(&Hierarchy) -> bool) -> Result<Option<Cgroup>> {
         let Some(path) = self.cgroup_path() else { return Ok(None) };
-        let mut layout = Layout::detect()?;
-        layout.hierarchies.retain(wanted);
-        Ok(Some(Cgroup::open(&layout, &path)?))
+        Ok(Some(Cgroup::open(&Layout::detect_those(wanted)?, &path)?))
     }
 
-    pub(crate) fn snapshot(self) -> Result<Snapshot> {
-        let phase = self.phase()?;
+    fn snapshot_by(self, freezers: &Freezers) -> Result<Snapshot> {
+        let phase = self.phase_by(freezers)?;
         Ok(Snapshot { id: self.id, phase, status: self.status })
     }
 
     /// Whether the configuration gives it a new pid namespace of its own.
     pub(crate) fn has_own_pid_namespace(&self) -> Result<bool> {
+        let is_new = |path: Option<&str>| path.is_none_or(str::is_empty);
+        self.has_namespace(|entry| &*entry.kind == "pid" && is_new(entry.path.as_deref()))
+    }
+
+    /// Whether the configuration gives it another network namespace than that of the runtime.
+    pub(crate) fn has_network_namespace(&self) -> Result<bool> {
+        self.has_namespace(|entry| &*entry.kind == "network")
+    }
+
+    fn has_namespace(&self, is_it: impl Fn(&spec::Namespace<'_>) -> bool) -> Result<bool> {
         let config = self.directory.read_config()?;
         let spec = spec::parse(&config, &self.directory.file("config.json"))?;
         let namespaces = spec.linux.and_then(|linux| linux.namespaces).unwrap_or_default();
-        let is_new = |path: Option<&str>| path.is_none_or(str::is_empty);
-        Ok(namespaces.iter().any(|entry| &*entry.kind == "pid" && is_new(entry.path.as_deref())))
+        Ok(namespaces.iter().any(is_it))
     }
 }
 
@@ -156,7 +179,7 @@ impl Container {
 /// # Errors
 /// When there is none of that name, or its state cannot be read.
 pub fn snapshot(root: &StateRoot, id: &ContainerId) -> Result<Snapshot> {
-    Container::open(root, id)?.snapshot()
+    Container::open(root, id)?.snapshot_by(&Freezers::default())
 }
 
 /// The annotations of a container's configuration.
@@ -175,7 +198,9 @@ pub fn annotations(root: &StateRoot, id: &ContainerId) -> Result<BTreeMap<String
 /// # Errors
 /// When the state directory itself cannot be read.
 pub fn list(root: &StateRoot) -> Result<Vec<core::result::Result<Snapshot, Error>>> {
-    Ok(root.containers()?.iter().map(|id| snapshot(root, id)).collect())
+    let freezers = Freezers::default();
+    let snapshot = |id| Container::open(root, id)?.snapshot_by(&freezers);
+    Ok(root.containers()?.iter().map(snapshot).collect())
 }
 
 /// The containers whose names match a regular expression.

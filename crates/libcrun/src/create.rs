@@ -1,17 +1,21 @@
 //! Creating and running a container: the whole pipeline, and the guard that takes everything back when it fails.
 
+mod unit;
+
+use std::cell::{OnceCell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use cgroups::Cgroup;
+use cgroups::systemd::UnitStart;
+use cgroups::{Cgroup, CgroupPath};
 use rustix::fs::{CWD, readlinkat};
 use rustix::process::Pid;
 use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
 
 use crate::channel::Failure;
-use crate::delete::remove_cgroup;
+use crate::delete::{remove_cgroup, remove_unit};
 use crate::error::{Code, Context, Result};
 use crate::foreground::{self, Adoption};
 use crate::host::Host;
@@ -83,7 +87,11 @@ pub enum RunMode {
 /// What a start has made so far. Dropped before [`Starting::keep`], it takes everything back, last things first.
 struct Starting {
     directory: StateDirectory,
-    cgroup: Option<Cgroup>,
+    /// Known from the beginning, or once systemd has made it.
+    cgroup: OnceCell<Cgroup>,
+    /// The connection over which systemd makes it.
+    unit: RefCell<Option<UnitStart>>,
+    unit_name: Option<String>,
     spawned: Option<Spawned>,
     adoption: Option<Adoption>,
     has_own_pid_namespace: bool,
@@ -93,6 +101,9 @@ struct Starting {
 impl Starting {
     fn keep(&mut self) {
         self.kept = true;
+        if let Some(mut unit) = self.unit.take() {
+            unit.keep();
+        }
     }
 }
 
@@ -105,9 +116,10 @@ impl Drop for Starting {
         if let Some(spawned) = &self.spawned {
             spawned.end();
         }
-        if let Some(cgroup) = &self.cgroup {
+        if let Some(cgroup) = self.cgroup.get() {
             drop(cgroup.undo());
         }
+        drop(self.unit.take());
         drop(self.directory.remove());
     }
 }
@@ -151,8 +163,11 @@ fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode
         return Ok(status);
     }
     let has_own_pids = || started.has_own_pid_namespace;
-    let removed =
-        started.cgroup.as_ref().map(|cgroup| remove_cgroup(root, id, cgroup, has_own_pids)).transpose();
+    let cgroup = started.cgroup.get();
+    let removed = match &started.unit_name {
+        Some(unit) => remove_unit(unit, cgroup),
+        None => cgroup.map_or(Ok(()), |cgroup| remove_cgroup(root, id, cgroup, has_own_pids).map(drop)),
+    };
     started.directory.remove()?;
     removed?;
     Ok(status)
@@ -198,7 +213,9 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     let directory = root.create(id)?;
     let mut starting = Starting {
         directory,
-        cgroup: None,
+        cgroup: OnceCell::new(),
+        unit: RefCell::new(None),
+        unit_name: plan.unit().map(|unit| unit.unit.name.clone()),
         spawned: None,
         adoption: None,
         has_own_pid_namespace: plan.namespaces.creates(Namespaces::PID),
@@ -206,7 +223,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     };
     starting.directory.write_config(&config)?;
     if let Some(cgroup) = &plan.cgroup {
-        starting.cgroup = Some(create_cgroup(cgroup)?);
+        starting.begin_cgroup(cgroup, root)?;
     }
     let fifo = if kind == Kind::Create { Some(starting.directory.create_fifo()?) } else { None };
     if kind == (Kind::Run { detached: false }) {
@@ -233,7 +250,7 @@ fn make_process(
     loop {
         let executable_view =
             if options.self_protection { self_protection::protect(&plan.namespaces)? } else { None };
-        let cgroup = starting.cgroup.as_ref();
+        let cgroup = starting.cgroup.get();
         let prepared = Prepared::new(plan, cgroup, root, rung, executable_view)?;
         starting.spawned = Some(spawn::spawn(&prepared, cgroup, fifo)?);
         let attended = attend(starting);
@@ -245,16 +262,8 @@ fn make_process(
         if let Some(spawned) = starting.spawned.take() {
             spawned.end();
         }
+        starting.begin_unit_again(plan, root)?;
     }
-}
-
-fn create_cgroup(plan: &CgroupPlan) -> Result<Cgroup> {
-    let cgroup = Cgroup::create(&plan.layout, &plan.path)?;
-    if let Err(error) = cgroup.apply(&plan.writes) {
-        drop(cgroup.undo());
-        return Err(error.into());
-    }
-    Ok(cgroup)
 }
 
 /// From the clone to the exec (or to the FIFO): does the parent's part while the child does its own, and makes sure
@@ -267,16 +276,16 @@ fn attend(
     pid_file: Option<&Path>,
 ) -> Result<()> {
     let Some(spawned) = &starting.spawned else { return Ok(()) };
-    let cgroup = starting.cgroup.as_ref();
     let describe = |failure: Failure| report::container_failure(plan, failure);
     if let Err(error) = attend_outside(starting, plan, spawned, bundle, kind) {
         // Where the child has failed already, what it has to say is the cause, and that it is gone only the effect.
         spawned.give_up();
-        return match spawned.make_ready(&[], cgroup, describe) {
+        return match spawned.make_ready(&[], starting.cgroup.get(), describe) {
             Err(cause) if cause.code() != Code::System => Err(cause),
             _ => Err(error),
         };
     }
+    let cgroup = starting.cgroup.get();
     spawned.tell_attended();
     let write_pid_file = || pid_file.map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid));
     let limits = plan.limits_from_outside();
@@ -288,6 +297,9 @@ fn attend(
         return Ok(());
     }
     spawned.execute(limits, cgroup, describe)?;
+    if plan.limits_memory() {
+        spawned.confirm_execution(cgroup)?;
+    }
     write_pid_file()
 }
 
@@ -299,35 +311,47 @@ fn attend_outside(
     bundle: &Path,
     kind: Kind,
 ) -> Result<()> {
-    let cgroup = starting.cgroup.as_ref();
-    let restrict_devices = || match (cgroup, &plan.cgroup) {
-        (Some(cgroup), Some(planned)) => cgroup.restrict_devices(&planned.device_rules),
+    let pid = spawned.child().pid;
+    let restrict_devices = || match (starting.cgroup.get(), &plan.cgroup) {
+        (Some(cgroup), Some(planned)) if !starting.has_device_program() => {
+            cgroup.restrict_devices(&planned.device_rules)
+        }
         _ => Ok(()),
     };
-    let at_once = cgroup.is_none_or(Cgroup::restricts_devices_at_once);
+    let path = |cgroup: &CgroupPlan| cgroup.path.clone();
+    let mut status = status(plan, pid, bundle, kind, plan.cgroup.as_ref().map(path).as_ref())?;
+    let at_once = starting.cgroup.get().is_none_or(Cgroup::restricts_devices_at_once);
     if !at_once {
         restrict_devices()?;
     }
-    spawned.serve(plan, cgroup)?;
-    starting.directory.write_status(&status(plan, spawned.child().pid, bundle, kind)?)?;
+    if plan.unit().is_some() {
+        // Whatever becomes of this runtime, the unit is not lost: it can be found by what is written here.
+        starting.directory.write_status(&status)?;
+        starting.begin_unit(pid)?;
+    }
+    spawned.serve(plan, || starting.finish_cgroup(plan, pid))?;
+    let unit_path = starting.finish_unit(plan)?;
+    if plan.unit().is_none() || unit_path.as_ref().is_some_and(|path| status.change_path(path)) {
+        starting.directory.write_status(&status)?;
+    }
     if at_once {
         restrict_devices()?;
     }
     // Last, because it may slow down what the process is still doing.
-    scheduling::apply(&plan.process, spawned.child().pid)
+    scheduling::apply(&plan.process, pid)
 }
 
-fn status(plan: &Plan, pid: Pid, bundle: &Path, kind: Kind) -> Result<Status> {
+fn status(plan: &Plan, pid: Pid, bundle: &Path, kind: Kind, path: Option<&CgroupPath>) -> Result<Status> {
     let process_start_time = start_time(pid)
         .context(Code::State, || format!("read the start time of process {pid}"))?
         .unwrap_or_default();
     Ok(Status {
         pid: pid.as_raw_nonzero().get(),
         process_start_time,
-        cgroup_path: plan.cgroup.as_ref().map(|cgroup| cgroup.path.to_string()).unwrap_or_default(),
-        scope: Some(String::new()),
+        cgroup_path: path.filter(|path| !path.is_root()).map(CgroupPath::to_string).unwrap_or_default(),
+        scope: Some(plan.unit().map(|unit| unit.unit.name.clone()).unwrap_or_default()),
         rootfs: plan.rootfs.given_path.clone(),
-        systemd_cgroup: false,
+        systemd_cgroup: plan.unit().is_some(),
         bundle: bundle.to_string_lossy().into_owned(),
         created: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
         owner: owner(),

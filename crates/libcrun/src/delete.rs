@@ -1,22 +1,28 @@
 //! Deleting a container and everything it has left.
 
+use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use cgroups::{Cgroup, CgroupPath, Layout, Leftovers, Removed};
+use cgroups::{Cgroup, CgroupPath, Layout, Leftovers, Removed, systemd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, readlinkat};
 use rustix::io::Errno;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use crate::container::{Container, Phase, send};
 use crate::error::{Code, Error, Result, words};
 use crate::id::ContainerId;
+use crate::kill::kill_others;
 use crate::plan;
 use crate::spec;
 use crate::state::{StateDirectory, StateRoot};
 
 /// How long a killed process may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the first process of a pid namespace may take to end those in namespaces within that.
+const PATIENCE_BESIDE_OTHERS: Duration = Duration::from_secs(3);
 
 /// What deleting left to be told: things that went wrong without keeping the container from being deleted.
 pub type Warnings = Vec<Error>;
@@ -50,6 +56,7 @@ pub fn delete(root: &StateRoot, id: &ContainerId, force: bool) -> Result<Warning
     end_process(root, &container)?;
     let mut warnings = Vec::new();
     match container.cgroup() {
+        _ if container.unit().is_some() => warnings.extend(delete_unit(&container).err()),
         Ok(Some(cgroup)) => {
             let has_own_pids = || container.has_own_pid_namespace().unwrap_or(false);
             warnings.extend(warning(&cgroup, remove_cgroup(root, id, &cgroup, has_own_pids)));
@@ -89,30 +96,20 @@ fn kill_processes(
         Err(error) if error.errno() != Some(Errno::SRCH) => return Err(error),
         _ => {}
     }
-    match cgroup {
-        Some(cgroup)
-            if !container.has_own_pid_namespace().unwrap_or(false)
-                && !is_shared(root, &container.id, cgroup.path()) =>
-        {
-            Ok(cgroup.signal_all(Signal::KILL.as_raw())?)
-        }
-        _ => Ok(()),
-    }
+    cgroup.map_or(Ok(()), |cgroup| kill_others(root, container, cgroup))
 }
 
-/// Waits until the process has ended, or at least has left its cgroup: the first process of a pid namespace stays as
-/// long as somebody outside has not waited for another process of it.
+/// Waits until the process has ended, or at least it and all in its pid namespace have left the cgroup: the first process
+/// of a pid namespace stays as long as somebody outside has not waited for another process of it.
 fn wait_for_end(
     process: &OwnedFd,
     container: &Container,
     cgroup: Option<&Cgroup>,
 ) -> core::result::Result<(), Errno> {
     const SLICE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-    let has_left = |cgroup: &Cgroup| match container.pid() {
-        Some(pid) => !cgroup.contains(pid).unwrap_or(true),
-        None => true,
-    };
     let start = Instant::now();
+    let has_left =
+        |cgroup: &Cgroup| container.pid().is_none_or(|first| has_left(cgroup, first, start.elapsed()));
     while start.elapsed() < PATIENCE {
         let mut polled = [PollFd::new(process, PollFlags::IN)];
         match poll(&mut polled, Some(&SLICE)) {
@@ -122,6 +119,27 @@ fn wait_for_end(
         }
     }
     Err(Errno::TIMEDOUT)
+}
+
+/// Whether nobody is in the cgroup who ends with the first process of the container's pid namespace. That process is out
+/// as soon as it begins to end, before it has told the others to. Those are told from others by their namespace; one in
+/// another, which may lie within the container's, is given time.
+fn has_left(cgroup: &Cgroup, first: Pid, waited: Duration) -> bool {
+    let Ok(present) = cgroup.processes() else { return false };
+    let of_the_runtime = pid_namespace("self");
+    let ending = pid_namespace(&first.to_string());
+    let may_end = |pid: &Pid| match pid_namespace(&pid.to_string()) {
+        None => false,
+        namespace if namespace == of_the_runtime => false,
+        namespace if namespace == ending => true,
+        Some(_) => waited < PATIENCE_BESIDE_OTHERS,
+    };
+    !present.iter().any(may_end)
+}
+
+/// The pid namespace of a process, as long as there is one.
+fn pid_namespace(process: &str) -> Option<CString> {
+    readlinkat(CWD, format!("/proc/{process}/ns/pid"), Vec::new()).ok()
 }
 
 /// Removes the cgroup of a container whose first process has ended, and what is left of the container in it.
@@ -147,6 +165,26 @@ pub(crate) fn remove_cgroup(
     Ok(cgroup.remove(&leftovers)?)
 }
 
+/// Ends the unit of a container, wherever it has got to when its creator was killed.
+fn delete_unit(container: &Container) -> Result<()> {
+    let Some(unit) = container.unit() else { return Ok(()) };
+    let path = container.cgroup_path().and_then(|path| systemd::unit_path(&path, unit));
+    let cgroup = path.map(|path| Cgroup::open(&Layout::detect()?, &path)).transpose();
+    remove_unit(unit, cgroup.ok().flatten().as_ref())
+}
+
+/// Removes the systemd unit of a container whose first process has ended, with everything in it: a unit is one
+/// container's alone. systemd would ask the processes to end, and wait; so they are killed before.
+///
+/// # Errors
+/// When systemd does not end the unit. Its cgroup is removed all the same.
+pub(crate) fn remove_unit(unit: &str, cgroup: Option<&Cgroup>) -> Result<()> {
+    let killed = cgroup.map_or(Ok(()), |cgroup| cgroup.signal_all(Signal::KILL.as_raw()));
+    let stopped = systemd::stop_unit(unit, systemd::is_rootless());
+    let removed = cgroup.map_or(Ok(Removed::Everywhere), |cgroup| cgroup.remove(&|| Leftovers::Kill));
+    killed.and(stopped).and(removed.map(drop)).map_err(Error::from)
+}
+
 /// What is to be told about the removal of a cgroup.
 fn warning(cgroup: &Cgroup, removed: Result<Removed>) -> Option<Error> {
     match removed {
@@ -162,7 +200,7 @@ fn warning(cgroup: &Cgroup, removed: Result<Removed>) -> Option<Error> {
 }
 
 /// Whether another container of this state directory runs in the cgroup or in one below it.
-fn is_shared(root: &StateRoot, id: &ContainerId, path: &CgroupPath) -> bool {
+pub(crate) fn is_shared(root: &StateRoot, id: &ContainerId, path: &CgroupPath) -> bool {
     let path = path.to_string();
     let is_inside =
         |other: &str| other.strip_prefix(&path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));

@@ -152,9 +152,19 @@ pub(crate) mod words {
         Error::new(Code::WrongState, format!("container `{id}` is not running"))
     }
 
-    /// Said by `exec`.
+    /// Said by `exec`, `pause` and `resume`.
     pub(crate) fn exec_not_running(id: &str) -> Error {
         Error::new(Code::WrongState, format!("the container `{id}` is not running"))
+    }
+
+    /// Said by `events`, in runc's words.
+    pub(crate) fn events_not_running(id: &str) -> Error {
+        Error::new(Code::WrongState, format!("container with id {id} is not running"))
+    }
+
+    /// Said by all that is done to a container's cgroup.
+    pub(crate) fn no_cgroups() -> Error {
+        Error::new(Code::Cgroup, "the container is not using cgroups")
     }
 
     /// Said by `exec`.
@@ -232,6 +242,8 @@ mod tests {
             (words::container_exists("x"), "container `x` already exists"),
             (words::container_not_running("x"), "container `x` is not running"),
             (words::exec_not_running("x"), "the container `x` is not running"),
+            (words::events_not_running("x"), "container with id x is not running"),
+            (words::no_cgroups(), "the container is not using cgroups"),
             (words::exec_paused("x"), "the container `x` is paused"),
             (words::not_deletable("x"), "the container `x` is not in `created` or `stopped` state"),
             (words::no_cgroup(), "the container is not using cgroups"),

@@ -8,7 +8,7 @@ use cgroups::Cgroup;
 use rustix::io::Errno;
 
 use crate::container::Container;
-use crate::error::{Code, Context, Error, Result};
+use crate::error::{Code, Context, Result, words};
 
 /// The cgroup that is made where no other takes the process.
 const LAST_RESORT: &str = "crun-exec";
@@ -34,10 +34,7 @@ impl<'c> Home<'c> {
     pub(crate) fn new(container: &'c Container, wanted: &[String]) -> Result<Self> {
         let mut cgroup = container.cgroup()?;
         for text in wanted {
-            let cgroup = cgroup
-                .as_mut()
-                .ok_or_else(|| Error::new(Code::Cgroup, "the container is not using cgroups"))?;
-            select(cgroup, text)?;
+            select(cgroup.as_mut().ok_or_else(words::no_cgroups)?, text)?;
         }
         let next = if wanted.is_empty() { Next::OfFirstProcess } else { Next::Nowhere };
         Ok(Self { container, cgroup, next })

@@ -93,7 +93,7 @@ pub fn features(version: &'static str, commit: &'static str) -> Features {
         linux: LinuxFeatures {
             namespaces: vec!["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             capabilities: capabilities::NAMES.to_vec(),
-            cgroup: CgroupFeatures { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
+            cgroup: CgroupFeatures { v1: true, v2: true, systemd: true, systemd_user: true, rdma: true },
             seccomp: SeccompFeatures {
                 enabled: false,
                 actions: seccomp::ACTIONS.to_vec(),

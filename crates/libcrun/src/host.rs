@@ -12,6 +12,7 @@ use crate::error::Result;
 #[derive(Debug, Default)]
 pub struct Host {
     effective_uid: OnceCell<u32>,
+    is_rootless: OnceCell<bool>,
     cgroups: OnceCell<Layout>,
 }
 
@@ -25,12 +26,21 @@ impl Host {
     /// A host with the given answers.
     #[must_use]
     pub fn with(effective_uid: u32, cgroups: Layout) -> Self {
-        Self { effective_uid: OnceCell::from(effective_uid), cgroups: OnceCell::from(cgroups) }
+        Self {
+            effective_uid: OnceCell::from(effective_uid),
+            is_rootless: OnceCell::from(effective_uid != 0),
+            cgroups: OnceCell::from(cgroups),
+        }
     }
 
     /// The effective user id of this process.
     pub fn effective_uid(&self) -> u32 {
         *self.effective_uid.get_or_init(|| rustix::process::geteuid().as_raw())
+    }
+
+    /// Whether the user's systemd, not the system's, makes this process' units.
+    pub fn is_rootless(&self) -> bool {
+        *self.is_rootless.get_or_init(cgroups::systemd::is_rootless)
     }
 
     /// How cgroups are laid out.

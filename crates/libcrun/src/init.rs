@@ -36,8 +36,8 @@ pub(crate) enum Placement {
     Done,
     /// Before anything else: its ids are still to be mapped, or its cgroup mount depends on where it is.
     BeforeMounts,
-    /// Only before its cgroup namespace is made: moving it through the v1 hierarchies takes the kernel long enough to
-    /// do the mounts meanwhile.
+    /// Only before its cgroup namespace is made: moving it through the v1 hierarchies takes the kernel, and making its unit
+    /// takes systemd, long enough to do the mounts meanwhile.
     BeforeCgroupNamespace,
 }
 
@@ -83,8 +83,7 @@ impl Init<'_> {
         launch::protect_executable(&self.prepared.process)?;
         self.enter_namespaces()?;
         self.build_root()?;
-        self.enter_network()?;
-        self.make_cgroup_namespace(Placement::BeforeCgroupNamespace)?;
+        self.await_cgroup()?;
         binding::settle(self.prepared.process.plan)?;
         self.set_names()?;
         self.wait_for_runtime()?;
@@ -119,7 +118,7 @@ impl Init<'_> {
     }
 
     /// Enters the namespaces that exist, then makes those that do not.
-    fn enter_namespaces(&self) -> Result<(), Failure> {
+    fn enter_namespaces(&mut self) -> Result<(), Failure> {
         for (index, (kind, namespace)) in self.prepared.joins.iter().enumerate() {
             // What only takes effect for children has been joined by the parent for its child.
             let joined = *kind == Namespaces::PID
@@ -145,7 +144,7 @@ impl Init<'_> {
         if self.placement == Placement::BeforeCgroupNamespace {
             return Ok(());
         }
-        self.make_cgroup_namespace(self.placement)
+        self.make_cgroup_namespace()
     }
 
     /// Enters the network namespace the runtime has made meanwhile; called by the first that needs to be in it.
@@ -158,14 +157,20 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// Makes the present cgroup the root of a cgroup namespace, once the process is in its place.
-    fn make_cgroup_namespace(&self, now: Placement) -> Result<(), Failure> {
-        if now != self.placement {
-            return Ok(());
-        }
-        if now == Placement::BeforeCgroupNamespace {
+    /// Waits for its place if it has none yet; called by the first that needs to be in it. The network namespace is under way
+    /// before that.
+    fn await_cgroup(&mut self) -> Result<(), Failure> {
+        self.enter_network()?;
+        if self.placement == Placement::BeforeCgroupNamespace {
             self.channel.expect(ToInit::Placed).at(Step::Runtime)?;
+            self.placement = Placement::Done;
+            self.make_cgroup_namespace()?;
         }
+        Ok(())
+    }
+
+    /// Makes the present cgroup the root of a cgroup namespace.
+    fn make_cgroup_namespace(&self) -> Result<(), Failure> {
         if self.plan().namespaces.cgroup {
             sys::namespace::unshare(Namespaces::CGROUP).at(Step::CgroupNamespace)?;
         }

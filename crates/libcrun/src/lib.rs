@@ -13,7 +13,7 @@
 //! ```
 //!
 //! The operations stand on top: [`create`], [`run`], [`start`], [`exec`], [`kill`], [`delete`], [`snapshot`], [`list`],
-//! [`update`], [`add_mounts`], [`remove_mounts`].
+//! [`pause`], [`resume`], [`processes`], [`statistics`], [`watch`], [`update`], [`add_mounts`], [`remove_mounts`].
 //! The library prints nothing, keeps no global state and installs no signal handlers. While a container is being made
 //! all signals of the calling thread are blocked, and for the moment of the clone the thread may be in another network
 //! or pid namespace and the process not be traceable; both are as before when the operation returns.
@@ -26,6 +26,7 @@ mod container;
 mod create;
 mod delete;
 mod error;
+mod events;
 mod exec;
 mod exec_cgroup;
 mod features;
@@ -39,10 +40,13 @@ mod init;
 mod kill;
 mod mount_options;
 mod mounts;
+mod network_interfaces;
 mod number_set;
+mod pause;
 mod pid_file;
 mod plan;
 mod prepare;
+mod processes;
 mod procfs;
 mod relay;
 mod report;
@@ -60,13 +64,17 @@ pub use container::{Phase, Snapshot, annotations, list, matching, snapshot};
 pub use create::{CreateOptions, RunMode, create, run};
 pub use delete::{Warnings, delete};
 pub use error::{Code, Error, Result};
+pub use events::{Event, IntelRdt, Statistics, statistics, watch};
 pub use exec::{ExecOptions, exec};
 pub use features::{Features, features};
 pub use host::Host;
 pub use id::ContainerId;
 pub use kill::{kill, kill_all};
 pub use mounts::{MountsOptions, add_mounts, remove_mounts};
+pub use network_interfaces::NetworkInterface;
+pub use pause::{pause, resume};
 pub use plan::{CgroupManager, Request};
+pub use processes::processes;
 pub use start::start;
 pub use state::{StateRoot, Status};
 pub use update::update;

@@ -6,6 +6,7 @@
 //! [`crate::prepare`] acquires what it names, [`crate::init`] executes it inside.
 
 mod binding;
+mod cgroup;
 mod mounts;
 mod namespaces;
 mod paths;
@@ -18,9 +19,11 @@ mod tests;
 
 use std::ffi::CString;
 use std::path::Path;
+use std::rc::Rc;
 
 use cgroups::devices::Rule;
 use cgroups::resources::Write;
+use cgroups::systemd::UnitPlan;
 use cgroups::{CgroupPath, Layout};
 use rustix::process::{Resource, Rlimit};
 use sys::clone::Namespaces;
@@ -48,6 +51,8 @@ pub enum CgroupManager {
     /// The runtime itself, in the cgroup filesystem.
     #[default]
     Cgroupfs,
+    /// systemd: the container is in a unit of its own.
+    Systemd,
     /// Nobody: the container stays in the cgroup of its creator.
     Disabled,
 }
@@ -92,6 +97,8 @@ pub(crate) struct CgroupPlan {
     pub(crate) path: CgroupPath,
     pub(crate) writes: Vec<Write>,
     pub(crate) device_rules: Vec<Rule>,
+    /// The unit whose cgroup it is, if systemd makes it.
+    pub(crate) unit: Option<Rc<UnitPlan>>,
 }
 
 /// A mistake in the configuration.
@@ -137,7 +144,7 @@ impl Plan {
                 return Err(invalid(format!("{name} requires the UTS namespace")));
             }
         }
-        let cgroup = cgroup_plan(linux, request, host)?;
+        let cgroup = cgroup::plan(spec, linux, request, host)?;
         let rootfs = rootfs::plan(spec, linux, request, &namespaces, cgroup.as_ref(), host)?;
         let mut process = process_plan(process, request.preserve_fds)?;
         process.memory_policy = MemoryPolicy::of(Some(linux))?;
@@ -163,26 +170,17 @@ impl Plan {
     pub(crate) fn limits_from_outside(&self) -> &[(Resource, Rlimit)] {
         if self.namespaces.contains(Namespaces::USER) { &self.process.rlimits } else { &[] }
     }
-}
 
-fn cgroup_plan(linux: &spec::Linux<'_>, request: &Request<'_>, host: &Host) -> Result<Option<CgroupPlan>> {
-    let resources = linux.resources.as_ref();
-    if request.cgroup_manager == CgroupManager::Disabled {
-        // The default configuration restricts devices; without a cgroup that is left out, as in the C crun.
-        let limited = resources.is_some_and(cgroups::Resources::has_limits);
-        return if limited {
-            Err(Error::new(Code::Cgroup, "cannot set limits without cgroups"))
-        } else {
-            Ok(None)
-        };
+    /// Whether its memory is limited.
+    pub(crate) fn limits_memory(&self) -> bool {
+        let writes = self.cgroup.as_ref().map(|cgroup| cgroup.writes.as_slice()).unwrap_or_default();
+        writes.iter().any(|write| write.file.starts_with("memory."))
     }
-    let layout = host.cgroups()?.clone();
-    let (writes, device_rules) = match resources {
-        Some(resources) => (resources.writes(&layout)?, cgroups::devices::rules(&resources.devices)?),
-        None => Default::default(),
-    };
-    let path = CgroupPath::new(linux.cgroups_path.as_deref(), request.id.as_str());
-    Ok(Some(CgroupPlan { layout, path, writes, device_rules }))
+
+    /// The container's systemd unit, if it has one.
+    pub(crate) fn unit(&self) -> Option<&Rc<UnitPlan>> {
+        self.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_ref())
+    }
 }
 
 /// Where a container's cgroup lies, decided as when it was created; for cleaning up after a runtime that was killed

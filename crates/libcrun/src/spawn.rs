@@ -25,6 +25,7 @@ use crate::prepare::Prepared;
 use crate::procfs::ProcFs;
 use crate::relay;
 use crate::report;
+use crate::state::has_executed;
 
 /// A process on its way to its program.
 #[derive(Debug)]
@@ -80,6 +81,8 @@ pub(crate) fn spawn(
     let user_namespace = prepared.joins.iter().find(|(kind, _)| *kind == Namespaces::USER);
     let user_namespace = user_namespace.filter(|_| relay::is_needed(&plan.namespaces));
     let placement = preferred_placement(plan, cgroup);
+    // systemd moves it, and only what is not in the unit's cgroup yet.
+    let cgroup = cgroup.filter(|_| plan.unit().is_none());
     let borrowed = ForChildren::enter(&plan.namespaces, &prepared.joins)?;
     Spawned::new(borrowed, live, |live| match user_namespace {
         None => clone_into(plan.namespaces.clone, cgroup, placement, live),
@@ -94,6 +97,7 @@ pub(crate) fn spawn(
 fn preferred_placement(plan: &Plan, cgroup: Option<&Cgroup>) -> Placement {
     match cgroup {
         _ if plan.namespaces.id_maps.is_some() => Placement::BeforeMounts,
+        _ if plan.unit().is_some() => Placement::BeforeCgroupNamespace,
         Some(cgroup) if !cgroup.is_unified_only() => Placement::BeforeCgroupNamespace,
         _ => Placement::Done,
     }
@@ -153,10 +157,15 @@ impl Spawned {
         let _ = foreground::reap(&self.cloned.child);
     }
 
-    /// Does for a container's process what is done for it from outside, in the order in which it waits for it.
-    pub(crate) fn serve(&self, plan: &Plan, cgroup: Option<&Cgroup>) -> Result<()> {
+    /// Does for a container's process what is done for it from outside, in the order in which it waits for it. `cgroup` is
+    /// called when it is to be moved into it.
+    pub(crate) fn serve<'c>(
+        &self,
+        plan: &Plan,
+        cgroup: impl FnOnce() -> Result<Option<&'c Cgroup>>,
+    ) -> Result<()> {
         let maps = plan.namespaces.id_maps.as_ref();
-        let place = || self.place(plan.process.oom_score_adj, maps, cgroup);
+        let place = || self.place(plan.process.oom_score_adj, maps, cgroup()?);
         if self.cloned.placement == Placement::BeforeMounts {
             place()?;
             return self.give_network(plan);
@@ -246,19 +255,24 @@ impl Spawned {
         self.hear(Until::Executed, cgroup, describe)
     }
 
+    /// Makes sure, for a process that memory can be short for, that its silence was that of its program and not its end:
+    /// both close the channel.
+    pub(crate) fn confirm_execution(&self, cgroup: Option<&Cgroup>) -> Result<()> {
+        if has_executed(self.child().pid) {
+            return Ok(());
+        }
+        let death = foreground::died_early(self.child());
+        let message = format!("the container's process {} before its program was started", death.how);
+        Err(explain(Error::new(Code::System, message), death.was_killed, cgroup))
+    }
+
     /// Listens to the process until it has come that far; `describe` makes an error of a failure it reports.
     fn hear(&self, until: Until, cgroup: Option<&Cgroup>, describe: impl Fn(Failure) -> Error) -> Result<()> {
-        let explain = |error: Error, for_want_of_memory: bool| match cgroup {
-            Some(cgroup) if for_want_of_memory && cgroup.has_run_out_of_memory() => {
-                words::out_of_memory(&error)
-            }
-            _ => error,
-        };
         loop {
             match self.channel.hear().context(Code::System, || "hear from the container's process")? {
                 Some(FromInit::Failed(failure)) => {
                     self.failure.set(Some(failure));
-                    return Err(explain(describe(failure), failure.errno == Errno::NOMEM));
+                    return Err(explain(describe(failure), failure.errno == Errno::NOMEM, cgroup));
                 }
                 Some(FromInit::Mount(context, attributes)) => {
                     match filesystem::mount(context.as_fd(), attributes) {
@@ -275,10 +289,18 @@ impl Spawned {
                 None if self.is_ready.get() => return Ok(()),
                 None => {
                     let death = foreground::died_early(self.child());
-                    return Err(explain(death.error, death.was_killed));
+                    return Err(explain(death.error, death.was_killed, cgroup));
                 }
             }
         }
+    }
+}
+
+/// An error that may be one for want of memory: the kernel knows.
+fn explain(error: Error, for_want_of_memory: bool, cgroup: Option<&Cgroup>) -> Error {
+    match cgroup {
+        Some(cgroup) if for_want_of_memory && cgroup.has_run_out_of_memory() => words::out_of_memory(&error),
+        _ => error,
     }
 }
 

@@ -1,9 +1,11 @@
 //! Other limits for a container that runs.
 
-use cgroups::{Layout, Resources};
+use cgroups::resources::Write;
+use cgroups::systemd::MissingProperties;
+use cgroups::{Layout, Resources, systemd};
 
 use crate::container::Container;
-use crate::error::{Code, Error, Result, words};
+use crate::error::{Result, words};
 use crate::id::ContainerId;
 use crate::state::StateRoot;
 
@@ -19,11 +21,11 @@ pub fn update(root: &StateRoot, id: &ContainerId, resources: &Resources) -> Resu
         return Err(words::exec_not_running(id.as_str()));
     }
     let path = container.cgroup_path().ok_or_else(words::no_cgroup)?;
-    if container.status.systemd_cgroup {
-        let what = format!(
-            "the limits of container `{id}` are systemd's, which this version cannot tell of new ones"
-        );
-        return Err(Error::new(Code::Unsupported, what));
-    }
-    Ok(cgroups::update(&Layout::detect()?, &path, resources, None)?)
+    let Some(unit) = container.unit() else {
+        return Ok(cgroups::update(&Layout::detect()?, &path, resources, None)?);
+    };
+    let path = systemd::unit_path(&path, unit).unwrap_or(path);
+    let cache = MissingProperties::below(root.path());
+    let tell = |writes: &[Write]| systemd::update_unit(unit, systemd::is_rootless(), writes, &cache);
+    Ok(cgroups::update(&Layout::detect()?, &path, resources, Some(&tell))?)
 }

@@ -60,6 +60,15 @@ struct Query {
     padding: u32,
 }
 
+/// The part that BPF_OBJ_PIN reads.
+#[repr(C)]
+#[derive(Default)]
+struct Pin {
+    path: u64,
+    program: u32,
+    flags: u32,
+}
+
 /// The part that BPF_PROG_GET_FD_BY_ID reads.
 #[repr(C)]
 #[derive(Default)]
@@ -97,6 +106,7 @@ struct Info {
 }
 
 const PROG_LOAD: c_int = 5;
+const OBJ_PIN: c_int = 6;
 const PROG_ATTACH: c_int = 8;
 const PROG_DETACH: c_int = 9;
 const PROG_GET_FD_BY_ID: c_int = 13;
@@ -215,6 +225,16 @@ pub fn attached_cgroup_devices(cgroup: BorrowedFd<'_>) -> Result<Vec<OwnedFd>> {
     let opened = ids.iter().take(count).map(open);
     // One that was detached meanwhile is gone.
     opened.filter(|program| !matches!(program, Err(Errno::NOENT))).collect()
+}
+
+/// Gives a program a name in a bpf filesystem, under which others find it, and for as long as which it is kept.
+///
+/// # Errors
+/// Those of `bpf(2)`; `EEXIST` when there is something of that name.
+pub fn pin(program: BorrowedFd<'_>, path: &CStr) -> Result<()> {
+    let mut attributes = Pin { path: path.as_ptr() as u64, program: number(program), ..Pin::default() };
+    // SAFETY: the attributes point at `path`, which outlives the call, ends with a NUL and is only read.
+    unsafe { bpf(OBJ_PIN, &mut attributes) }.map(drop)
 }
 
 /// The name a program was loaded with.

@@ -64,6 +64,15 @@ impl Bundle {
         self.args(["sh", "-c", script])
     }
 
+    /// Forks without end, in up to `limit` processes that the pids controller allows; says when it is at it.
+    #[must_use]
+    pub fn fork_bomb(self, limit: u32) -> Self {
+        // A shell that cannot fork ends, which lets another one do so. The first process is none of them and forks no more.
+        let bomb = "while :; do sh -c 'while :; do (:) & done' & done 2>/dev/null";
+        self.set("/linux/resources/pids", json!({"limit": limit}))
+            .sh(&format!("({bomb}) & echo up; exec sleep 99"))
+    }
+
     /// Any change of the configuration.
     #[must_use]
     pub fn edit(mut self, change: impl FnOnce(&mut Value)) -> Self {

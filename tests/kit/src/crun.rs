@@ -163,6 +163,35 @@ impl Crun {
         Ok(Self { view: Some(Arc::new(view)), ..crun })
     }
 
+    /// The binary under test, in a private place with the hierarchies of version 1 alone.
+    ///
+    /// # Errors
+    /// As [`Self::on_v2`], or no hierarchies of version 1 here.
+    pub fn on_v1() -> Result<Self, String> {
+        let crun = Self::new()?;
+        if !crate::leftovers::hierarchies().iter().any(|(list, _)| list == "freezer") {
+            return Err("no cgroups of version 1".to_owned());
+        }
+        let view = View::builder().legacy().enter();
+        let view = view.map_err(|error| format!("no private cgroups of version 1: {error:#}"))?;
+        Ok(Self { view: Some(Arc::new(view)), ..crun })
+    }
+
+    /// The binary under test on each layout of cgroups that can be had here: this machine's own, version 1, version 2. For
+    /// those that cannot, the reason is printed.
+    #[must_use]
+    pub fn on_every_layout() -> Vec<(&'static str, Self)> {
+        let all = [("native", Self::new()), ("version 1", Self::on_v1()), ("version 2", Self::on_v2())];
+        let tell = |(name, crun): (_, Result<_, _>)| match crun {
+            Ok(crun) => Some((name, crun)),
+            Err(reason) => {
+                skipped(format!("{name}: {reason}"));
+                None
+            }
+        };
+        all.into_iter().filter_map(tell).collect()
+    }
+
     /// The binary under test, in a private place without a `/sys/fs/cgroup`.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 //! | [`view`] | a private place with pure cgroup v2, optionally inside the root that holds the other runtimes |
 //! | [`bundle`] | bundles: a `config.json` with its root filesystem |
 //! | [`crun`] | the runtime under test as a value with methods |
+//! | [`dbus_peer`] | somebody who plays systemd, badly |
 //! | [`container`] | a container of it, deleted when dropped |
 //! | [`running`] | a command of it, running or done |
 //! | [`mountinfo`] | what is mounted in a container, in parts |
@@ -25,6 +26,7 @@ pub mod bundle;
 pub mod container;
 pub mod cpu;
 pub mod crun;
+pub mod dbus_peer;
 pub mod lane;
 pub mod leftovers;
 pub mod loop_device;

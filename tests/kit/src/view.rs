@@ -35,6 +35,14 @@ root=$1; cgroups=$2; shift 2
 mount -t proc -o nosuid,nodev,noexec proc /proc
 umount -R /sys/fs/cgroup
 if [ "$cgroups" = v2 ]; then mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup
+elif [ "$cgroups" = v1 ]; then
+  mount -t tmpfs -o mode=755 cgroups /sys/fs/cgroup
+  while IFS=: read -r id list path; do
+    [ -n "$list" ] || continue
+    dir=/sys/fs/cgroup/${list#name=}; mkdir "$dir"
+    case $list in name=*) list=none,$list;; esac
+    mount -t cgroup -o "nosuid,nodev,noexec,$list" cgroup "$dir"
+  done </proc/self/cgroup
 else mount -t tmpfs tmpfs /sys/fs; fi
 if [ -n "$root" ]; then
   mount --bind "$root" "$root"; cd "$root"
@@ -56,11 +64,20 @@ echo ready
 cat >/dev/null
 exit 0"#;
 
+/// What is mounted on `/sys/fs/cgroup`.
+#[derive(Debug, Default, Clone, Copy)]
+enum Cgroups {
+    #[default]
+    Unified,
+    Legacy,
+    None,
+}
+
 /// What a [`View`] is to be made of.
 #[derive(Debug, Default, Clone)]
 pub struct Builder {
     root: Option<PathBuf>,
-    without_cgroups: bool,
+    cgroups: Cgroups,
     binds: Vec<(PathBuf, PathBuf)>,
 }
 
@@ -76,7 +93,14 @@ impl Builder {
     /// Leaves `/sys/fs/cgroup` out.
     #[must_use]
     pub fn without_cgroups(mut self) -> Self {
-        self.without_cgroups = true;
+        self.cgroups = Cgroups::None;
+        self
+    }
+
+    /// Mounts the hierarchies of version 1 that the machine has, and no other.
+    #[must_use]
+    pub fn legacy(mut self) -> Self {
+        self.cgroups = Cgroups::Legacy;
         self
     }
 
@@ -154,7 +178,11 @@ impl View {
         let mut command = Command::new("sh");
         command.args(["-c", OUTER, "view"]).arg(&self.cgroup).arg(INNER);
         command.arg(wanted.root.as_deref().unwrap_or(Path::new("")));
-        command.arg(if wanted.without_cgroups { "none" } else { "v2" });
+        command.arg(match wanted.cgroups {
+            Cgroups::Unified => "v2",
+            Cgroups::Legacy => "v1",
+            Cgroups::None => "none",
+        });
         command.args(wanted.binds.iter().flat_map(|(from, at)| [from, at]));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let holder = self.holder.insert(command.spawn().context("cannot run sh")?);

@@ -120,6 +120,20 @@ impl Cgroup {
     }
 }
 
+impl Cgroup {
+    /// Whether a program decides about the devices of the cgroup itself, whoever has put it there.
+    #[must_use]
+    pub fn has_device_program(&self) -> bool {
+        let attached = self.unified().map(|member| bpf::attached_cgroup_devices(member.directory.as_fd()));
+        attached.is_some_and(|programs| programs.is_ok_and(|programs| !programs.is_empty()))
+    }
+}
+
+/// The program that makes `rules` hold, for somebody else to attach.
+pub(crate) fn load_program(rules: &[Rule]) -> core::result::Result<OwnedFd, Errno> {
+    load(OWN, &program(rules))
+}
+
 /// Whether a container does without: because nothing is denied, or because there is no other way.
 fn is_dispensable(error: &Error, rules: &[Rule]) -> bool {
     is_denied_inside(error) || error.errno.is_some() && rules.iter().all(Rule::allows)

@@ -1,6 +1,6 @@
 //! `state`, `list` and `features`: what there is to be known.
 
-use libcrun::{Code, Error, Result};
+use libcrun::Result;
 
 use super::{COMMIT, Context, VERSION, print};
 use crate::log::Level;
@@ -19,6 +19,7 @@ pub(super) fn list(context: &Context<'_>) -> Result<i32> {
         let ids = root.containers()?;
         return print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
     }
+    let wants_json = context.wants_json()?;
     let mut containers = Vec::new();
     for container in libcrun::list(&root)? {
         match container {
@@ -27,13 +28,7 @@ pub(super) fn list(context: &Context<'_>) -> Result<i32> {
             Err(error) => context.log.write(Level::Warning, &error.to_string()),
         }
     }
-    match context.value("format") {
-        None | Some("table") => print(&output::list_table(&containers)),
-        Some("json") => print(&output::list_json(&containers)),
-        Some(other) => {
-            Err(Error::new(Code::InvalidConfig, format!("invalid format type specified: `{other}`")))
-        }
-    }
+    print(&if wants_json { output::list_json(&containers) } else { output::list_table(&containers) })
 }
 
 pub(super) fn features() -> Result<i32> {

@@ -50,6 +50,9 @@ impl Init<'_> {
             if mount.is_sysfs() {
                 self.enter_network()?;
             }
+            if mount.is_cgroup() {
+                self.await_cgroup()?;
+            }
             let mut nothing = Made::none();
             let made = if mount.leaves_traces { &mut self.made } else { &mut nothing };
             let place = Place { root: root.as_fd(), root_path: path, mount, by, made };

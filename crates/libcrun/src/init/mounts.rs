@@ -10,9 +10,9 @@ use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mount::{MoveMountFlags, fsconfig_create, fsconfig_set_string, move_mount, open_tree};
 use sys::mount::{MountAttr, MountChange, Reach, set_attributes};
 
+use super::Init;
 use super::inner::{self, Found, Last, Made, Missing};
 use super::target::{self, By};
-use super::{Init, Placement};
 use crate::channel::{At, Failure, InitEnd, Step};
 use crate::filesystem::{self, Number, Refusal};
 use crate::plan::{CgroupTree, Filesystem, MountOperation, MountSource, SourceLink};
@@ -32,6 +32,9 @@ impl Init<'_> {
             // A sysfs shows the devices of the network namespace it is made in.
             if mount.is_sysfs() {
                 self.enter_network()?;
+            }
+            if mount.is_cgroup() {
+                self.await_cgroup()?;
             }
             let mut nothing = Made::none();
             let made = if mount.leaves_traces { &mut self.made } else { &mut nothing };
@@ -86,8 +89,7 @@ impl Init<'_> {
         ready: &PreparedMount,
     ) -> Result<Option<OwnedFd>, Failure> {
         // What else is under way from there has to be heard first.
-        self.enter_network()?;
-        self.make_cgroup_namespace(Placement::BeforeCgroupNamespace)?;
+        self.await_cgroup()?;
         self.hear_attended()?;
         let mut nothing = Made::none();
         let made = if mount.leaves_traces { &mut self.made } else { &mut nothing };

@@ -69,6 +69,11 @@ impl MountOperation {
         matches!(&self.source, MountSource::Filesystem(filesystem) if filesystem.kind.as_c_str() == c"sysfs")
     }
 
+    /// Whether it shows the cgroup its maker is in.
+    pub(crate) fn is_cgroup(&self) -> bool {
+        matches!(&self.source, MountSource::Filesystem(filesystem) if filesystem.kind.as_c_str() == c"cgroup2")
+    }
+
     /// What it says when the filesystem does not take a parameter, or cannot be had at all.
     pub(crate) fn refused(&self, kind: &CStr, parameter: Option<&Parameter>) -> String {
         let kind = kind.to_string_lossy();

@@ -6,25 +6,48 @@ use rustix::process::Pid;
 
 /// The start time of a process in clock ticks since boot, or `None` when it is gone or a zombie.
 pub(crate) fn start_time(pid: Pid) -> Result<Option<u64>, Errno> {
+    let mut buffer = [0_u8; 1024];
+    Ok(stat(pid, &mut buffer)?.and_then(parse))
+}
+
+/// Whether a process has become another program since it was forked. One that is gone counts as if it had.
+pub(crate) fn has_executed(pid: Pid) -> bool {
+    let mut buffer = [0_u8; 1024];
+    let flags = stat(pid, &mut buffer).ok().flatten().and_then(flags);
+    flags.is_none_or(|flags| flags & FORKED_NO_EXEC == 0)
+}
+
+/// The kernel's `PF_FORKNOEXEC`.
+const FORKED_NO_EXEC: u32 = 0x40;
+
+/// The text of `/proc/PID/stat`; `None` when the process is gone.
+fn stat(pid: Pid, buffer: &mut [u8; 1024]) -> Result<Option<&[u8]>, Errno> {
     let path = format!("/proc/{}/stat", pid.as_raw_nonzero());
     let file = match openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
         Err(Errno::NOENT | Errno::SRCH) => return Ok(None),
         other => other?,
     };
-    let mut buffer = [0_u8; 1024];
-    let length = match read(&file, &mut buffer) {
-        Err(Errno::SRCH) => return Ok(None),
-        other => other?,
-    };
-    Ok(parse(&buffer[..length]))
+    match read(&file, &mut *buffer) {
+        Err(Errno::SRCH) => Ok(None),
+        length => Ok(Some(&buffer[..length?])),
+    }
 }
 
-/// Field 22, unless field 3 says that the process has ended. The second field is the program's name in parentheses
-/// and may hold anything, parentheses included, so counting starts behind the last one (`proc_pid_stat(5)`).
-fn parse(stat: &[u8]) -> Option<u64> {
+/// The fields from the third on. The second is the program's name in parentheses and may hold anything, parentheses
+/// included, so counting starts behind the last one (`proc_pid_stat(5)`).
+fn fields(stat: &[u8]) -> Option<std::str::SplitAsciiWhitespace<'_>> {
     let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
-    let rest = std::str::from_utf8(stat.get(end_of_name + 1..)?).ok()?;
-    let mut fields = rest.split_ascii_whitespace();
+    Some(std::str::from_utf8(stat.get(end_of_name + 1..)?).ok()?.split_ascii_whitespace())
+}
+
+/// Field 9.
+fn flags(stat: &[u8]) -> Option<u32> {
+    fields(stat)?.nth(6)?.parse().ok()
+}
+
+/// Field 22, unless field 3 says that the process has ended.
+fn parse(stat: &[u8]) -> Option<u64> {
+    let mut fields = fields(stat)?;
     match fields.next()? {
         "Z" | "X" | "x" => None,
         _ => fields.nth(18)?.parse().ok(),
@@ -44,6 +67,13 @@ mod tests {
     fn a_program_name_cannot_confuse_the_fields() {
         let stat = b"7 (a) R 1) S 1 7 7 0 -1 4194560 95 0 0 0 0 0 0 0 20 0 1 0 4242 0 0 0";
         assert_eq!(parse(stat), Some(4242));
+    }
+
+    #[test]
+    fn the_flags_are_the_ninth_field() {
+        let stat = b"7 (a) R 1) S 1 7 7 0 -1 4194560 95 0 0 0 0 0 0 0 20 0 1 0 4242 0 0 0";
+        assert_eq!(flags(stat), Some(4_194_560));
+        assert!(has_executed(rustix::process::getpid()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The status file of a container.
 
+use cgroups::CgroupPath;
 use serde::{Deserialize, Serialize};
 
 /// What a container's later commands have to know.
@@ -36,6 +37,16 @@ pub struct Status {
     /// A JSON array, as a string, of what the three standard descriptors were.
     #[serde(default, rename = "external_descriptors")]
     pub external_descriptors: Option<String>,
+}
+
+impl Status {
+    /// Says where the cgroup is; returns whether that is news.
+    pub(crate) fn change_path(&mut self, path: &CgroupPath) -> bool {
+        let path = path.to_string();
+        let is_other = self.cgroup_path != path;
+        self.cgroup_path = path;
+        is_other
+    }
 }
 
 #[cfg(test)]
