@@ -216,8 +216,11 @@ fn ready(lane: &Lane, booted: &mut Booted) -> Result<()> {
 
 fn run_command(command: &str, booted: &mut Booted) -> Result<()> {
     let ended = booted.run(command, Duration::from_secs(24 * 3600), &mut |line| println!("{line}"))?;
-    ensure!(ended == Ended::Exit(0), "the command ended with {ended:?}");
-    Ok(())
+    match ended {
+        Ended::Exit(0) => Ok(()),
+        Ended::Exit(status) => bail!("the command ended with exit status {status}"),
+        Ended::Died | Ended::Lost => bail!("the lane ended{}", booted.end_of_console()),
+    }
 }
 
 /// The details first, so that what is read last is the summary.
