@@ -123,6 +123,21 @@ fn the_cgroup_below_has_the_name_of_the_annotation_and_there_may_be_none() {
 }
 
 #[test]
+fn a_cgroup_that_is_to_be_the_containers_own_lies_below_that_of_its_processes() {
+    let crun = runtime_on_systemd!();
+    let (bundle, unit) =
+        in_slice(sleeper().in_user_namespace().set("/annotations/run.oci.delegate-cgroup", json!("mine")));
+    let container = crun.start(&bundle);
+    let own = fs::read_to_string(container.proc().join("cgroup")).unwrap();
+    assert!(own.lines().any(|line| line == format!("0::/machine.slice/{unit}/container/mine")), "{own}");
+    let owner = |dir: &Path| std::os::unix::fs::MetadataExt::uid(&fs::metadata(dir).unwrap());
+    let directory = directory(&crun, &container);
+    assert_eq!((owner(&directory), owner(&directory.join("mine"))), (0, 100_000));
+    container.delete();
+    assert_gone(&unit);
+}
+
+#[test]
 fn a_created_container_is_in_its_unit_before_it_is_started() {
     let crun = runtime_on_systemd!();
     let (bundle, unit) = in_slice(Bundle::new().args(["true"]));
