@@ -300,6 +300,15 @@ fn listing_takes_the_same_few_calls_for_each_container_and_state_as_many_as_for_
 fn a_list_of_many_containers_does_not_take_long() {
     for (layout, crun) in Crun::on_every_layout() {
         let original = crun.create(&sleeper());
+        let time = |args: &[&str]| {
+            let once = || {
+                let start = Instant::now();
+                assert_eq!(crun.cmd(args).code, 0, "{layout}");
+                start.elapsed()
+            };
+            (0..5).map(|_| once()).min().unwrap()
+        };
+        let state_of_one = time(&["state", original.id()]);
         // Many names for one container: to a list they are as many containers.
         let dir = crun.state_dir();
         for number in 0..999 {
@@ -309,16 +318,13 @@ fn a_list_of_many_containers_does_not_take_long() {
                 fs::copy(dir.join(original.id()).join(name), copy.join(name)).unwrap();
             }
         }
-        let time = |args: &[&str]| {
-            let start = Instant::now();
-            assert_eq!(crun.cmd(args).code, 0, "{layout}");
-            start.elapsed()
-        };
-        let list = (0..5).map(|_| time(&["list"])).min().unwrap();
-        let state = (0..5).map(|_| time(&["state", original.id()])).min().unwrap();
-        // Generous: the machine is busy with other tests.
-        assert!(list < Duration::from_millis(1500), "{layout}: {list:?}");
-        assert!(state < Duration::from_millis(500), "{layout}: {state:?}");
+        let (list, state) = (time(&["list"]), time(&["state", original.id()]));
+        // Generous: the machine is busy with other tests, and may be an emulated one.
+        assert!(list < (state_of_one * 100).max(Duration::from_millis(1500)), "{layout}: {list:?}");
+        assert!(
+            state < state_of_one * 3 + Duration::from_millis(100),
+            "{layout}: {state:?}, not {state_of_one:?}"
+        );
         for number in 0..999 {
             fs::remove_dir_all(dir.join(format!("copy{number}"))).unwrap();
         }

@@ -316,7 +316,7 @@ fn a_runtime_in_a_chroot_on_a_shared_mount_shows_none_of_its_mounts_outside() {
          mkdir root/sub; cd root/sub; mkdir proc sys dev run tmp bundle; mount --rbind /proc proc; mount --rbind /sys sys
          mount --rbind /dev dev; mount --bind {bundle} bundle; cp {program} crun
          before=$(wc -l </proc/self/mountinfo)
-         chroot . /crun --root /run/crun run --detach --bundle /bundle inside >/dev/null 2>&1
+         chroot . /crun --root /run/crun run --detach --bundle /bundle inside >/dev/null 2>said || {{ cat said >&2; exit 1; }}
          after=$(wc -l </proc/self/mountinfo)
          chroot . /crun --root /run/crun delete --force inside
          echo $((after - before)) more",

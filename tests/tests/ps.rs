@@ -49,8 +49,11 @@ fn pids_are_those_of_the_callers_namespace() {
     let crun = runtime_on_v2!();
     let container = started(&crun);
     for pid in pids(&container) {
-        let proc = container.proc();
-        let cmdline = fs::read_to_string(proc.with_file_name(pid.to_string()).join("cmdline")).unwrap();
+        let path = container.proc().with_file_name(pid.to_string()).join("cmdline");
+        // Within an exec a process has no command line.
+        let cmdline = wait_for("a command line", || {
+            fs::read_to_string(&path).ok().filter(|cmdline| !cmdline.is_empty())
+        });
         assert!(cmdline.starts_with("sleep\0") || cmdline.starts_with("sh\0"), "{pid}: {cmdline:?}");
     }
 }

@@ -123,6 +123,21 @@ fn the_cgroup_below_has_the_name_of_the_annotation_and_there_may_be_none() {
 }
 
 #[test]
+fn a_cgroup_that_is_to_be_the_containers_own_lies_below_that_of_its_processes() {
+    let crun = runtime_on_systemd!();
+    let (bundle, unit) =
+        in_slice(sleeper().in_user_namespace().set("/annotations/run.oci.delegate-cgroup", json!("mine")));
+    let container = crun.start(&bundle);
+    let own = fs::read_to_string(container.proc().join("cgroup")).unwrap();
+    assert!(own.lines().any(|line| line == format!("0::/machine.slice/{unit}/container/mine")), "{own}");
+    let owner = |dir: &Path| std::os::unix::fs::MetadataExt::uid(&fs::metadata(dir).unwrap());
+    let directory = directory(&crun, &container);
+    assert_eq!((owner(&directory), owner(&directory.join("mine"))), (0, 100_000));
+    container.delete();
+    assert_gone(&unit);
+}
+
+#[test]
 fn a_created_container_is_in_its_unit_before_it_is_started() {
     let crun = runtime_on_systemd!();
     let (bundle, unit) = in_slice(Bundle::new().args(["true"]));
@@ -436,4 +451,55 @@ fn systemd_can_be_asked_directly_where_there_is_no_bus() {
     let output = crun.run(&bundle);
     assert_eq!((output.code, output.stdout.as_str()), (0, "0::/\n"), "{output}");
     assert_gone(&unit);
+}
+
+/// What a program of the lane's user says, or root of its user namespace.
+fn says(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {stdout}{stderr}");
+    stdout.trim_end().to_owned()
+}
+
+#[test]
+fn the_units_of_a_user_namespaces_root_are_made_by_the_users_systemd() {
+    let session = kit::user_session!();
+    let id = new_id();
+    let root = format!("{}/{id}", kit::lane::RUNTIME_DIR);
+    let bundle = sleeper()
+        .set("/linux/cgroupsPath", json!(format!("user.slice:test:{id}")))
+        .namespace("network", None)
+        .set(
+            "/mounts/5",
+            json!({"destination": "/sys", "type": "bind", "source": "/sys", "options": ["rbind", "ro"]}),
+        );
+    let directory = bundle.save().to_str().unwrap().to_owned();
+    let crun = |args: &[&str]| {
+        let mut command = session.mapped_root(kit::crun::binary());
+        command.args(["--systemd-cgroup", "--root", &root]).args(args).stdin(std::process::Stdio::null());
+        command
+    };
+    // The container keeps the streams it is given.
+    let started = crun(&["run", "--detach", "--bundle", &directory, &id])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(started.success());
+    let unit = format!("test-{id}.scope");
+    let show = |name: &str| {
+        let mut command = session.command("systemctl");
+        command.args(["--user", "show", "--value", "--property", name, &unit]);
+        says(command)
+    };
+    let path = format!("/user.slice/user-1000.slice/user@1000.service/user.slice/{unit}");
+    assert_eq!((show("ActiveState").as_str(), show("Slice").as_str()), ("active", "user.slice"));
+    assert_eq!(show("ControlGroup"), path);
+    let status = fs::read(Path::new(&root).join(&id).join("status")).unwrap();
+    let status: Value = serde_json::from_slice(&status).unwrap();
+    assert_eq!(status["cgroup-path"], json!(format!("{path}/container")));
+    let _ = says(crun(&["delete", "--force", &id]));
+    wait_for("the unit to be gone", || (show("LoadState") == "not-found").then_some(()));
+    assert!(!Path::new("/sys/fs/cgroup").join(&path[1..]).exists());
+    fs::remove_dir_all(&root).unwrap();
 }

@@ -42,8 +42,6 @@ pub(crate) struct Lane {
     limit: Duration,
     /// How long all of them may take together. What is left then is told as not run, and counts as a failure.
     budget: Duration,
-    /// Whether a test that failed is run once more by itself: in a slow machine, waiting can be too short.
-    retries: bool,
     /// Tests that are not run there, by the beginning of their name, and why.
     left_out: &'static [(&'static str, &'static str)],
 }
@@ -59,7 +57,6 @@ const LANES: &[Lane] = &[
         slowness: 1,
         limit: Duration::from_secs(300),
         budget: Duration::from_secs(20 * 60),
-        retries: false,
         left_out: LEFT_OUT,
     },
     Lane {
@@ -77,7 +74,6 @@ const LANES: &[Lane] = &[
         slowness: 10,
         limit: Duration::from_secs(900),
         budget: Duration::from_secs(40 * 60),
-        retries: true,
         left_out: LEFT_OUT,
     },
 ];
@@ -216,8 +212,11 @@ fn ready(lane: &Lane, booted: &mut Booted) -> Result<()> {
 
 fn run_command(command: &str, booted: &mut Booted) -> Result<()> {
     let ended = booted.run(command, Duration::from_secs(24 * 3600), &mut |line| println!("{line}"))?;
-    ensure!(ended == Ended::Exit(0), "the command ended with {ended:?}");
-    Ok(())
+    match ended {
+        Ended::Exit(0) => Ok(()),
+        Ended::Exit(status) => bail!("the command ended with exit status {status}"),
+        Ended::Died | Ended::Lost => bail!("the lane ended{}", booted.end_of_console()),
+    }
 }
 
 /// The details first, so that what is read last is the summary.

@@ -3,6 +3,7 @@
 //! ```text
 //! runtime                                init
 //!    │  (clone)                           │
+//!    ├── Mapped ────────────────────────► │  only where it has id maps, and its cgroup comes later
 //!    ├── Placed ────────────────────────► │  only where it has to wait for its cgroup or its id maps
 //!    ├── Network (a descriptor) ────────► │  only where the runtime makes the network namespace for it
 //!    │ ◄────────── Mount (a descriptor) ──┤  only where init may not mount a filesystem that it can make
@@ -43,6 +44,8 @@ use sys::mount::MountAttr;
 pub(crate) enum ToInit {
     /// The process is in its cgroup and its ids are mapped.
     Placed,
+    /// Its ids are mapped.
+    Mapped,
     /// Here is the network namespace.
     Network,
     /// Here is the mount that init has asked for.

@@ -294,6 +294,8 @@ fn attend(
     if kind == Kind::Create || delegation.is_some() {
         spawned.make_ready(std::mem::take(&mut limits), cgroup, describe)?;
         if let (Some(delegation), Some(cgroup)) = (delegation, cgroup) {
+            let below = starting.cgroup_below_unit(plan)?;
+            let cgroup = below.as_ref().unwrap_or(cgroup);
             delegation.carry_out(cgroup, spawned.child().pid, plan.namespaces.id_maps.as_ref())?;
         }
     }

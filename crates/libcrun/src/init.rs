@@ -101,8 +101,12 @@ impl Init<'_> {
 
     /// Waits for cgroup and id maps where the process was not cloned into them, and takes on the ids it has inside.
     fn take_place(&self) -> Result<(), Failure> {
-        if self.placement == Placement::BeforeMounts {
-            self.channel.expect(ToInit::Placed).at(Step::Runtime)?;
+        match self.placement {
+            Placement::BeforeMounts => self.channel.expect(ToInit::Placed).at(Step::Runtime)?,
+            Placement::BeforeCgroupNamespace if self.plan().namespaces.id_maps.is_some() => {
+                self.channel.expect(ToInit::Mapped).at(Step::Runtime)?;
+            }
+            _ => {}
         }
         if self.plan().namespaces.creates(Namespaces::USER) {
             credentials::become_mapped_root()?;

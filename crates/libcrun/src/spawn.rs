@@ -111,8 +111,8 @@ fn enter_for_child<'p>(prepared: &'p Prepared<'_>) -> Result<(ForChildren, Optio
 
 fn preferred_placement(plan: &Plan, cgroup: Option<&Cgroup>) -> Placement {
     match cgroup {
-        _ if plan.namespaces.id_maps.is_some() => Placement::BeforeMounts,
         _ if plan.unit().is_some() => Placement::BeforeCgroupNamespace,
+        _ if plan.namespaces.id_maps.is_some() => Placement::BeforeMounts,
         Some(cgroup) if !cgroup.is_unified_only() => Placement::BeforeCgroupNamespace,
         _ => Placement::Done,
     }
@@ -179,14 +179,17 @@ impl Spawned {
         plan: &Plan,
         cgroup: impl FnOnce() -> Result<Option<&'c Cgroup>>,
     ) -> Result<()> {
-        let maps = plan.namespaces.id_maps.as_ref();
-        let place = || self.place(plan.process.oom_score_adj, maps, cgroup()?);
+        let (maps, adjustment) = (plan.namespaces.id_maps.as_ref(), plan.process.oom_score_adj);
         if self.cloned.placement == Placement::BeforeMounts {
-            place()?;
+            self.place(adjustment, maps, cgroup()?)?;
             return self.give_network(plan);
         }
+        if let Some(maps) = maps {
+            maps.write(&ProcFs::open()?, self.cloned.child.pid)?;
+            self.channel.tell(ToInit::Mapped);
+        }
         self.give_network(plan)?;
-        place()
+        self.place(adjustment, None, cgroup()?)
     }
 
     /// Makes the network namespace and hands it over at once; its loopback device, for which the kernel has one lock for

@@ -5,10 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failure of the kit is a failure of the test")]
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
+use std::{fs, io};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -38,10 +39,8 @@ impl Bundle {
     pub fn new_in(parent: &Path) -> Self {
         let dir = tempfile::Builder::new().prefix("crun-bundle-").tempdir_in(parent).unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        link_tree(
-            &crate::rootfs::busybox_rootfs().expect("a busybox root filesystem"),
-            &dir.path().join("rootfs"),
-        );
+        let rootfs = dir.path().join("rootfs");
+        make_tree(&crate::rootfs::busybox_rootfs().expect("a busybox root filesystem"), &rootfs);
         Self { dir: Arc::new(dir), config: default_config() }
     }
 
@@ -205,21 +204,37 @@ impl Bundle {
     }
 }
 
-/// Copies a tree by hard links where the file system allows it: no data is copied.
-fn link_tree(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let (kind, path, target) = (entry.file_type().unwrap(), entry.path(), to.join(entry.file_name()));
+/// Makes a copy of a tree: by hard links on the same file system, so that no data is copied. On another it is a process
+/// of its own that writes the programs: a child that another thread starts meanwhile would inherit our descriptor, and
+/// nobody can execute a program that somebody has open for writing.
+fn make_tree(from: &Path, to: &Path) {
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    if device(from) == device(to.parent().unwrap()) {
+        // It may be mounted twice, which is as good as another.
+        if link_tree(from, to).is_ok() {
+            return;
+        }
+        fs::remove_dir_all(to).unwrap();
+    }
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(status.is_ok_and(|status| status.success()), "cp -a {} {}", from.display(), to.display());
+}
+
+fn link_tree(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    fs::set_permissions(to, fs::metadata(from)?.permissions())?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (kind, path, target) = (entry.file_type()?, entry.path(), to.join(entry.file_name()));
         if kind.is_dir() {
-            link_tree(&path, &target);
+            link_tree(&path, &target)?;
         } else if kind.is_symlink() {
-            symlink(fs::read_link(&path).unwrap(), &target).unwrap();
-        } else if fs::hard_link(&path, &target).is_err() {
-            fs::copy(&path, &target).unwrap(); // another file system
+            symlink(fs::read_link(&path)?, &target)?;
+        } else {
+            fs::hard_link(&path, &target)?;
         }
     }
+    Ok(())
 }
 
 /// What `crun spec` prints, with `terminal` false. The test of `spec` compares the two.

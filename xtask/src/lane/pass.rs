@@ -40,7 +40,7 @@ pub(crate) struct Pass<'p> {
 }
 
 impl Pass<'_> {
-    /// Runs the binaries, and with a lane that asks for it, what failed once more by itself.
+    /// Runs the binaries, and what failed once more by itself.
     pub(crate) fn run(&mut self, binaries: &[Binary]) -> Result<()> {
         let begin = Instant::now();
         for binary in binaries {
@@ -59,10 +59,7 @@ impl Pass<'_> {
             self.run_binary(&binary, &mut part)?;
             println!("  {:<24} {:>6.1} s  {}", binary.name, start.elapsed().as_secs_f64(), part.numbers());
         }
-        if self.lane.retries {
-            self.run_failed_again(binaries)?;
-        }
-        Ok(())
+        self.run_failed_again(binaries)
     }
 
     /// Takes the tests that are not for this lane out.
@@ -99,6 +96,8 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// A test that passes by itself failed because of others: it waited too briefly in a machine that was busy with them, or
+    /// they are threads of one process here and have a process each elsewhere.
     fn run_failed_again(&mut self, binaries: &[Binary]) -> Result<()> {
         let failed = self.report.failed();
         if failed.len() > MAY_BE_FLAKY {

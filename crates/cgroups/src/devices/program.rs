@@ -22,7 +22,7 @@ pub fn program(rules: &[Rule]) -> Vec<Instruction> {
         load_word(R_MAJOR, 4),
         load_word(R_MINOR, 8),
     ]);
-    let mut last_first: Vec<Rule> = rules.iter().rev().copied().collect();
+    let mut last_first = without_kind(rules.iter().rev().copied());
     match last_first.iter().position(Rule::is_final) {
         // Nothing gets past this one; the verifier refuses code that cannot be reached.
         Some(index) => {
@@ -78,12 +78,40 @@ fn by_kind(rules: &[Rule]) -> Vec<Instruction> {
 fn by_major(rules: &[Rule]) -> Vec<Instruction> {
     let groups = rules.chunk_by(|a, b| a.major == b.major).map(|group| {
         let major = group.first().and_then(|rule| rule.major);
-        let minors = reachable(group, |rule| rule.minor.is_none())
-            .iter()
-            .flat_map(|rule| only_if(R_MINOR, rule.minor.map(u32::cast_signed), action(rule)));
-        only_if(R_MAJOR, major.map(u32::cast_signed), minors.collect())
+        let minors = by_minor(reachable(group, |rule| rule.minor.is_none()));
+        only_if(R_MAJOR, major.map(u32::cast_signed), minors)
     });
     groups.flatten().collect()
+}
+
+fn by_minor(rules: &[Rule]) -> Vec<Instruction> {
+    let is_small = |rule: &Rule| rule.minor.is_some_and(|minor| minor < 32);
+    let alike = |a: &Rule, b: &Rule| (a.allow, a.access, is_small(a)) == (b.allow, b.access, is_small(b));
+    let runs = rules.chunk_by(alike).map(|run| match run {
+        [first, _, _, ..] if is_small(first) => {
+            let minors = run.iter().filter_map(|rule| rule.minor).fold(0, |set, minor| set | 1 << minor);
+            only_if_among(minors, action(first))
+        }
+        _ => run
+            .iter()
+            .flat_map(|rule| only_if(R_MINOR, rule.minor.map(u32::cast_signed), action(rule)))
+            .collect(),
+    });
+    runs.flatten().collect()
+}
+
+/// Rules, of which two neighbours that differ in the kind alone are one for both kinds.
+fn without_kind(rules: impl Iterator<Item = Rule>) -> Vec<Rule> {
+    let mut merged: Vec<Rule> = Vec::new();
+    for rule in rules {
+        match merged.last_mut() {
+            Some(last) if last.kind != rule.kind && (Rule { kind: last.kind, ..rule }) == *last => {
+                last.kind = DeviceKind::All;
+            }
+            _ => merged.push(rule),
+        }
+    }
+    merged
 }
 
 /// The rules up to the first that decides whatever gets to it; the verifier refuses code that cannot be reached.
@@ -99,6 +127,21 @@ fn only_if(register: u8, value: Option<i32>, code: Vec<Instruction>) -> Vec<Inst
     let Some(value) = value else { return code };
     let skip = i16::try_from(code.len()).unwrap_or(i16::MAX);
     let mut all = vec![jump_if_equal(register, value, 1), jump_over(skip)];
+    all.extend(code);
+    all
+}
+
+/// `code`, skipped unless the minor number is in the set: for several of them at a time, because each branch costs the
+/// verifier more than the rest.
+fn only_if_among(minors: u32, code: Vec<Instruction>) -> Vec<Instruction> {
+    let skip = i16::try_from(code.len()).unwrap_or(i16::MAX);
+    let mut all = vec![
+        jump_if_greater(R_MINOR, 31, skip.saturating_add(4)),
+        set(R_SET, minors.cast_signed()),
+        shift_right_by(R_SET, R_MINOR),
+        jump_if_any(R_SET, 1, 1),
+        jump_over(skip),
+    ];
     all.extend(code);
     all
 }
@@ -129,6 +172,7 @@ const R_KIND: u8 = 2;
 const R_ACCESS: u8 = 3;
 const R_MAJOR: u8 = 4;
 const R_MINOR: u8 = 5;
+const R_SET: u8 = 6;
 
 const fn instruction(code: u8, registers: u8, offset: i16, immediate: i32) -> Instruction {
     Instruction { code, registers, offset, immediate }
@@ -152,6 +196,21 @@ const fn and_immediate(register: u8, value: i32) -> Instruction {
 /// `register >>= bits` (32 bits)
 const fn shift_right(register: u8, bits: i32) -> Instruction {
     instruction(0x74, register, 0, bits)
+}
+
+/// `register = value` (32 bits)
+const fn set(register: u8, value: i32) -> Instruction {
+    instruction(0xb4, register, 0, value)
+}
+
+/// `register >>= other` (32 bits)
+const fn shift_right_by(register: u8, other: u8) -> Instruction {
+    instruction(0x7c, (other << 4) | register, 0, 0)
+}
+
+/// `if register > value, skip` (32 bits)
+const fn jump_if_greater(register: u8, value: i32, skip: i16) -> Instruction {
+    instruction(0x26, register, skip, value)
 }
 
 /// `if register != value, skip` (32 bits, so that a major number above 2³¹ is not taken for a negative one)

@@ -36,10 +36,15 @@ fn run(code: &[Instruction], kind: i32, major: u32, minor: u32, access: u8) -> b
                 registers[target] >>= value;
                 false
             }
-            0xb7 => {
+            0x7c => {
+                registers[target] >>= registers[source];
+                false
+            }
+            0xb4 | 0xb7 => {
                 registers[target] = value;
                 false
             }
+            0x26 => registers[target] > value,
             0x56 => registers[target] != value,
             0x16 => registers[target] == value,
             0x46 => registers[target] & value != 0,
@@ -76,15 +81,32 @@ impl Random {
         rule(self.below(2) == 0, kind, self.number(), self.number(), access)
     }
 
+    /// Some alone, some followed by their like for other minor numbers or for the other kind.
     fn rules(&mut self) -> Vec<DeviceRule> {
-        (0..=self.below(8)).map(|_| self.rule()).collect()
+        let mut all = Vec::new();
+        for _ in 0..=self.below(8) {
+            let first = self.rule();
+            all.push(first.clone());
+            match self.below(4) {
+                0 => all.extend((0..self.below(5)).map(|_| {
+                    let minor = MINORS[usize::try_from(self.below(8)).unwrap()];
+                    DeviceRule { minor: Some(i64::from(minor)), ..first.clone() }
+                })),
+                1 => all.push(DeviceRule { kind: DeviceKind::Block, ..first }),
+                _ => {}
+            }
+        }
+        all
     }
 }
+
+/// Minor numbers at the ends of what a word has a bit for, too.
+const MINORS: [u32; 8] = [0, 1, 2, 3, 30, 31, 32, 33];
 
 /// Every request for a device whose numbers some rule names, or none does.
 fn requests() -> impl Iterator<Item = (DeviceKind, u32, u32, u8)> {
     let kinds = [DeviceKind::Block, DeviceKind::Char].into_iter();
-    let pairs = kinds.flat_map(|kind| (0..5).flat_map(move |a| (0..5).map(move |b| (kind, a, b))));
+    let pairs = kinds.flat_map(|kind| (0..5).flat_map(move |a| MINORS.map(move |b| (kind, a, b))));
     pairs.flat_map(|(kind, a, b)| (1..8).map(move |access| (kind, a, b, access)))
 }
 
@@ -166,12 +188,23 @@ fn every_instruction_can_be_reached() {
             match code[at].code {
                 0x95 => {}
                 0x05 => open.push(target()),
-                0x56 | 0x46 | 0x16 => open.extend([at + 1, target()]),
+                0x26 | 0x56 | 0x46 | 0x16 => open.extend([at + 1, target()]),
                 _ => open.push(at + 1),
             }
         }
         assert!(reached.iter().all(|reached| *reached), "{configured:?}");
     }
+}
+
+#[test]
+fn small_minor_numbers_are_looked_for_together() {
+    let one = |minor| rule(true, DeviceKind::Char, Some(7), Some(minor), "rwm");
+    let length = |minors: &[i64]| {
+        let configured: Vec<_> = minors.iter().copied().map(one).collect();
+        program(&rules(&configured).unwrap()).len()
+    };
+    assert_eq!(length(&[0, 4, 31]), length(&[0, 4, 9, 17, 30, 31]));
+    assert!(length(&[0, 4, 31, 32, 33]) > length(&[0, 4, 31]));
 }
 
 #[test]

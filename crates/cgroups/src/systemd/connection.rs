@@ -117,7 +117,11 @@ impl Connection {
             serial: 0,
             introductions: Vec::new(),
         };
-        connection.send(GREETING)?;
+        if let Err(trouble) = connection.send(GREETING) {
+            // What the other side has said before it closed is the reason.
+            connection.authenticate()?;
+            return Err(trouble);
+        }
         Ok(connection)
     }
 

@@ -71,6 +71,14 @@ impl Starting {
         Ok(Some(unit.container_path(cgroup.path())))
     }
 
+    /// The cgroup the process is in by itself, where that lies below the unit's: of a container's, that is its own.
+    pub(super) fn cgroup_below_unit(&self, plan: &Plan) -> Result<Option<Cgroup>> {
+        let (Some(cgroup), Some(planned), Some(unit)) = (self.cgroup.get(), &plan.cgroup, plan.unit()) else {
+            return Ok(None);
+        };
+        Ok(Some(Cgroup::open(&planned.layout, &unit.container_path(cgroup.path()))?))
+    }
+
     /// Whether systemd has been given the program that decides about devices, and has it attached.
     pub(super) fn has_device_program(&self) -> bool {
         let is_given = self.unit.borrow().as_ref().is_some_and(UnitStart::has_program);
