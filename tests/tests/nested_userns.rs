@@ -175,6 +175,19 @@ fn a_cgroup_is_made_beside_that_of_the_runtime_where_it_is_the_users() {
     assert!(!own.exists());
 }
 
+/// What a runtime leaves that is killed before it has written down what it has made.
+#[test]
+fn what_a_killed_runtime_has_left_beside_is_removed() {
+    let crun = or_skip!(Crun::as_mapped_root_with_cgroup());
+    let container = crun.start(&sleeper());
+    container.wait_output("up");
+    let own = unified_directory(&container);
+    fs::remove_file(crun.state_dir().join(container.id()).join("status")).unwrap();
+    assert_eq!(container.cmd(["delete", "--force", "ID"]).ok(), "");
+    assert!(!own.exists());
+    container.deleted();
+}
+
 #[test]
 fn a_cgroup_that_the_configuration_names_is_used_where_it_is_the_users_and_an_error_elsewhere() {
     let crun = or_skip!(Crun::as_mapped_root_with_cgroup());

@@ -80,13 +80,22 @@ impl Cgroup {
         }
         let mut cgroup = Self { path: path.clone(), members: Vec::with_capacity(layout.hierarchies.len()) };
         for hierarchy in &layout.hierarchies {
-            if let Err(error) = cgroup.join_hierarchy(hierarchy, layout.is_unified()) {
+            if let Err(error) = cgroup.join_hierarchy(hierarchy, layout.is_unified() && hierarchy.unified) {
                 // The first error is the one worth telling; a directory that will not go is the lesser evil.
                 drop(cgroup.undo());
                 return Err(error);
             }
         }
         Ok(cgroup)
+    }
+
+    /// Makes the directory in the named v1 hierarchy, where systemd, having v2, makes none.
+    pub(crate) fn join_named(&mut self, layout: &Layout) -> Result<()> {
+        let is_member = self.members.iter().any(|member| member.hierarchy.is_named());
+        match layout.hierarchies.iter().find(|hierarchy| hierarchy.is_named()) {
+            Some(named) if layout.is_unified() && !is_member => self.join_hierarchy(named, false),
+            _ => Ok(()),
+        }
     }
 
     fn join_hierarchy(&mut self, hierarchy: &Hierarchy, with_controllers: bool) -> Result<()> {

@@ -1,13 +1,17 @@
 //! How this host lays out its cgroups: one unified tree (v2), one tree for each controller (v1), or both.
 
-use rustix::fs::{CWD, FsWord, statfs};
+use rustix::fs::{FsWord, statfs};
 
 use crate::error::{Error, Result};
 
 /// Where cgroups are mounted on every distribution there is.
 pub const MOUNT_POINT: &str = "/sys/fs/cgroup";
 
+/// The named v1 hierarchy of systemd, and its directory.
+const NAMED: &str = "systemd";
+
 const CGROUP2_MAGIC: FsWord = 0x6367_7270;
+const CGROUP_MAGIC: FsWord = 0x0027_e0eb;
 const TMPFS_MAGIC: FsWord = 0x0102_1994;
 
 /// One tree of cgroups.
@@ -22,6 +26,12 @@ pub struct Hierarchy {
 }
 
 impl Hierarchy {
+    /// Whether it is the named v1 hierarchy of systemd, which has no controllers.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        !self.unified && self.controllers.is_empty() && self.directory == NAMED
+    }
+
     /// Whether it is the v1 hierarchy of a controller.
     #[must_use]
     pub fn has(&self, controller: &str) -> bool {
@@ -46,7 +56,8 @@ impl Layout {
     /// Whether limits go to the v2 tree.
     #[must_use]
     pub fn is_unified(&self) -> bool {
-        matches!(self.hierarchies.as_slice(), [only] if only.unified)
+        let [first, others @ ..] = self.hierarchies.as_slice() else { return false };
+        first.unified && first.directory.is_empty() && others.iter().all(Hierarchy::is_named)
     }
 
     /// Whether there is a v2 tree, alone or beside v1 hierarchies.
@@ -59,6 +70,20 @@ impl Layout {
     #[must_use]
     pub fn is_unified_for(&self, controller: &str) -> bool {
         self.has_unified() && !self.hierarchies.iter().any(|hierarchy| hierarchy.has(controller))
+    }
+
+    /// The same with the named v1 hierarchy `systemd`, which has no controllers, if an operator has mounted it in the v2 tree
+    /// for containers with an older systemd (`run.oci.systemd.force_cgroup_v1`).
+    #[must_use]
+    pub fn with_named_hierarchy(mut self) -> Self {
+        if self.is_unified() {
+            let mut named =
+                Hierarchy { directory: NAMED.to_owned(), unified: false, controllers: Vec::new() };
+            if find(&mut named, filesystem) {
+                self.hierarchies.push(named);
+            }
+        }
+        self
     }
 
     /// Looks at what is mounted on [`MOUNT_POINT`]: on a v2 host one call, otherwise also the kernel's list of the
@@ -89,7 +114,7 @@ impl Layout {
                     let errno = rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
                     Error::kernel("open `/proc/self/cgroup`", errno)
                 })?;
-                Ok(Self::from_list(&list, |hierarchy| wanted(hierarchy) && is_mounted(&hierarchy.directory)))
+                Ok(Self::from_list(&list, |hierarchy| wanted(hierarchy) && find(hierarchy, filesystem)))
             }
             _ => Err(Error::plain(format!("invalid file system type on `{MOUNT_POINT}`"))),
         }
@@ -97,7 +122,7 @@ impl Layout {
 
     /// Reads the lines `ID:CONTROLLERS:PATH` of `/proc/self/cgroup` (`cgroups(7)`); hierarchies that are not
     /// `kept` are left out: those that are not mounted, because nothing can be done in them.
-    fn from_list(list: &str, kept: impl Fn(&Hierarchy) -> bool) -> Self {
+    fn from_list(list: &str, kept: impl Fn(&mut Hierarchy) -> bool) -> Self {
         let mut hierarchies = Vec::with_capacity(16);
         for line in list.lines() {
             let mut fields = line.splitn(3, ':');
@@ -111,8 +136,8 @@ impl Layout {
             } else {
                 names.split(',').map(str::to_owned).collect()
             };
-            let hierarchy = Hierarchy { directory: directory.to_owned(), unified, controllers };
-            match kept(&hierarchy) {
+            let mut hierarchy = Hierarchy { directory: directory.to_owned(), unified, controllers };
+            match kept(&mut hierarchy) {
                 true if unified => hierarchies.insert(0, hierarchy),
                 true => hierarchies.push(hierarchy),
                 false => {}
@@ -122,10 +147,18 @@ impl Layout {
     }
 }
 
-/// Whether a hierarchy has its usual directory.
-fn is_mounted(directory: &str) -> bool {
-    let path = format!("{MOUNT_POINT}/{directory}");
-    rustix::fs::accessat(CWD, path, rustix::fs::Access::EXISTS, rustix::fs::AtFlags::empty()).is_ok()
+/// Finds the directory of a hierarchy: that of its name, or for one of several controllers that of one of them, which may
+/// be a link. Whether there is one, and not just a place for one.
+fn find(hierarchy: &mut Hierarchy, filesystem: impl Fn(&str) -> Option<FsWord>) -> bool {
+    let kind = if hierarchy.unified { CGROUP2_MAGIC } else { CGROUP_MAGIC };
+    let names = std::iter::once(&hierarchy.directory).chain(&hierarchy.controllers);
+    let found = names.into_iter().find(|name| filesystem(name) == Some(kind)).cloned();
+    found.map(|name| hierarchy.directory = name).is_some()
+}
+
+/// What filesystem a directory below [`MOUNT_POINT`] is of.
+fn filesystem(directory: &str) -> Option<FsWord> {
+    statfs(format!("{MOUNT_POINT}/{directory}")).ok().map(|found| found.f_type)
 }
 
 #[cfg(test)]
@@ -160,5 +193,26 @@ mod tests {
     #[test]
     fn a_v2_host_is_unified() {
         assert!(Layout::unified().is_unified());
+    }
+
+    fn found(list: &str, mounted: &[(&str, FsWord)]) -> Vec<String> {
+        let filesystem =
+            |name: &str| mounted.iter().find(|(mounted, _)| *mounted == name).map(|(_, kind)| *kind);
+        let layout = Layout::from_list(list, |hierarchy| find(hierarchy, filesystem));
+        layout.hierarchies.into_iter().map(|hierarchy| hierarchy.directory).collect()
+    }
+
+    #[test]
+    fn controllers_that_are_mounted_together_are_found_by_the_name_of_one() {
+        // `cpu` and `cpuacct` are links to `cpuacct,cpu`.
+        let mounted = [("cpuacct,cpu", CGROUP_MAGIC), ("cpu", CGROUP_MAGIC), ("cpuacct", CGROUP_MAGIC)];
+        assert_eq!(found(LEGACY, &mounted), ["cpu"]);
+        assert_eq!(found(LEGACY, &[("cpu,cpuacct", CGROUP_MAGIC), ("cpu", CGROUP_MAGIC)]), ["cpu,cpuacct"]);
+    }
+
+    #[test]
+    fn a_directory_where_nothing_is_mounted_is_no_hierarchy() {
+        let mounted = [("memory", TMPFS_MAGIC), ("systemd", CGROUP_MAGIC), ("unified", TMPFS_MAGIC)];
+        assert_eq!(found(&format!("{LEGACY}0::/\n"), &mounted), ["systemd"]);
     }
 }

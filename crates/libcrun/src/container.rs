@@ -133,7 +133,8 @@ impl Container {
 
     /// Its cgroup in all hierarchies, if it has one.
     pub(crate) fn cgroup(&self) -> Result<Option<Cgroup>> {
-        self.cgroup_in(|_| true)
+        let Some(path) = self.cgroup_path() else { return Ok(None) };
+        Ok(Some(Cgroup::open(&Layout::detect()?.with_named_hierarchy(), &path)?))
     }
 
     /// Its cgroup where its processes are listed: the v2 tree if there is one, otherwise any hierarchy.

@@ -3,6 +3,8 @@
 mod elsewhere;
 mod unit;
 
+pub(crate) use elsewhere::beside_own;
+
 use std::cell::{OnceCell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};

@@ -11,11 +11,12 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use crate::container::{Container, Phase, send};
+use crate::create;
 use crate::error::{Code, Error, Result, words};
 use crate::id::ContainerId;
 use crate::kill::kill_others;
 use crate::plan;
-use crate::spec;
+use crate::spec::{self, Spec};
 use crate::state::{StateDirectory, StateRoot};
 
 /// How long a killed process may take to end.
@@ -169,7 +170,7 @@ pub(crate) fn remove_cgroup(
 fn delete_unit(container: &Container) -> Result<()> {
     let Some(unit) = container.unit() else { return Ok(()) };
     let path = container.cgroup_path().and_then(|path| systemd::unit_path(&path, unit));
-    let cgroup = path.map(|path| Cgroup::open(&Layout::detect()?, &path)).transpose();
+    let cgroup = path.map(|path| Cgroup::open(&Layout::detect()?.with_named_hierarchy(), &path)).transpose();
     remove_unit(unit, cgroup.ok().flatten().as_ref())
 }
 
@@ -211,17 +212,29 @@ pub(crate) fn is_shared(root: &StateRoot, id: &ContainerId, path: &CgroupPath) -
     })
 }
 
+/// The cgroup of a container that was made by a runtime like this one: where it was planned, or beside that of the runtime.
+fn remaining_cgroup(spec: &Spec<'_>, id: &ContainerId) -> Result<Cgroup> {
+    let layout = Layout::detect()?.with_named_hierarchy();
+    let planned = Cgroup::open(&layout, &plan::cgroup_path(spec, id))?;
+    if planned.exists() || plan::has_cgroups_path(spec) {
+        return Ok(planned);
+    }
+    match create::beside_own(&layout, id.as_str()) {
+        Some(path) => Ok(Cgroup::open(&layout, &path)?),
+        None => Ok(planned),
+    }
+}
+
 /// Removes what a runtime that was killed has left of a container without a status.
 fn delete_remains(root: &StateRoot, directory: &StateDirectory, id: &ContainerId) -> Result<Warnings> {
     let mut warnings = Vec::new();
     if let Ok(config) = directory.read_config()
         && let Ok(spec) = spec::parse(&config, &directory.file("config.json"))
     {
-        let path = plan::cgroup_path(&spec, id);
-        warnings.extend(match Layout::detect().and_then(|layout| Cgroup::open(&layout, &path)) {
+        warnings.extend(match remaining_cgroup(&spec, id) {
             // Its process may still be in there, and nobody knows which one it is.
             Ok(cgroup) => warning(&cgroup, remove_cgroup(root, id, &cgroup, || false)),
-            Err(error) => Some(error.into()),
+            Err(error) => Some(error),
         });
     }
     directory.remove()?;

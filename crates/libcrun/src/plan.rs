@@ -7,6 +7,7 @@
 
 mod binding;
 mod cgroup;
+mod force_v1;
 mod mounts;
 mod namespaces;
 mod paths;
@@ -100,6 +101,8 @@ pub(crate) struct CgroupPlan {
     pub(crate) is_configured: bool,
     pub(crate) writes: Vec<Write>,
     pub(crate) device_rules: Vec<Rule>,
+    /// Where the named v1 hierarchy is mounted instead of it.
+    pub(crate) v1_mount: Option<String>,
     /// What of it becomes the container's own.
     pub(crate) delegation: Option<Delegation>,
     /// The unit whose cgroup it is, if systemd makes it.
@@ -187,6 +190,12 @@ impl Plan {
     pub(crate) fn unit(&self) -> Option<&Rc<UnitPlan>> {
         self.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_ref())
     }
+}
+
+/// Whether the configuration says where the cgroup is to be.
+pub(crate) fn has_cgroups_path(spec: &Spec<'_>) -> bool {
+    let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref());
+    path.is_some_and(|path| !path.is_empty())
 }
 
 /// Where a container's cgroup lies, decided as when it was created; for cleaning up after a runtime that was killed

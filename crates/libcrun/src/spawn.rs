@@ -111,6 +111,8 @@ fn enter_for_child<'p>(prepared: &'p Prepared<'_>) -> Result<(ForChildren, Optio
 
 fn preferred_placement(plan: &Plan, cgroup: Option<&Cgroup>) -> Placement {
     match cgroup {
+        // What is mounted shows the cgroup namespace.
+        _ if plan.cgroup.as_ref().is_some_and(|cgroup| cgroup.v1_mount.is_some()) => Placement::BeforeMounts,
         _ if plan.unit().is_some() => Placement::BeforeCgroupNamespace,
         _ if plan.namespaces.id_maps.is_some() => Placement::BeforeMounts,
         Some(cgroup) if !cgroup.is_unified_only() => Placement::BeforeCgroupNamespace,

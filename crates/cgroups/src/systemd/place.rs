@@ -25,10 +25,11 @@ impl UnitPlan {
             true => self.unit.expected_path(),
             false => path_of(pid, &self.unit.name)?,
         };
-        let cgroup = Cgroup::open(layout, &path)?;
+        let mut cgroup = Cgroup::open(layout, &path)?;
         if cgroup.reference_directory().is_none() {
             return Err(Error::plain(format!("systemd has made no cgroup `{path}`")));
         }
+        cgroup.join_named(layout)?;
         if let Some(subgroup) = self.subgroup() {
             cgroup.create_child(subgroup)?;
         }

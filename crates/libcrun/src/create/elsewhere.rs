@@ -1,12 +1,12 @@
 //! A cgroup for a container that has asked for none in particular, where the usual place is out of reach.
 
-use cgroups::CgroupPath;
+use cgroups::{CgroupPath, Layout};
 use rustix::io::Errno;
 
 use super::Starting;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::plan::{CgroupPlan, Plan};
+use crate::plan::Plan;
 use crate::state::StateRoot;
 
 impl Starting {
@@ -26,7 +26,9 @@ impl Starting {
             return Err(error);
         }
         if is_out_of_reach(&error)
-            && let Some(beside) = beside_own(cgroup)
+            && cgroup.unit.is_none()
+            && let Some(beside) = beside_own(&cgroup.layout, cgroup.path.below_root())
+            && beside != cgroup.path
             && let planned = std::mem::replace(&mut cgroup.path, beside)
         {
             if self.begin_cgroup(cgroup, root).is_ok() {
@@ -51,13 +53,13 @@ fn is_out_of_reach(error: &Error) -> bool {
     matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM | Errno::ROFS))
 }
 
-/// The place beside the cgroup of this process, where that is one path.
-fn beside_own(cgroup: &CgroupPlan) -> Option<CgroupPath> {
-    if cgroup.unit.is_some() || !cgroup.layout.is_unified() {
+/// The place of that name beside the cgroup of this process, where that is one path.
+pub(crate) fn beside_own(layout: &Layout, name: &str) -> Option<CgroupPath> {
+    if !layout.is_unified() {
         return None;
     }
     let list = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    beside(&list, cgroup.path.below_root()).filter(|beside| *beside != cgroup.path)
+    beside(&list, name)
 }
 
 /// What is called `name` beside the v2 cgroup in the lines `ID:CONTROLLERS:PATH` of `/proc/self/cgroup` (`cgroups(7)`). That

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use cgroups::systemd::{UnitPlan, Wanted, annotated_properties};
 use cgroups::{CgroupPath, Resources};
 
-use super::{CgroupManager, CgroupPlan, NamespacePlan, Request};
+use super::{CgroupManager, CgroupPlan, NamespacePlan, Request, force_v1, has_cgroups_path};
 use crate::delegation::Delegation;
 use crate::error::{Code, Error, Result};
 use crate::host::Host;
@@ -23,6 +23,7 @@ pub(super) fn plan(
     let resources = linux.resources.as_ref();
     if request.cgroup_manager == CgroupManager::Disabled {
         Delegation::refuse(spec)?;
+        force_v1::refuse(spec)?;
         // The default configuration restricts devices; without a cgroup that is left out, as in the C crun.
         let limited = resources.is_some_and(Resources::has_limits);
         return match limited {
@@ -30,15 +31,21 @@ pub(super) fn plan(
             false => Ok(None),
         };
     }
-    let is_configured = linux.cgroups_path.as_ref().is_some_and(|path| !path.is_empty());
+    let is_configured = has_cgroups_path(spec);
     let layout = match host.cgroups() {
         Ok(layout) => layout.clone(),
         // In a user namespace there may be none to be seen.
         Err(_) if !is_configured && !resources.is_some_and(Resources::has_limits) && host.is_rootless() => {
             Delegation::refuse(spec)?;
+            force_v1::refuse(spec)?;
             return Ok(None);
         }
         Err(error) => return Err(error),
+    };
+    let v1_mount = force_v1::asked(spec).map(str::to_owned);
+    let layout = match &v1_mount {
+        Some(_) => force_v1::extend(layout, namespaces)?,
+        None => layout,
     };
     let (writes, device_rules) = match resources {
         Some(resources) => (resources.writes(&layout)?, cgroups::devices::rules(&resources.devices)?),
@@ -46,7 +53,8 @@ pub(super) fn plan(
     };
     let path = CgroupPath::new(linux.cgroups_path.as_deref(), request.id.as_str());
     let delegation = Delegation::plan(spec, namespaces, &layout)?;
-    let own = CgroupPlan { layout, path, is_configured, writes, device_rules, delegation, unit: None };
+    let own =
+        CgroupPlan { layout, path, is_configured, writes, device_rules, v1_mount, delegation, unit: None };
     match request.cgroup_manager {
         CgroupManager::Systemd => in_unit(own, spec, linux, request, host).map(Some),
         _ => Ok(Some(own)),

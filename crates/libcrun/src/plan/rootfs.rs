@@ -8,7 +8,7 @@ use sys::clone::Namespaces;
 use sys::mount::{Propagation, Reach};
 
 use super::mounts::{self, Surroundings};
-use super::{CgroupPlan, InnerPath, MountOperation, MountSource, NamespacePlan, Request, invalid};
+use super::{CgroupPlan, InnerPath, MountOperation, MountSource, NamespacePlan, Request, force_v1, invalid};
 use crate::error::Result;
 use crate::host::Host;
 use crate::spec::{Device, Linux, Spec};
@@ -124,6 +124,9 @@ pub(super) fn plan(
     let mounts = spec.mounts.iter().flatten().enumerate();
     let mut mounts =
         mounts.map(|(index, mount)| mounts::plan(index, mount, &around)).collect::<Result<Vec<_>>>()?;
+    if let Some(path) = cgroup.and_then(|cgroup| cgroup.v1_mount.as_deref()) {
+        force_v1::mount(&mut mounts, path, &around)?;
+    }
     let masked = inner_paths(linux.masked_paths.as_deref(), "linux.maskedPaths")?;
     if masked.iter().any(InnerPath::is_root) {
         return Err(invalid("linux.maskedPaths: the root directory cannot be masked"));
