@@ -18,6 +18,7 @@ use options::Options;
 
 use super::{InnerPath, NamespacePlan, invalid};
 use crate::error::Result;
+use crate::host::Host;
 use crate::mount_options::{self, Special};
 use crate::spec::{Linux, Mount};
 
@@ -241,7 +242,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) bundle: &'a Path,
     /// The host's cgroups, if the container has one of its own in them.
     pub(super) layout: Option<&'a Layout>,
-    pub(super) privileged: bool,
+    pub(super) host: &'a Host,
     pub(super) linux: &'a Linux<'a>,
     pub(super) namespaces: &'a NamespacePlan,
 }
@@ -263,7 +264,7 @@ pub(super) fn plan(index: usize, mount: &Mount<'_>, around: &Surroundings<'_>) -
         // The defaults are those of filesystems; a bind has its source's.
         None if kind == Some("bind") => Options::default(),
         None => {
-            let defaults = mount_options::defaults(&mount.destination, around.privileged);
+            let defaults = mount_options::defaults(&mount.destination, around.host.effective_uid() == 0);
             Options::parse(defaults.iter().copied(), &entry.name)?
         }
     };
@@ -382,14 +383,16 @@ fn filesystem(
         maker,
         inherit,
         copy_up,
-        fallback: fallback(kind, around.namespaces),
+        fallback: fallback(kind, around),
         idmap,
     }))
 }
 
-/// Namespaces that belong to somebody else's user namespace cannot be shown by a filesystem made in this one.
-fn fallback(kind: &str, namespaces: &NamespacePlan) -> Option<Fallback> {
-    let denied = |kind| namespaces.contains(Namespaces::USER) || !namespaces.contains(kind);
+/// Namespaces that belong to somebody else's user namespace cannot be shown by a filesystem made in this one; nor can the
+/// system, in any user namespace, where something is mounted over parts of it outside.
+fn fallback(kind: &str, around: &Surroundings<'_>) -> Option<Fallback> {
+    let has = |kind| around.namespaces.contains(kind);
+    let denied = |kind| has(Namespaces::USER) || !has(kind) || around.host.is_rootless();
     match kind {
         "sysfs" if denied(Namespaces::NETWORK) => Some(Fallback::Tree(c"/sys")),
         "mqueue" if denied(Namespaces::IPC) => Some(Fallback::Tree(c"/dev/mqueue")),
@@ -413,7 +416,7 @@ fn cgroup(mut options: Options, around: &Surroundings<'_>) -> MountSource {
             maker: Maker::Init,
             inherit: Inherit::default(),
             copy_up: false,
-            fallback: fallback("cgroup2", around.namespaces),
+            fallback: fallback("cgroup2", around),
             idmap: None,
         });
     }

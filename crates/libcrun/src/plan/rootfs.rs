@@ -113,11 +113,10 @@ pub(super) fn plan(
     if !own_mounts {
         refuse_mounts(spec, linux, root.readonly == Some(true))?;
     }
-    let privileged = host.effective_uid() == 0;
     let around = Surroundings {
         bundle: request.bundle,
         layout: cgroup.map(|cgroup| &cgroup.layout),
-        privileged,
+        host,
         linux,
         namespaces,
     };

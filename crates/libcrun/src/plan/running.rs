@@ -50,13 +50,7 @@ impl AddedMounts {
         let shows_cgroups =
             list.iter().any(|mount| matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2")));
         let layout = if shows_cgroups && container.has_cgroup { Some(host.cgroups()?) } else { None };
-        let around = Surroundings {
-            bundle: container.bundle,
-            layout,
-            privileged: true,
-            linux,
-            namespaces: &namespaces,
-        };
+        let around = Surroundings { bundle: container.bundle, layout, host, linux, namespaces: &namespaces };
         let mounts = list.iter().enumerate();
         let mut mounts =
             mounts.map(|(index, mount)| mounts::plan(index, mount, &around)).collect::<Result<Vec<_>>>()?;
