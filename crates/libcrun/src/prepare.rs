@@ -9,6 +9,7 @@ mod devices;
 mod masks;
 mod mounts;
 
+use std::cell::LazyCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -144,8 +145,9 @@ fn prepare_root(
     state_root: &StateRoot,
     rung: Rung,
 ) -> Result<PreparedRoot> {
-    let is_initial = sys::namespace::is_in_initial_user_namespace();
-    let takes_trees = || is_initial || may_clone(root_path.as_fd());
+    // Asked only where it matters.
+    let is_initial = LazyCell::new(sys::namespace::is_in_initial_user_namespace);
+    let takes_trees = || *is_initial || may_clone(root_path.as_fd());
     let root = if rung == Rung::Newest && sys::mount::can_open_namespace() && takes_trees() {
         RootTree::Namespace(root_path)
     } else {
@@ -166,7 +168,7 @@ fn prepare_root(
     // In a user namespace no node can be made, whatever capabilities a process has there. Where the host's nodes are out of
     // reach later, it has to be known here whether they will be needed.
     let mounts_devices =
-        plan.namespaces.contains(Namespaces::USER) || matches!(root, RootTree::Namespace(_)) && !is_initial;
+        plan.namespaces.contains(Namespaces::USER) || matches!(root, RootTree::Namespace(_)) && !*is_initial;
     let device_nodes = if mounts_devices { devices::prepare(plan)? } else { Vec::new() };
     let masks = match plan.rootfs.masked.as_slice() {
         [] => None,
