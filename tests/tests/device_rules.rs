@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use cgroups::devices::{DeviceKind, DeviceRule, MKNOD, READ, Rule, WRITE, decide, rules};
 use cgroups::{Cgroup, CgroupPath, Layout, Leftovers};
 use kit::crun::{helper, new_id, skipped};
+use kit::lane::patience;
 use rustix::process::Pid;
 
 /// Numbers that the kernel leaves to experiments (devices.txt): nothing happens when they are opened.
@@ -122,7 +123,7 @@ impl Place {
     fn try_rules(&self, test: impl Fn(&mut Opener, &Cgroup, &mut Random)) -> u32 {
         let (mut opener, home, mut random) = (Opener::new(), self.cgroup(), Random(7));
         let (start, mut count) = (Instant::now(), 0);
-        while start.elapsed() < EFFORT && count < 3000 {
+        while start.elapsed() < patience(EFFORT) && count < 3000 {
             let cgroup = self.cgroup();
             cgroup.add_process(opener.pid(), false).unwrap();
             test(&mut opener, &cgroup, &mut random);

@@ -480,12 +480,13 @@ fn the_units_of_a_user_namespaces_root_are_made_by_the_users_systemd() {
         command
     };
     // The container keeps the streams it is given.
+    let said = tempfile::NamedTempFile::new().unwrap();
     let started = crun(&["run", "--detach", "--bundle", &directory, &id])
         .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
+        .stderr(said.reopen().unwrap())
         .status()
         .unwrap();
-    assert!(started.success());
+    assert!(started.success(), "{}", fs::read_to_string(&said).unwrap());
     let unit = format!("test-{id}.scope");
     let show = |name: &str| {
         let mut command = session.command("systemctl");

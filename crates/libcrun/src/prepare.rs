@@ -9,6 +9,7 @@ mod devices;
 mod masks;
 mod mounts;
 
+use std::cell::LazyCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -144,11 +145,14 @@ fn prepare_root(
     state_root: &StateRoot,
     rung: Rung,
 ) -> Result<PreparedRoot> {
-    let root = if rung == Rung::Newest && sys::mount::can_open_namespace() {
+    // Asked only where it matters.
+    let is_initial = LazyCell::new(sys::namespace::is_in_initial_user_namespace);
+    let takes_trees = || *is_initial || may_clone(root_path.as_fd());
+    let root = if rung == Rung::Newest && sys::mount::can_open_namespace() && takes_trees() {
         RootTree::Namespace(root_path)
     } else {
         match clone_root(plan, root_path.as_fd()) {
-            // Before Linux 5.12, or taken away by a filter.
+            // Before Linux 5.12, taken away by a filter, or not for this user namespace.
             Err(Errno::NOSYS | Errno::PERM) => {
                 // Made here, because init only names it.
                 drop(state_root.empty_directory()?);
@@ -163,8 +167,8 @@ fn prepare_root(
     let mounts = prepare_mounts(&plan.rootfs.mounts, cgroup)?;
     // In a user namespace no node can be made, whatever capabilities a process has there. Where the host's nodes are out of
     // reach later, it has to be known here whether they will be needed.
-    let mounts_devices = plan.namespaces.contains(Namespaces::USER)
-        || matches!(root, RootTree::Namespace(_)) && !sys::namespace::is_in_initial_user_namespace();
+    let mounts_devices =
+        plan.namespaces.contains(Namespaces::USER) || matches!(root, RootTree::Namespace(_)) && !*is_initial;
     let device_nodes = if mounts_devices { devices::prepare(plan)? } else { Vec::new() };
     let masks = match plan.rootfs.masked.as_slice() {
         [] => None,
@@ -229,6 +233,12 @@ pub(crate) fn clone_flags(reach: Reach) -> OpenTreeFlags {
         Reach::Mount => CLONE,
         Reach::Tree => CLONE.union(OpenTreeFlags::AT_RECURSIVE),
     }
+}
+
+/// Whether mounts can be cloned here: root of a user namespace may not, while its mount namespace is somebody else's.
+fn may_clone(directory: BorrowedFd<'_>) -> bool {
+    let flags = clone_flags(Reach::Mount) | OpenTreeFlags::AT_EMPTY_PATH;
+    !matches!(open_tree(directory, c"", flags), Err(Errno::PERM))
 }
 
 fn clone_root(plan: &Plan, root: BorrowedFd<'_>) -> core::result::Result<OwnedFd, Errno> {

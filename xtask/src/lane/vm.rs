@@ -16,7 +16,21 @@ use super::image::Image;
 /// What the kernel is told, and systemd through it. Addresses are not randomised, and speculation is not mitigated: both
 /// cost time.
 const KERNEL: &str = "console=ttyS0 panic=-1 root=/dev/vda rw mitigations=off nokaslr quiet TERM=dumb \
-                      systemd.show_status=0 systemd.wants=lane.service";
+                      systemd.show_status=0 systemd.wants=lane.service hugepages=16";
+
+/// Two processors, each with its own half of the memory.
+const NODES: &[&str] = &[
+    "-smp",
+    "2",
+    "-object",
+    "memory-backend-ram,id=half0,size=2G",
+    "-object",
+    "memory-backend-ram,id=half1,size=2G",
+    "-numa",
+    "node,nodeid=0,cpus=0,memdev=half0",
+    "-numa",
+    "node,nodeid=1,cpus=1,memdev=half1",
+];
 
 /// Units that take time for nothing: the machine has no devices but those that the kernel makes nodes for by itself.
 const MASKED: &[&str] =
@@ -40,8 +54,6 @@ pub(crate) fn boot(image: &Image, ground: Ground) -> Result<Booted> {
         if kvm_works() { "kvm" } else { "tcg,thread=multi,tb-size=512" },
         "-cpu",
         "max",
-        "-smp",
-        "2",
         "-m",
         "4G",
         "-display",
@@ -58,7 +70,7 @@ pub(crate) fn boot(image: &Image, ground: Ground) -> Result<Booted> {
         "-append",
         &kernel_arguments,
     ];
-    command.extend(fixed.iter().map(OsString::from));
+    command.extend(fixed.iter().chain(NODES).map(OsString::from));
     command.extend(["-kernel".into(), kernel.into(), "-initrd".into(), initrd.into()]);
     command.extend(["-smbios".into(), joined("type=11,path=", &unit)]);
     let disk = format!("file={},if=virtio,format=raw,snapshot=on,cache=unsafe", image.disk().display());
