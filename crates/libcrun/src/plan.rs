@@ -90,6 +90,8 @@ pub(crate) struct Plan {
     /// The name of the new session keyring.
     pub(crate) keyring: Option<CString>,
     pub(crate) pivot: bool,
+    /// Whether this process has no power over the host.
+    pub(crate) is_rootless: bool,
 }
 
 /// The container's cgroup and what is written into it.
@@ -146,7 +148,8 @@ impl Plan {
             ));
         }
         let mut namespaces = namespaces::plan(linux)?;
-        namespaces.share_work(|| host.is_rootless());
+        let is_rootless = host.is_rootless();
+        namespaces.share_work(is_rootless);
         let has = |flag| namespaces.contains(flag);
         for (name, set) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
             if set.is_some() && !has(Namespaces::UTS) {
@@ -170,6 +173,7 @@ impl Plan {
             domainname: spec.domainname.as_deref().map(str::to_owned),
             keyring: request.new_keyring.then(|| request.id.to_c_string()),
             pivot: request.pivot,
+            is_rootless,
             namespaces,
         })
     }

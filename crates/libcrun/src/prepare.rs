@@ -9,7 +9,6 @@ mod devices;
 mod masks;
 mod mounts;
 
-use std::cell::LazyCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -145,9 +144,7 @@ fn prepare_root(
     state_root: &StateRoot,
     rung: Rung,
 ) -> Result<PreparedRoot> {
-    // Asked only where it matters.
-    let is_initial = LazyCell::new(sys::namespace::is_in_initial_user_namespace);
-    let takes_trees = || *is_initial || may_clone(root_path.as_fd());
+    let takes_trees = || !plan.is_rootless || may_clone(root_path.as_fd());
     let root = if rung == Rung::Newest && sys::mount::can_open_namespace() && takes_trees() {
         RootTree::Namespace(root_path)
     } else {
@@ -167,8 +164,8 @@ fn prepare_root(
     let mounts = prepare_mounts(&plan.rootfs.mounts, cgroup)?;
     // In a user namespace no node can be made, whatever capabilities a process has there. Where the host's nodes are out of
     // reach later, it has to be known here whether they will be needed.
-    let mounts_devices =
-        plan.namespaces.contains(Namespaces::USER) || matches!(root, RootTree::Namespace(_)) && !*is_initial;
+    let mounts_devices = plan.namespaces.contains(Namespaces::USER)
+        || matches!(root, RootTree::Namespace(_)) && plan.is_rootless;
     let device_nodes = if mounts_devices { devices::prepare(plan)? } else { Vec::new() };
     let masks = match plan.rootfs.masked.as_slice() {
         [] => None,

@@ -125,9 +125,9 @@ pub(super) fn outside(mappings: &[IdMapping], id: u32) -> Option<u32> {
 
 impl NamespacePlan {
     /// Leaves a new network namespace to the runtime, where that can come back from it.
-    pub(super) fn share_work(&mut self, is_rootless: impl FnOnce() -> bool) {
+    pub(super) fn share_work(&mut self, is_rootless: bool) {
         let is_new = self.unshare.contains(Namespaces::NETWORK) && !self.contains(Namespaces::USER);
-        if is_new && !is_rootless() {
+        if is_new && !is_rootless {
             self.unshare.remove(Namespaces::NETWORK);
             self.network_by_runtime = true;
         }
