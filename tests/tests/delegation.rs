@@ -217,3 +217,32 @@ fn what_a_killed_runtime_has_left_is_removed_with_the_cgroup_below() {
     assert!(!whole.exists());
     container.deleted();
 }
+
+/// Where systemd makes the cgroup, everything is in the one that it leaves to the container.
+#[test]
+fn in_a_unit_of_systemd_it_is_below_the_cgroup_that_systemd_leaves_alone() {
+    if !Path::new("/run/systemd/private").exists() {
+        return kit::crun::skipped("systemd is not the init of this machine");
+    }
+    let crun = runtime!().with("--systemd-cgroup");
+    let named = |bundle: Bundle| {
+        let id = new_id();
+        (
+            bundle.set("/linux/cgroupsPath", json!(format!("machine.slice:test:{id}"))),
+            format!("test-{id}.scope"),
+        )
+    };
+    let (bundle, unit) = named(writable(sleeper()).in_user_namespace());
+    let container = crun.start(&bundle);
+    let own = directory(&container);
+    assert!(own.ends_with(format!("{unit}/container")), "{}", own.display());
+    assert_eq!((owner(&own), owner(own.parent().unwrap())), (100_000, 0));
+    let (bundle, unit) = named(writable(sleeper()).in_user_namespace().set(ANNOTATION, json!("payload")));
+    let container = crun.start(&bundle);
+    let own = directory(&container);
+    assert!(own.ends_with(format!("{unit}/container/payload")), "{}", own.display());
+    assert_eq!((owner(&own), owner(own.parent().unwrap())), (100_000, 0));
+    assert_eq!(container.cmd(["exec", "ID", "true"]).ok(), "");
+    container.delete();
+    assert!(!own.exists());
+}

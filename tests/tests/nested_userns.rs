@@ -228,7 +228,8 @@ fn what_only_the_hosts_root_may_do_is_left_out_or_refused_by_name() {
     let node = json!([{"path": "/dev/none", "type": "c", "major": 60, "minor": 1}]);
     let line = crun.run(&bundle().set("/linux/devices", node)).error();
     assert!(line.contains("/dev/none") && line.ends_with("No such file or directory"), "{line}");
-    let limits = json!([{"type": "RLIMIT_NOFILE", "hard": 1 << 20, "soft": 1 << 20}]);
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap() + 1;
+    let limits = json!([{"type": "RLIMIT_NOFILE", "hard": most, "soft": most}]);
     let line = crun.run(&bundle().set("/process/rlimits", limits)).error();
     assert!(line.contains("RLIMIT_NOFILE") && line.ends_with("Operation not permitted"), "{line}");
 }
