@@ -13,9 +13,10 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -97,6 +98,20 @@ pub fn helper(name: &str) -> PathBuf {
 pub fn new_id() -> String {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     format!("t{:07}x{:04}z", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Starts a program that may just have been written. Where tests are threads of one process, a child that another one
+/// is about to execute still has the file open for writing, for a moment.
+fn start(command: &mut Command) -> std::io::Result<Child> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Polls until there is a result.
@@ -363,7 +378,7 @@ impl Crun {
         let [stdout, stderr] =
             ["out", "err"].map(|suffix| self.work.path().join(format!("{}.{suffix}", new_id())));
         command.stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
-        let child = command.spawn().unwrap_or_else(|error| panic!("cannot run {what}: {error}"));
+        let child = start(&mut command).unwrap_or_else(|error| panic!("cannot run {what}: {error}"));
         Running::new(child, what, [stdout, stderr], &self.work)
     }
 
