@@ -148,7 +148,7 @@ fn is_denied_inside(error: &Error) -> bool {
 /// Loads a device program. The kernel lets go of checking one for any signal (`EAGAIN`, `bpf(2)`), and on a slow or busy
 /// machine that can happen several times in a row.
 fn load(name: &CStr, program: &[Instruction]) -> core::result::Result<OwnedFd, Errno> {
-    const ATTEMPTS: u32 = 100;
+    const ATTEMPTS: u32 = 5_000;
     for _ in 1..ATTEMPTS {
         match bpf::load_cgroup_device(name, program) {
             Err(Errno::AGAIN) => {}
