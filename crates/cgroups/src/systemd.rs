@@ -38,7 +38,6 @@ mod update;
 pub mod value;
 
 pub use annotations::properties as annotated_properties;
-pub use manager::is_rootless;
 pub use missing::MissingProperties;
 pub use place::unit_path;
 pub use properties::{Property, UnitPlan, Wanted};

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal};
 use crate::container::{Container, Phase, send};
 use crate::create;
 use crate::error::{Code, Error, Result, words};
+use crate::host::Host;
 use crate::id::ContainerId;
 use crate::kill::kill_others;
 use crate::plan;
@@ -181,7 +182,7 @@ fn delete_unit(container: &Container) -> Result<()> {
 /// When systemd does not end the unit. Its cgroup is removed all the same.
 pub(crate) fn remove_unit(unit: &str, cgroup: Option<&Cgroup>) -> Result<()> {
     let killed = cgroup.map_or(Ok(()), |cgroup| cgroup.signal_all(Signal::KILL.as_raw()));
-    let stopped = systemd::stop_unit(unit, systemd::is_rootless());
+    let stopped = systemd::stop_unit(unit, Host::new().is_rootless());
     let removed = cgroup.map_or(Ok(Removed::Everywhere), |cgroup| cgroup.remove(&|| Leftovers::Kill));
     killed.and(stopped).and(removed.map(drop)).map_err(Error::from)
 }

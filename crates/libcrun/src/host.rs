@@ -39,7 +39,8 @@ impl Host {
     }
 
     /// Whether this process has no power over the host: it is not root, or root only of a user namespace. The user's
-    /// systemd, not the system's, makes its units.
+    /// systemd, not the system's, makes its units. What stands in the id maps does not tell: systemd makes namespaces that
+    /// map every id to itself.
     pub fn is_rootless(&self) -> bool {
         let look = || self.effective_uid() != 0 || !sys::namespace::is_in_initial_user_namespace();
         *self.is_rootless.get_or_init(look)

@@ -6,6 +6,7 @@ use cgroups::{Layout, Resources, systemd};
 
 use crate::container::Container;
 use crate::error::{Result, words};
+use crate::host::Host;
 use crate::id::ContainerId;
 use crate::state::StateRoot;
 
@@ -26,6 +27,6 @@ pub fn update(root: &StateRoot, id: &ContainerId, resources: &Resources) -> Resu
     };
     let path = systemd::unit_path(&path, unit).unwrap_or(path);
     let cache = MissingProperties::below(root.path());
-    let tell = |writes: &[Write]| systemd::update_unit(unit, systemd::is_rootless(), writes, &cache);
+    let tell = |writes: &[Write]| systemd::update_unit(unit, Host::new().is_rootless(), writes, &cache);
     Ok(cgroups::update(&Layout::detect()?, &path, resources, Some(&tell))?)
 }

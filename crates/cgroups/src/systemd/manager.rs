@@ -34,13 +34,6 @@ const fn bus<'a>(member: &'a str, signature: &'a str) -> Call<'a> {
     Call { destination: name, path: "/org/freedesktop/DBus", interface: name, member, signature }
 }
 
-/// Whether the caller is somebody whose units the user's manager makes: not root, or root only of a user namespace. What
-/// stands in the id maps does not tell, systemd makes namespaces that map every id to itself.
-#[must_use]
-pub fn is_rootless() -> bool {
-    !rustix::process::geteuid().is_root() || !sys::namespace::is_in_initial_user_namespace()
-}
-
 /// A connection to the manager that makes the caller's units.
 #[derive(Debug)]
 pub(super) struct Manager {
