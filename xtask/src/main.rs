@@ -11,6 +11,7 @@ mod check;
 mod demo;
 mod lane;
 mod sh;
+mod syscalls;
 mod test;
 mod tools;
 
@@ -37,6 +38,7 @@ const COMMANDS: &[Row] = &[
         lane::run,
     ),
     ("check", "", "format, lints, documentation, licenses of dependencies", check::run),
+    ("syscalls", "", "write the table of system calls anew, from the kernel's headers", syscalls::run),
     ("build", "[--pie]", "build the static release binary and print its path", build::run),
     (
         "bench",
