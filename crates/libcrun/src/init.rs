@@ -74,11 +74,16 @@ impl Init<'_> {
     fn live(&mut self) -> Result<Infallible, Failure> {
         // Not in the terminal's foreground group, whose signals the runtime forwards.
         let _ = rustix::process::setsid();
-        // Until the exec, nobody in the container may trace this process or look through its /proc entry
-        // (CVE-2016-9962).
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
+        // One whose ids are still to be mapped is left visible to the runtime, which may have no privileges.
+        let awaits_ids = self.plan().namespaces.id_maps.is_some();
+        if !awaits_ids {
+            hide()?;
+        }
         rustix::process::umask(rustix::fs::Mode::empty());
         self.take_place()?;
+        if awaits_ids {
+            hide()?;
+        }
         // Early, because later on the parent is the one that is waited for.
         launch::protect_executable(&self.prepared.process)?;
         self.enter_namespaces()?;
@@ -233,4 +238,9 @@ impl Init<'_> {
             Some(fifo) => launch::wait_on_fifo(fifo).at(Step::Runtime),
         }
     }
+}
+
+/// Until the exec, nobody in the container may trace this process or look through its /proc entry (CVE-2016-9962).
+fn hide() -> Result<(), Failure> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)
 }

@@ -60,6 +60,7 @@ pub mod spec;
 mod start;
 mod state;
 mod update;
+mod user_namespace;
 
 pub use container::{Phase, Snapshot, annotations, list, matching, snapshot};
 pub use create::{CreateOptions, RunMode, create, run};
