@@ -207,3 +207,15 @@ fn an_unprivileged_caller_is_told_what_is_missing() {
     let error = plan_on(&host, CgroupManager::Cgroupfs, &config(|_| ())).unwrap_err();
     assert!(error.to_string().contains("run it as root"), "{error}");
 }
+
+#[test]
+fn a_device_belongs_to_somebody() {
+    for owner in [json!({"uid": u32::MAX}), json!({"gid": u32::MAX})] {
+        let message = refusal(|config| {
+            let mut device = json!({"path": "/dev/x", "type": "c", "major": 1, "minor": 3});
+            device.as_object_mut().unwrap().extend(owner.as_object().unwrap().clone());
+            config["linux"]["devices"] = json!([device]);
+        });
+        assert_eq!(message, "linux.devices[0]: /dev/x: 4294967295 is nobody's id (it stands for none)");
+    }
+}
