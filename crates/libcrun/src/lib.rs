@@ -33,6 +33,9 @@ mod exec_cgroup;
 mod features;
 mod filesystem;
 mod foreground;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod home;
 mod host;
 mod id;

@@ -247,3 +247,15 @@ fn what_the_configuration_says_about_ids_holds_for_every_caller() {
     let maps = plan.id_maps.unwrap();
     assert_eq!((maps.outside_uid(0), maps.outside_gid(0), plan.supplements_ids), (Some(7), Some(7), false));
 }
+
+#[test]
+fn a_device_belongs_to_somebody() {
+    for owner in [json!({"uid": u32::MAX}), json!({"gid": u32::MAX})] {
+        let message = refusal(|config| {
+            let mut device = json!({"path": "/dev/x", "type": "c", "major": 1, "minor": 3});
+            device.as_object_mut().unwrap().extend(owner.as_object().unwrap().clone());
+            config["linux"]["devices"] = json!([device]);
+        });
+        assert_eq!(message, "linux.devices[0]: /dev/x: 4294967295 is nobody's id (it stands for none)");
+    }
+}
