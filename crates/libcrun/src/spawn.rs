@@ -72,6 +72,7 @@ pub(crate) fn spawn(
             exec_fifo,
             deferred: deferred.take(),
             own_clones: own_clones.take(),
+            trees: None,
             made: made.take(),
             awaits_network: plan.namespaces.network_by_runtime,
             is_attended: false,
