@@ -23,6 +23,7 @@ use crate::error::{Code, Context, Result};
 use crate::foreground::{self, Adoption};
 use crate::host::Host;
 use crate::id::ContainerId;
+use crate::input;
 use crate::pid_file;
 use crate::plan::{CgroupManager, CgroupPlan, Plan, Request};
 use crate::prepare::{Prepared, Rung};
@@ -196,8 +197,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
         Some(path) => path.clone(),
         None => bundle.join("config.json"),
     };
-    let config = std::fs::read(&config_path)
-        .context(Code::InvalidConfig, || format!("open `{}`", config_path.display()))?;
+    let config = input::read_file(&config_path)?;
     let spec = spec::parse(&config, &config_path.to_string_lossy())?;
     let request = Request {
         id,
