@@ -24,6 +24,7 @@ use crate::error::{Code, Context, Result};
 use crate::foreground::{self, Adoption};
 use crate::host::{Host, users};
 use crate::id::ContainerId;
+use crate::input;
 use crate::pid_file;
 use crate::plan::{CgroupManager, CgroupPlan, Plan, Request};
 use crate::prepare::{Prepared, Rung};
@@ -197,8 +198,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
         Some(path) => path.clone(),
         None => bundle.join("config.json"),
     };
-    let config = std::fs::read(&config_path)
-        .context(Code::InvalidConfig, || format!("open `{}`", config_path.display()))?;
+    let config = input::read_file(&config_path)?;
     let spec = spec::parse(&config, &config_path.to_string_lossy())?;
     let request = Request {
         id,

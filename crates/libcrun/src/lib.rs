@@ -41,6 +41,7 @@ mod host;
 mod id;
 mod idmap;
 mod init;
+pub mod input;
 mod kill;
 mod mount_options;
 mod mounts;
