@@ -104,6 +104,7 @@ pub(crate) enum Step {
     CgroupNamespace,
     MappedRoot,
     Loopback,
+    Sysctl,
     HostPropagation,
     MountNamespace,
     AttachRoot,
@@ -134,6 +135,7 @@ pub(crate) enum Step {
     MemoryPolicy,
     SelfProtection,
     Rlimit,
+    Personality,
     Bounding,
     Groups,
     UserIds,
@@ -148,13 +150,14 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 47] = [
+    const ALL: [Self; 49] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
         Self::CgroupNamespace,
         Self::MappedRoot,
         Self::Loopback,
+        Self::Sysctl,
         Self::HostPropagation,
         Self::MountNamespace,
         Self::AttachRoot,
@@ -185,6 +188,7 @@ impl Step {
         Self::MemoryPolicy,
         Self::SelfProtection,
         Self::Rlimit,
+        Self::Personality,
         Self::Bounding,
         Self::Groups,
         Self::UserIds,

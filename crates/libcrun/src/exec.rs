@@ -25,7 +25,7 @@ use crate::id::ContainerId;
 use crate::init::{Placement, binding, credentials, launch};
 use crate::input;
 use crate::pid_file;
-use crate::plan::{MemoryPolicy, ProcessPlan, namespace_type, process_plan};
+use crate::plan::{MemoryPolicy, ProcessPlan, namespace_type, personality, process_plan};
 use crate::prepare::PreparedProcess;
 use crate::relay::{self, Relay};
 use crate::report;
@@ -172,6 +172,7 @@ fn apply_options<'a>(
 fn finish(process: &spec::Process<'_>, spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
     let mut plan = process_plan(process, options.preserve_fds)?;
     plan.memory_policy = MemoryPolicy::of(spec.linux.as_ref())?;
+    plan.personality = personality(spec.linux.as_ref())?;
     if process.capabilities.is_none() {
         let own = spec.process.as_ref().and_then(|own| own.capabilities.as_ref());
         plan.capabilities = crate::capabilities::Sets::from_spec(own)?;
@@ -238,7 +239,7 @@ impl<'p> Joining<'p> {
             pidfd,
             namespaces: namespaces(spec),
             root: (!has_new_mount_namespace(spec)).then_some(root),
-            process: PreparedProcess { plan, env, executable_view: None },
+            process: PreparedProcess { plan, env, executable_view: None, proc: None },
         })
     }
 

@@ -90,6 +90,7 @@ impl Init<'_> {
         // Early, because later on the parent is the one that is waited for.
         launch::protect_executable(&self.prepared.process)?;
         self.enter_namespaces()?;
+        self.set_sysctls()?;
         self.build_root()?;
         self.await_cgroup()?;
         binding::settle(self.prepared.process.plan)?;
@@ -158,6 +159,19 @@ impl Init<'_> {
             return Ok(());
         }
         self.make_cgroup_namespace()
+    }
+
+    /// Sets the parameters of its namespaces, before anybody makes devices in them.
+    fn set_sysctls(&mut self) -> Result<(), Failure> {
+        let prepared = self.prepared;
+        let Some(proc) = &prepared.process.proc else { return Ok(()) };
+        for (index, sysctl) in prepared.plan.sysctls.iter().enumerate() {
+            if sysctl.namespace == Namespaces::NETWORK {
+                self.enter_network()?;
+            }
+            proc.write_at(&sysctl.path, sysctl.value.as_bytes()).at_entry(Step::Sysctl, index)?;
+        }
+        Ok(())
     }
 
     /// Enters the network namespace the runtime has made meanwhile; called by the first that needs to be in it.

@@ -16,6 +16,7 @@ mod process;
 mod rootfs;
 mod running;
 mod scheduling;
+mod sysctl;
 #[cfg(test)]
 mod tests;
 
@@ -38,10 +39,11 @@ pub(crate) use mounts::{
 };
 pub(crate) use namespaces::{Join, NamespacePlan, namespace_type};
 pub(crate) use paths::InnerPath;
-pub(crate) use process::{ProcessPlan, process_plan};
+pub(crate) use process::{ProcessPlan, personality, process_plan};
 pub(crate) use rootfs::{DevicePlan, NodeKind, RootfsPlan, SYMLINKS};
 pub(crate) use running::{AddedMounts, RemovedMounts, Running};
 pub(crate) use scheduling::{IoPriority, Kind as SchedulerKind, Scheduler};
+pub(crate) use sysctl::Sysctl;
 
 use crate::delegation::Delegation;
 use crate::error::{Code, Error, Result};
@@ -89,6 +91,7 @@ pub(crate) struct Plan {
     pub(crate) process: ProcessPlan,
     pub(crate) hostname: Option<String>,
     pub(crate) domainname: Option<String>,
+    pub(crate) sysctls: Vec<Sysctl>,
     /// The name of the new session keyring.
     pub(crate) keyring: Option<CString>,
     pub(crate) pivot: bool,
@@ -155,6 +158,7 @@ impl Plan {
         let rootfs = rootfs::plan(spec, linux, request, &namespaces, cgroup.as_ref(), host)?;
         let mut process = process_plan(process, request.preserve_fds)?;
         process.memory_policy = MemoryPolicy::of(Some(linux))?;
+        process.personality = personality(Some(linux))?;
         // That is for those that come later, but a mistake in it is found now.
         process.affinity = Affinity::default();
         if request.listen_fds > 0 && namespaces.creates(Namespaces::PID) {
@@ -165,7 +169,8 @@ impl Plan {
             rootfs,
             cgroup,
             hostname: spec.hostname.as_deref().map(str::to_owned),
-            domainname: spec.domainname.as_deref().map(str::to_owned),
+            domainname: sysctl::domainname(spec, linux).map(str::to_owned),
+            sysctls: sysctl::plan(spec, linux, &namespaces)?,
             keyring: request.new_keyring.then(|| request.id.to_c_string()),
             pivot: request.pivot,
             is_rootless,

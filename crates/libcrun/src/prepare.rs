@@ -27,6 +27,7 @@ use crate::error::{Code, Context, Error, Result};
 use crate::home;
 use crate::idmap::UserNamespaces;
 use crate::plan::{Join, MountOperation, Plan, ProcessPlan};
+use crate::procfs::ProcFs;
 use crate::state::StateRoot;
 pub(crate) use by_init::ByInit;
 use classic::Classic;
@@ -100,6 +101,9 @@ pub(crate) struct PreparedProcess<'p> {
     pub(crate) env: StringArray,
     /// The runtime's executable through a read-only mount, when init has to exchange it (CVE-2019-5736).
     pub(crate) executable_view: Option<ReadOnlyView>,
+    /// The host's procfs, for what the process writes about itself and its namespaces: nothing of the container's is ever
+    /// mounted over it.
+    pub(crate) proc: Option<ProcFs>,
 }
 
 /// Opens a directory of the host only to name it.
@@ -146,7 +150,8 @@ impl<'p> Prepared<'p> {
             false => PreparedRoot::Directory,
             true => prepare_root(plan, root_path, cgroup, state_root, rung)?,
         };
-        let process = PreparedProcess { plan: &plan.process, env, executable_view };
+        let proc = if plan.sysctls.is_empty() { None } else { Some(ProcFs::open()?) };
+        let process = PreparedProcess { plan: &plan.process, env, executable_view, proc };
         Ok(Self { plan, root, joins, process })
     }
 }

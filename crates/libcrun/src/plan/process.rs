@@ -6,11 +6,11 @@ use rustix::fs::Mode;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use sys::exec::StringArray;
 
-use super::{Affinity, IoPriority, MemoryPolicy, Scheduler, invalid};
+use super::{Affinity, IoPriority, MemoryPolicy, Named, Scheduler, invalid, named};
 use crate::capabilities::Sets;
 use crate::error::{Code, Error, Result};
 use crate::rlimits;
-use crate::spec::Process;
+use crate::spec::{Linux, Process};
 
 /// The process to start.
 #[derive(Debug)]
@@ -37,8 +37,19 @@ pub(crate) struct ProcessPlan {
     pub(crate) affinity: Affinity,
     /// That of the container.
     pub(crate) memory_policy: Option<MemoryPolicy>,
+    /// That of the container.
+    pub(crate) personality: Option<u32>,
     /// Descriptors from this number on do not survive the exec.
     pub(crate) first_closed_fd: u32,
+}
+
+/// The execution domains of the specification (linux/personality.h).
+const DOMAINS: [Named<u32>; 2] = [("LINUX", 0), ("LINUX32", 8)];
+
+/// The execution domain of the processes of a container (runtime-spec config-linux.md#personality).
+pub(crate) fn personality(linux: Option<&Linux<'_>>) -> Result<Option<u32>> {
+    let Some(personality) = linux.and_then(|linux| linux.personality.as_ref()) else { return Ok(None) };
+    named("linux.personality.domain", &personality.domain, &DOMAINS).map(|(_, domain)| Some(domain))
 }
 
 /// What is searched when the container's environment has no PATH.
@@ -77,6 +88,7 @@ pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32) -> Result<P
         io_priority: process.io_priority.as_ref().map(IoPriority::new).transpose()?,
         affinity: process.exec_cpu_affinity.as_ref().map(Affinity::new).transpose()?.unwrap_or_default(),
         memory_policy: None,
+        personality: None,
         first_closed_fd: 3_u32.saturating_add(preserve_fds),
     })
 }
