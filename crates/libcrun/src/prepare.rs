@@ -26,6 +26,7 @@ use crate::error::{Code, Context, Error, Result};
 use crate::home;
 use crate::idmap::UserNamespaces;
 use crate::plan::{Join, MountOperation, Plan, ProcessPlan};
+use crate::receiver::Connection;
 use crate::state::StateRoot;
 use classic::Classic;
 pub(crate) use devices::ATTRIBUTES as NODE_ATTRIBUTES;
@@ -94,6 +95,8 @@ pub(crate) struct PreparedProcess<'p> {
     pub(crate) env: StringArray,
     /// The runtime's executable through a read-only mount, when init has to exchange it (CVE-2019-5736).
     pub(crate) executable_view: Option<ReadOnlyView>,
+    /// Who answers for its system calls, where its filter leaves any to somebody.
+    pub(crate) agent: Option<&'p Connection>,
 }
 
 /// Opens a directory of the host only to name it.
@@ -123,6 +126,7 @@ impl<'p> Prepared<'p> {
         state_root: &StateRoot,
         rung: Rung,
         executable_view: Option<ReadOnlyView>,
+        agent: Option<&'p Connection>,
     ) -> Result<Self> {
         let joins = open_joins(&plan.namespaces.join)?;
         let root_path = open_root(plan)?;
@@ -132,7 +136,7 @@ impl<'p> Prepared<'p> {
             false => PreparedRoot::Directory,
             true => prepare_root(plan, root_path, cgroup, state_root, rung)?,
         };
-        let process = PreparedProcess { plan: &plan.process, env, executable_view };
+        let process = PreparedProcess { plan: &plan.process, env, executable_view, agent };
         Ok(Self { plan, root, joins, process })
     }
 }
