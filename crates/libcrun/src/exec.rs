@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cgroups::Cgroup;
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -22,11 +22,14 @@ use crate::exec_cgroup::Home;
 use crate::foreground;
 use crate::home;
 use crate::id::ContainerId;
-use crate::init::{Placement, binding, credentials, launch};
+use crate::init::{Placement, binding, credentials, filter, launch};
 use crate::input;
 use crate::pid_file;
-use crate::plan::{MemoryPolicy, ProcessPlan, namespace_type, personality, process_plan};
+use crate::plan::{
+    FilterPlan, FilterSubject, MemoryPolicy, ProcessPlan, namespace_type, personality, process_plan,
+};
 use crate::prepare::PreparedProcess;
+use crate::receiver::Connection;
 use crate::relay::{self, Relay};
 use crate::report;
 use crate::scheduling;
@@ -61,6 +64,8 @@ pub struct ExecOptions {
     /// The cgroup below the container's to run in; with v1 hierarchies also several, for a part of them each:
     /// `[CONTROLLER[,CONTROLLER...]:]PATH`.
     pub cgroups: Vec<String>,
+    /// As for [`crate::CreateOptions`].
+    pub seccomp_receiver: Option<PathBuf>,
     /// As for [`crate::CreateOptions`]. A program with several threads can only be kept from the container by being
     /// executed through a read-only mount.
     pub self_protection: bool,
@@ -80,6 +85,7 @@ impl Default for ExecOptions {
             preserve_fds: 0,
             detach: false,
             cgroups: Vec::new(),
+            seccomp_receiver: None,
             self_protection: true,
         }
     }
@@ -98,11 +104,26 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result
     }
     let config = container.directory.read_config()?;
     let spec = spec::parse(&config, &container.directory.file("config.json"))?;
-    let plan = plan(&spec, options)?;
+    let mut plan = plan(&spec, options)?;
+    plan.filter = saved_filter(&container, &spec, options)?;
     let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
     let status = run(&container, &spec, &plan, options);
     set_mask(before).context(Code::System, || "restore the signal mask")?;
     status
+}
+
+/// The filter of the container, as it was loaded then, so that it is not made anew.
+fn saved_filter(container: &Container, spec: &Spec<'_>, options: &ExecOptions) -> Result<Option<FilterPlan>> {
+    if !FilterPlan::is_asked_for(spec) {
+        return Ok(None);
+    }
+    let subject = FilterSubject {
+        id: &container.id,
+        bundle: Path::new(&container.status.bundle),
+        status: "running",
+        receiver: options.seccomp_receiver.as_deref(),
+    };
+    FilterPlan::of_saved(spec, &container.directory.read_filter()?, subject).map(Some)
 }
 
 /// The process: an object of its own, or the container's with changes.
@@ -201,7 +222,8 @@ fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &Exe
         // Other processes of the container see this one from the clone on.
         self_protection::protect_now()?;
     }
-    let joining = Joining::new(container, spec, plan)?;
+    let agent = Connection::open(plan)?;
+    let joining = Joining::new(container, spec, plan, agent.as_ref())?;
     let mut home = Home::new(container, &options.cgroups)?;
     let spawned = home.make(|cgroup| joining.spawn_in(cgroup))?;
     let started = attend(&spawned, &joining, home.cgroup()).and_then(|()| {
@@ -211,6 +233,9 @@ fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &Exe
         spawned.end();
         return Err(error);
     }
+    // Not open for as long as the process runs: its agent may wait for the end of what is said.
+    drop(joining);
+    drop(agent);
     if options.detach { Ok(0) } else { foreground::wait(spawned.child(), None) }
 }
 
@@ -228,7 +253,12 @@ fn has_new_mount_namespace(spec: &Spec<'_>) -> bool {
 }
 
 impl<'p> Joining<'p> {
-    fn new(container: &Container, spec: &Spec<'_>, plan: &'p ProcessPlan) -> Result<Self> {
+    fn new(
+        container: &Container,
+        spec: &Spec<'_>,
+        plan: &'p ProcessPlan,
+        agent: Option<&'p Connection>,
+    ) -> Result<Self> {
         let pidfd = container.open_process().map_err(|_| words::exec_not_running(container.id.as_str()))?;
         let root_path = format!("/proc/{}/root", container.status.pid);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -239,7 +269,7 @@ impl<'p> Joining<'p> {
             pidfd,
             namespaces: namespaces(spec),
             root: (!has_new_mount_namespace(spec)).then_some(root),
-            process: PreparedProcess { plan, env, executable_view: None, proc: None },
+            process: PreparedProcess { plan, env, executable_view: None, proc: None, agent },
         })
     }
 
@@ -267,12 +297,14 @@ impl<'p> Joining<'p> {
             None => (cgroup, placement),
         };
         let none = Namespaces::empty();
-        Spawned::new(borrowed, live, |live| match relay {
+        let spawned = Spawned::new(borrowed, live, |live| match relay {
             None => clone_into(none, cgroup, placement, live),
             Some(relay) => relay::clone_by_relay(relay, none, cgroup, placement, live, |failure| {
                 report::process_failure(self.process.plan, failure)
             }),
-        })
+        })?;
+        spawned.tell_pid(self.process.plan);
+        Ok(spawned)
     }
 
     /// Makes the process and puts it into its place.
@@ -297,6 +329,7 @@ impl<'p> Joining<'p> {
     /// The joining process, from the clone to the exec.
     fn live(&self, channel: &InitEnd, placement: Placement) -> core::result::Result<Infallible, Failure> {
         let _ = rustix::process::setsid();
+        filter::hear_pid(&self.process, channel)?;
         set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
         let plan = self.process.plan;
         if placement != Placement::Done {
@@ -314,12 +347,13 @@ impl<'p> Joining<'p> {
         if let Some(root) = &self.root {
             change_root(root.as_fd()).at(Step::JoinNamespace)?;
         }
-        launch::close_descriptors(plan, [Some(channel.as_fd()), None])?;
-        credentials::assume(plan, !self.is_in_user_namespace())?;
+        launch::close_descriptors(&self.process, channel, None)?;
+        let load_early = || filter::load_early(&self.process, channel);
+        credentials::assume(plan, !self.is_in_user_namespace(), load_early)?;
         let program = launch::find_executable(plan)?;
         channel.tell_ready().at(Step::Runtime)?;
         channel.expect(ToInit::Go).at(Step::Runtime)?;
-        launch::execute(&self.process, program)
+        launch::execute(&self.process, program, channel)
     }
 }
 
@@ -333,5 +367,7 @@ fn attend(spawned: &Spawned, joining: &Joining<'_>, cgroup: Option<&Cgroup>) -> 
     let plan = joining.process.plan;
     scheduling::apply(plan, spawned.child().pid)?;
     let limits = if joining.is_in_user_namespace() { plan.rlimits.as_slice() } else { &[] };
-    spawned.execute(limits, cgroup, |failure| report::process_failure(plan, failure))
+    spawned.execute(limits, cgroup, |failure| report::process_failure(plan, failure))?;
+    // A filter may have kept the process from saying what failed.
+    if plan.filter.is_some() { spawned.confirm_execution(cgroup) } else { Ok(()) }
 }

@@ -62,6 +62,7 @@ fn plan(spec: &Spec<'_>) {
                 listen_fds: 1,
                 new_keyring: true,
                 pivot: true,
+                seccomp_receiver: None,
             };
             let _ = Plan::new(spec, &request, &host);
         }

@@ -10,6 +10,7 @@ mod classic;
 pub(crate) mod credentials;
 mod devices;
 mod enter;
+pub(crate) mod filter;
 pub(crate) mod inner;
 pub(crate) mod launch;
 mod masks;
@@ -77,6 +78,7 @@ impl Init<'_> {
     fn live(&mut self) -> Result<Infallible, Failure> {
         // Not in the terminal's foreground group, whose signals the runtime forwards.
         let _ = rustix::process::setsid();
+        filter::hear_pid(&self.prepared.process, self.channel)?;
         // One whose ids are still to be mapped is left visible to the runtime, which may have no privileges.
         let awaits_ids = self.plan().namespaces.id_maps.is_some();
         if !awaits_ids {
@@ -96,12 +98,13 @@ impl Init<'_> {
         binding::settle(self.prepared.process.plan)?;
         self.set_names()?;
         self.wait_for_runtime()?;
-        let keep = [Some(self.channel.as_fd()), self.exec_fifo];
-        launch::close_descriptors(self.prepared.process.plan, keep)?;
-        credentials::assume(self.prepared.process.plan, !self.plan().namespaces.contains(Namespaces::USER))?;
-        let program = launch::find_executable(self.prepared.process.plan)?;
+        let process = &self.prepared.process;
+        launch::close_descriptors(process, self.channel, self.exec_fifo)?;
+        let set_limits = !self.plan().namespaces.contains(Namespaces::USER);
+        credentials::assume(process.plan, set_limits, || filter::load_early(process, self.channel))?;
+        let program = launch::find_executable(process.plan)?;
         self.wait_for_start()?;
-        launch::execute(&self.prepared.process, program)
+        launch::execute(&self.prepared.process, program, self.channel)
     }
 
     fn plan(&self) -> &crate::plan::Plan {

@@ -7,6 +7,7 @@
 
 mod binding;
 mod cgroup;
+mod filter;
 mod force_v1;
 mod id_maps;
 mod mounts;
@@ -32,6 +33,9 @@ use rustix::process::{Resource, Rlimit};
 use sys::clone::Namespaces;
 
 pub(crate) use binding::{Affinity, MemoryPolicy, memory_policy_flags, memory_policy_modes};
+pub(crate) use filter::{
+    FilterPlan, Receiver, Subject as FilterSubject, supported_flags as supported_filter_flags,
+};
 pub(crate) use id_maps::IdMaps;
 pub(crate) use mounts::{
     Bind, CgroupTree, Fallback, Filesystem, Idmap, Maker, Maps, MountOperation, MountSource, Parameter,
@@ -80,6 +84,8 @@ pub struct Request<'a> {
     pub new_keyring: bool,
     /// Whether the root is entered with `pivot_root(2)`; without, with `chroot(2)`, for hosts that run from a ramdisk.
     pub pivot: bool,
+    /// Who answers for system calls that the configuration leaves to somebody, where it does not say whom to ask.
+    pub seccomp_receiver: Option<&'a Path>,
 }
 
 /// All that is to be done to start a container.
@@ -138,6 +144,18 @@ impl Plan {
     /// # Errors
     /// When the configuration contradicts itself or the host, or asks for what this version cannot do.
     pub(crate) fn new(spec: &Spec<'_>, request: &Request<'_>, host: &Host) -> Result<Self> {
+        let mut plan = Self::without_filter(spec, request, host)?;
+        let Request { id, bundle, seccomp_receiver: receiver, .. } = *request;
+        plan.process.filter =
+            FilterPlan::new(spec, FilterSubject { id, bundle, status: "creating", receiver })?;
+        Ok(plan)
+    }
+
+    /// Decides everything but the filter, for who has that already.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`].
+    pub(crate) fn without_filter(spec: &Spec<'_>, request: &Request<'_>, host: &Host) -> Result<Self> {
         spec::refuse_unsupported(spec)?;
         let linux =
             spec.linux.as_ref().ok_or_else(|| invalid("invalid config file, no `linux` block specified"))?;

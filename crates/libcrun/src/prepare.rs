@@ -28,6 +28,7 @@ use crate::home;
 use crate::idmap::UserNamespaces;
 use crate::plan::{Join, MountOperation, Plan, ProcessPlan};
 use crate::procfs::ProcFs;
+use crate::receiver::Connection;
 use crate::state::StateRoot;
 pub(crate) use by_init::ByInit;
 use classic::Classic;
@@ -104,6 +105,8 @@ pub(crate) struct PreparedProcess<'p> {
     /// The host's procfs, for what the process writes about itself and its namespaces: nothing of the container's is ever
     /// mounted over it.
     pub(crate) proc: Option<ProcFs>,
+    /// Who answers for its system calls, where its filter leaves any to somebody.
+    pub(crate) agent: Option<&'p Connection>,
 }
 
 /// Opens a directory of the host only to name it.
@@ -141,6 +144,7 @@ impl<'p> Prepared<'p> {
         state_root: &StateRoot,
         rung: Rung,
         executable_view: Option<ReadOnlyView>,
+        agent: Option<&'p Connection>,
     ) -> Result<Self> {
         let joins = open_joins(&plan.namespaces.join)?;
         let root_path = open_root(plan)?;
@@ -151,7 +155,7 @@ impl<'p> Prepared<'p> {
             true => prepare_root(plan, root_path, cgroup, state_root, rung)?,
         };
         let proc = if plan.sysctls.is_empty() { None } else { Some(ProcFs::open()?) };
-        let process = PreparedProcess { plan: &plan.process, env, executable_view, proc };
+        let process = PreparedProcess { plan: &plan.process, env, executable_view, proc, agent };
         Ok(Self { plan, root, joins, process })
     }
 }

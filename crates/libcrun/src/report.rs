@@ -209,6 +209,8 @@ pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error 
         }
         Step::Capabilities => (Code::Credentials, missing_capabilities(process)),
         Step::NoNewPrivileges => (Code::Credentials, "set no_new_privs".to_owned()),
+        Step::Seccomp => (Code::Credentials, filter_refused(process, errno)),
+        Step::SeccompReceiver => return receiver_failed(process, errno),
         Step::WorkingDirectoryCreate => (Code::Rootfs, format!("create the working directory `{cwd}`")),
         Step::WorkingDirectory => (Code::System, format!("chdir to `{cwd}`")),
         Step::WorkingDirectoryOutside => {
@@ -229,6 +231,38 @@ fn memory_policy(process: &ProcessPlan) -> String {
         false => (format!(" on the nodes `{}`", policy.nodes), " (are they there, and in the cpuset?)"),
     };
     format!("linux.memoryPolicy: set the policy `{}`{nodes}{hint}", policy.name)
+}
+
+/// What the kernel could mean by its refusal of a filter (`seccomp(2)`).
+fn filter_refused(process: &ProcessPlan, errno: Errno) -> String {
+    let Some(filter) = &process.filter else { return String::new() };
+    let what = format!("linux.seccomp: load the filter of {} instructions", filter.program.len());
+    let hint = match errno {
+        Errno::INVAL if filter.asks_for_flags => " (does this kernel know all of linux.seccomp.flags?)",
+        Errno::ACCESS => " (it takes process.noNewPrivileges, or CAP_SYS_ADMIN of the runtime's)",
+        Errno::NOMEM => {
+            " (the filters of a process have 32768 instructions at most, those it was born with included)"
+        }
+        Errno::BUSY => " (somebody answers for calls of the runtime already; there can be no second one)",
+        Errno::AGAIN => " (to hand over its listener takes one thread more: is there a limit on processes?)",
+        _ => "",
+    };
+    what + hint
+}
+
+fn receiver_failed(process: &ProcessPlan, errno: Errno) -> Error {
+    let path = process.receiver().map(|receiver| receiver.path.display().to_string()).unwrap_or_default();
+    let silent =
+        format!("the seccomp receiver `{path}` does not answer for a call that takes part in the start");
+    match errno {
+        Errno::TIMEDOUT => Error::new(Code::System, silent),
+        Errno::AGAIN => {
+            Error::new(Code::System, format!("the seccomp receiver `{path}` does not take the listener"))
+        }
+        errno => {
+            Error::os(Code::System, format!("hand the listener over to the seccomp receiver `{path}`"), errno)
+        }
+    }
 }
 
 /// capset(2) only says EPERM; which capabilities the runtime itself lacks says more.

@@ -6,7 +6,7 @@ use rustix::fs::Mode;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use sys::exec::StringArray;
 
-use super::{Affinity, IoPriority, MemoryPolicy, Named, Scheduler, invalid, named};
+use super::{Affinity, FilterPlan, IoPriority, MemoryPolicy, Named, Scheduler, invalid, named};
 use crate::capabilities::Sets;
 use crate::error::{Code, Error, Result};
 use crate::rlimits;
@@ -39,6 +39,8 @@ pub(crate) struct ProcessPlan {
     pub(crate) memory_policy: Option<MemoryPolicy>,
     /// That of the container.
     pub(crate) personality: Option<u32>,
+    /// Which system calls it may make.
+    pub(crate) filter: Option<FilterPlan>,
     /// Descriptors from this number on do not survive the exec.
     pub(crate) first_closed_fd: u32,
 }
@@ -89,6 +91,7 @@ pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32) -> Result<P
         affinity: process.exec_cpu_affinity.as_ref().map(Affinity::new).transpose()?.unwrap_or_default(),
         memory_policy: None,
         personality: None,
+        filter: None,
         first_closed_fd: 3_u32.saturating_add(preserve_fds),
     })
 }

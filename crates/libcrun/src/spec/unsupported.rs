@@ -13,7 +13,6 @@ pub(crate) fn refuse_unsupported(spec: &Spec<'_>) -> Result<()> {
     let mut wanted = vec![("hooks", spec.hooks)];
     if let Some(linux) = &spec.linux {
         wanted.extend([
-            ("linux.seccomp", linux.seccomp),
             ("linux.mountLabel", linux.mount_label),
             ("linux.intelRdt", linux.intel_rdt),
             ("linux.netDevices", linux.net_devices),
@@ -30,10 +29,8 @@ pub(crate) fn refuse_unsupported(spec: &Spec<'_>) -> Result<()> {
 
 /// Refuses a container whose confinement another process in it would not get.
 pub(crate) fn refuse_unsupported_confinement(spec: &Spec<'_>) -> Result<()> {
-    let seccomp = spec.linux.as_ref().is_some_and(|linux| linux.seccomp.is_present());
     let process = spec.process.as_ref();
     let wanted = [
-        ("linux.seccomp", seccomp),
         ("process.apparmorProfile", process.is_some_and(|process| process.apparmor_profile.is_present())),
         ("process.selinuxLabel", process.is_some_and(|process| process.selinux_label.is_present())),
     ];
@@ -73,7 +70,7 @@ mod tests {
     #[test]
     fn confinement_that_cannot_be_applied_is_refused_by_name() {
         for (text, path) in [
-            (r#"{"ociVersion":"1","linux":{"seccomp":{"defaultAction":"X"}}}"#, "linux.seccomp"),
+            (r#"{"ociVersion":"1","linux":{"sysctl":{"net.x":"1"}}}"#, "linux.sysctl"),
             (r#"{"ociVersion":"1","process":{"apparmorProfile":"p"}}"#, "process.apparmorProfile"),
             (r#"{"ociVersion":"1","hooks":{"prestart":[{"path":"/x"}]}}"#, "hooks"),
         ] {
