@@ -103,6 +103,7 @@ pub(crate) enum Step {
     NewNamespaces,
     CgroupNamespace,
     MappedRoot,
+    KeyringLabel,
     Loopback,
     Sysctl,
     HostPropagation,
@@ -119,6 +120,7 @@ pub(crate) enum Step {
     MountAttributes,
     MountIdmap,
     MountCopyUp,
+    MountLabel,
     NotMounted,
     Unmount,
     DevDirectory,
@@ -141,6 +143,8 @@ pub(crate) enum Step {
     UserIds,
     Capabilities,
     NoNewPrivileges,
+    SelinuxLabel,
+    AppArmor,
     WorkingDirectory,
     WorkingDirectoryOutside,
     FindExecutable,
@@ -150,12 +154,13 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 49] = [
+    const ALL: [Self; 53] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
         Self::CgroupNamespace,
         Self::MappedRoot,
+        Self::KeyringLabel,
         Self::Loopback,
         Self::Sysctl,
         Self::HostPropagation,
@@ -172,6 +177,7 @@ impl Step {
         Self::MountAttributes,
         Self::MountIdmap,
         Self::MountCopyUp,
+        Self::MountLabel,
         Self::NotMounted,
         Self::Unmount,
         Self::DevDirectory,
@@ -194,6 +200,8 @@ impl Step {
         Self::UserIds,
         Self::Capabilities,
         Self::NoNewPrivileges,
+        Self::SelinuxLabel,
+        Self::AppArmor,
         Self::WorkingDirectory,
         Self::WorkingDirectoryOutside,
         Self::FindExecutable,

@@ -84,7 +84,7 @@ struct Annotations {
 /// What this version can do, given the version and commit it was built from. Only what works is listed.
 #[must_use]
 pub fn features(version: &'static str, commit: &'static str) -> Features {
-    let no = || Enabled { enabled: false };
+    let [yes, no] = [true, false].map(|enabled| move || Enabled { enabled });
     Features {
         oci_version_min: "1.0.0",
         oci_version_max: "1.3.0",
@@ -99,9 +99,9 @@ pub fn features(version: &'static str, commit: &'static str) -> Features {
                 actions: seccomp::ACTIONS.to_vec(),
                 operators: seccomp::OPERATORS.to_vec(),
             },
-            apparmor: no(),
-            selinux: no(),
-            mount_extensions: MountExtensions { idmap: no() },
+            apparmor: yes(),
+            selinux: yes(),
+            mount_extensions: MountExtensions { idmap: yes() },
             intel_rdt: no(),
             net_devices: no(),
             memory_policy: MemoryPolicyFeatures {

@@ -10,6 +10,7 @@ pub(crate) mod credentials;
 mod devices;
 mod enter;
 pub(crate) mod inner;
+pub(crate) mod labels;
 pub(crate) mod launch;
 mod masks;
 pub(crate) mod mounts;
@@ -18,7 +19,6 @@ mod target;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 
@@ -88,6 +88,7 @@ impl Init<'_> {
         binding::settle(self.prepared.process.plan)?;
         self.set_names()?;
         self.wait_for_runtime()?;
+        labels::assume(&self.prepared.process)?;
         let keep = [Some(self.channel.as_fd()), self.exec_fifo];
         launch::close_descriptors(self.prepared.process.plan, keep)?;
         credentials::assume(self.prepared.process.plan, !self.plan().namespaces.contains(Namespaces::USER))?;
@@ -112,14 +113,10 @@ impl Init<'_> {
         if self.plan().namespaces.creates(Namespaces::USER) {
             credentials::become_mapped_root()?;
         }
-        if let Some(name) = &self.plan().keyring {
-            match sys::keyring::join_session(name) {
-                // A kernel without keyrings, or one that has no more for this user or namespace.
-                Ok(()) | Err(Errno::NOSYS | Errno::DQUOT | Errno::PERM | Errno::ACCESS) => {}
-                Err(errno) => return Err(errno).at(Step::Runtime),
-            }
+        match &self.plan().keyring {
+            Some(name) => labels::take_keyring(&self.prepared.process, name),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Enters the namespaces that exist, then makes those that do not.

@@ -8,6 +8,7 @@
 mod binding;
 mod cgroup;
 mod force_v1;
+mod labels;
 mod mounts;
 mod namespaces;
 mod paths;
@@ -31,6 +32,7 @@ use rustix::process::{Resource, Rlimit};
 use sys::clone::Namespaces;
 
 pub(crate) use binding::{Affinity, MemoryPolicy, memory_policy_flags, memory_policy_modes};
+pub(crate) use labels::{Labels, MountLabel};
 pub(crate) use mounts::{
     Bind, CgroupTree, Fallback, Filesystem, Idmap, Maker, Maps, MountOperation, MountSource, Parameter,
     SourceLink, Target,
@@ -161,7 +163,7 @@ impl Plan {
         }
         let cgroup = cgroup::plan(spec, linux, request, &namespaces, host)?;
         let rootfs = rootfs::plan(spec, linux, request, &namespaces, cgroup.as_ref(), host)?;
-        let mut process = process_plan(process, request.preserve_fds)?;
+        let mut process = process_plan(process, request.preserve_fds, host)?;
         process.memory_policy = MemoryPolicy::of(Some(linux))?;
         process.personality = personality(Some(linux))?;
         // That is for those that come later, but a mistake in it is found now.

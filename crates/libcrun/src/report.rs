@@ -68,7 +68,7 @@ fn sysctl(sysctl: Option<&Sysctl>, errno: Errno) -> String {
     let hint = match errno {
         Errno::NOENT => " (this kernel has none of that name in the container's namespaces)",
         Errno::ACCESS | Errno::PERM => " (does the namespace belong to another user namespace?)",
-        Errno::XDEV => " (something is mounted over a part of `/proc` on the host)",
+        Errno::XDEV => OVER_PROC,
         _ => "",
     };
     format!("set the sysctl `{name}` to `{value}`{hint}")
@@ -146,6 +146,7 @@ fn mount_failure(mounts: &[MountOperation], failure: Failure) -> Option<Error> {
         Step::MountIdmap => {
             mount.name(&format!("id-map the {} filesystem", filesystem().0.to_string_lossy()))
         }
+        Step::MountLabel => mount.name("give the root of the filesystem the label of linux.mountLabel"),
         Step::MountCopyUp if failure.errno == Errno::LOOP => {
             let message = format!(
                 "copy what the tmpfs covers: directories lie more than {DEEPEST_COPIED} deep in each other"
@@ -209,6 +210,8 @@ pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error 
         }
         Step::Capabilities => (Code::Credentials, missing_capabilities(process)),
         Step::NoNewPrivileges => (Code::Credentials, "set no_new_privs".to_owned()),
+        Step::KeyringLabel | Step::SelinuxLabel => (Code::Credentials, selinux_label(process, failure)),
+        Step::AppArmor => (Code::Credentials, apparmor_profile(process, errno)),
         Step::WorkingDirectoryCreate => (Code::Rootfs, format!("create the working directory `{cwd}`")),
         Step::WorkingDirectory => (Code::System, format!("chdir to `{cwd}`")),
         Step::WorkingDirectoryOutside => {
@@ -230,6 +233,33 @@ fn memory_policy(process: &ProcessPlan) -> String {
     };
     format!("linux.memoryPolicy: set the policy `{}`{nodes}{hint}", policy.name)
 }
+
+fn selinux_label(process: &ProcessPlan, failure: Failure) -> String {
+    let label = process.labels.selinux.as_deref().unwrap_or_default();
+    let file = if failure.step == Step::KeyringLabel { "keycreate" } else { "exec" };
+    let hint = match failure.errno {
+        Errno::INVAL => " (the loaded policy has no such label)",
+        Errno::ACCESS | Errno::PERM => " (the policy does not allow the runtime that)",
+        Errno::XDEV => OVER_PROC,
+        _ => "",
+    };
+    format!("process.selinuxLabel: write `{label}` to `/proc/thread-self/attr/{file}`{hint}")
+}
+
+fn apparmor_profile(process: &ProcessPlan, errno: Errno) -> String {
+    let name = process.labels.apparmor.as_ref().map_or("", |profile| profile.name.as_str());
+    let hint = match errno {
+        Errno::NOENT => {
+            " (it is not loaded: `aa-status` lists those that are, `apparmor_parser -r FILE` loads one)"
+        }
+        Errno::ACCESS | Errno::PERM => " (the profile that the runtime is confined to does not allow it)",
+        Errno::XDEV => OVER_PROC,
+        _ => "",
+    };
+    format!("process.apparmorProfile: change to the AppArmor profile `{name}`{hint}")
+}
+
+const OVER_PROC: &str = " (something is mounted over a part of `/proc` on the host)";
 
 /// capset(2) only says EPERM; which capabilities the runtime itself lacks says more.
 fn missing_capabilities(process: &ProcessPlan) -> String {

@@ -26,7 +26,7 @@ pub use scheduling::{ExecCpuAffinity, IoPriority, MemoryPolicy, Scheduler};
 pub use template::template;
 pub use text::Text;
 pub(crate) use unsupported::{
-    refuse_unsupported, refuse_unsupported_confinement, refuse_unsupported_labels, refuse_unsupported_process,
+    refuse_unsupported, refuse_unsupported_confinement, refuse_unsupported_process,
 };
 
 /// A whole configuration (runtime-spec config.md).

@@ -6,9 +6,10 @@ use rustix::fs::Mode;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use sys::exec::StringArray;
 
-use super::{Affinity, IoPriority, MemoryPolicy, Named, Scheduler, invalid, named};
+use super::{Affinity, IoPriority, Labels, MemoryPolicy, Named, Scheduler, invalid, named};
 use crate::capabilities::Sets;
 use crate::error::{Code, Error, Result};
+use crate::host::Host;
 use crate::rlimits;
 use crate::spec::{Linux, Process};
 
@@ -29,6 +30,7 @@ pub(crate) struct ProcessPlan {
     pub(crate) umask: Mode,
     pub(crate) capabilities: Sets,
     pub(crate) no_new_privileges: bool,
+    pub(crate) labels: Labels,
     pub(crate) rlimits: Vec<(Resource, Rlimit)>,
     pub(crate) oom_score_adj: Option<i32>,
     pub(crate) scheduler: Option<Scheduler>,
@@ -55,7 +57,7 @@ pub(crate) fn personality(linux: Option<&Linux<'_>>) -> Result<Option<u32>> {
 /// What is searched when the container's environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32) -> Result<ProcessPlan> {
+pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32, host: &Host) -> Result<ProcessPlan> {
     let args = process.args.as_deref().unwrap_or_default();
     let name = args.first().ok_or_else(|| Error::new(Code::Executable, "executable path not specified"))?;
     let env = process.env.as_deref().unwrap_or_default();
@@ -80,6 +82,7 @@ pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32) -> Result<P
         umask: Mode::from_raw_mode(user.umask.unwrap_or(0o022)),
         capabilities: Sets::from_spec(process.capabilities.as_ref())?,
         no_new_privileges: process.no_new_privileges == Some(true),
+        labels: Labels::new(process, host)?,
         rlimits: rlimits::parse(process.rlimits.as_deref().unwrap_or_default())?,
         oom_score_adj: process.oom_score_adj,
         scheduler: process.scheduler.as_ref().map(Scheduler::new).transpose()?,
@@ -141,7 +144,7 @@ mod tests {
 
     #[test]
     fn no_program_is_an_error() {
-        let error = process_plan(&Process::default(), 0).unwrap_err();
+        let error = process_plan(&Process::default(), 0, &Host::new()).unwrap_err();
         assert_eq!(error.to_string(), "executable path not specified");
     }
 }
