@@ -261,14 +261,18 @@ fn apparmor_profile(process: &ProcessPlan, errno: Errno) -> String {
 
 const OVER_PROC: &str = " (something is mounted over a part of `/proc` on the host)";
 
-/// capset(2) only says EPERM; which capabilities the runtime itself lacks says more.
+/// capset(2) only says EPERM; which of its rules was broken says more.
 fn missing_capabilities(process: &ProcessPlan) -> String {
-    let wanted = process.capabilities.permitted | process.capabilities.effective;
+    let sets = &process.capabilities;
+    let wanted = sets.permitted | sets.effective;
     let own = rustix::thread::capabilities(None).map_or(u64::MAX, |sets| sets.permitted.bits());
-    match wanted & !own {
-        0 => "capset".to_owned(),
-        missing => {
-            format!("capset: the runtime itself does not have {}", capabilities::names_of(missing))
-        }
+    let rules = [
+        (sets.effective & !sets.permitted, "process.capabilities.effective holds what is not permitted:"),
+        (wanted & !own, "the runtime itself does not have"),
+        (sets.inheritable & !sets.bounding, "process.capabilities.inheritable holds what is not bounding:"),
+    ];
+    match rules.into_iter().find(|(missing, _)| *missing != 0) {
+        None => "capset".to_owned(),
+        Some((missing, rule)) => format!("capset: {rule} {}", capabilities::names_of(missing)),
     }
 }
