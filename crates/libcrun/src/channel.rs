@@ -111,6 +111,7 @@ pub(crate) enum Step {
     NewNamespaces,
     CgroupNamespace,
     MappedRoot,
+    KeyringLabel,
     Loopback,
     Sysctl,
     HostPropagation,
@@ -127,6 +128,7 @@ pub(crate) enum Step {
     MountAttributes,
     MountIdmap,
     MountCopyUp,
+    MountLabel,
     NotMounted,
     Unmount,
     DevDirectory,
@@ -149,6 +151,8 @@ pub(crate) enum Step {
     UserIds,
     Capabilities,
     NoNewPrivileges,
+    SelinuxLabel,
+    AppArmor,
     Seccomp,
     SeccompReceiver,
     WorkingDirectory,
@@ -160,12 +164,13 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 51] = [
+    const ALL: [Self; 55] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
         Self::CgroupNamespace,
         Self::MappedRoot,
+        Self::KeyringLabel,
         Self::Loopback,
         Self::Sysctl,
         Self::HostPropagation,
@@ -182,6 +187,7 @@ impl Step {
         Self::MountAttributes,
         Self::MountIdmap,
         Self::MountCopyUp,
+        Self::MountLabel,
         Self::NotMounted,
         Self::Unmount,
         Self::DevDirectory,
@@ -204,6 +210,8 @@ impl Step {
         Self::UserIds,
         Self::Capabilities,
         Self::NoNewPrivileges,
+        Self::SelinuxLabel,
+        Self::AppArmor,
         Self::Seccomp,
         Self::SeccompReceiver,
         Self::WorkingDirectory,

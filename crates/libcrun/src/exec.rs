@@ -4,6 +4,7 @@
 //! one clone into the container's cgroup, and the same last steps of init.
 
 use std::convert::Infallible;
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -21,14 +22,16 @@ use crate::error::{Code, Context, Result, words};
 use crate::exec_cgroup::Home;
 use crate::foreground;
 use crate::home;
+use crate::host::Host;
 use crate::id::ContainerId;
-use crate::init::{Placement, binding, credentials, filter, launch};
+use crate::init::{Placement, binding, credentials, filter, labels, launch};
 use crate::input;
 use crate::pid_file;
 use crate::plan::{
     FilterPlan, FilterSubject, MemoryPolicy, ProcessPlan, namespace_type, personality, process_plan,
 };
 use crate::prepare::PreparedProcess;
+use crate::procfs::ProcFs;
 use crate::receiver::Connection;
 use crate::relay::{self, Relay};
 use crate::report;
@@ -53,6 +56,10 @@ pub struct ExecOptions {
     pub capabilities: Vec<String>,
     /// Whether `execve(2)` may give no more privileges, whatever the container's own process is allowed.
     pub no_new_privileges: bool,
+    /// The AppArmor profile, if it is not to be the container's.
+    pub apparmor_profile: Option<String>,
+    /// The SELinux label, if it is not to be the container's.
+    pub selinux_label: Option<String>,
     /// A file with a process object, instead of all of the above.
     pub process: Option<PathBuf>,
     /// A file that gets the pid of the process.
@@ -80,6 +87,8 @@ impl Default for ExecOptions {
             user: None,
             capabilities: Vec::new(),
             no_new_privileges: false,
+            apparmor_profile: None,
+            selinux_label: None,
             process: None,
             pid_file: None,
             preserve_fds: 0,
@@ -129,11 +138,10 @@ fn saved_filter(container: &Container, spec: &Spec<'_>, options: &ExecOptions) -
 /// The process: an object of its own, or the container's with changes.
 fn plan(spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
     let own = spec.process.as_ref();
-    // A process beside a confined one must not be less confined.
-    spec::refuse_unsupported_confinement(spec)?;
     let Some(path) = &options.process else {
         let mut process = container_process(own);
         apply_options(&mut process, own, options);
+        label(&mut process, own, options);
         return finish(&process, spec, options);
     };
     let text = input::read_file(path)?;
@@ -148,6 +156,7 @@ fn plan(spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
     if process.exec_cpu_affinity.is_none() {
         process.exec_cpu_affinity = own.and_then(|own| own.exec_cpu_affinity.clone());
     }
+    label(&mut process, own, options);
     finish(&process, spec, options)
 }
 
@@ -190,8 +199,23 @@ fn apply_options<'a>(
     }
 }
 
+/// A process beside a confined one is confined alike, unless it says otherwise itself.
+fn label<'a>(process: &mut spec::Process<'a>, own: Option<&spec::Process<'a>>, options: &'a ExecOptions) {
+    let choose = |option: &'a Option<String>, given: &mut Option<Text<'a>>, own: Option<&Text<'a>>| {
+        if let Some(label) = option {
+            *given = Some(Text::from(label.as_str()));
+        } else if given.is_none() {
+            *given = own.cloned();
+        }
+    };
+    let profile = own.and_then(|own| own.apparmor_profile.as_ref());
+    choose(&options.apparmor_profile, &mut process.apparmor_profile, profile);
+    let label = own.and_then(|own| own.selinux_label.as_ref());
+    choose(&options.selinux_label, &mut process.selinux_label, label);
+}
+
 fn finish(process: &spec::Process<'_>, spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
-    let mut plan = process_plan(process, options.preserve_fds)?;
+    let mut plan = process_plan(process, options.preserve_fds, &Host::new())?;
     plan.memory_policy = MemoryPolicy::of(spec.linux.as_ref())?;
     plan.personality = personality(spec.linux.as_ref())?;
     if process.capabilities.is_none() {
@@ -215,6 +239,8 @@ struct Joining<'p> {
     /// The container's root directory, for a container that shares the mount namespace.
     root: Option<OwnedFd>,
     process: PreparedProcess<'p>,
+    /// The name of its session keyring: with the caller's it would hold the caller's keys.
+    keyring: CString,
 }
 
 fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &ExecOptions) -> Result<i32> {
@@ -265,11 +291,13 @@ impl<'p> Joining<'p> {
         let root = openat(CWD, &root_path, flags, Mode::empty())
             .context(Code::Namespace, || format!("open `{root_path}`"))?;
         let env = home::environment(plan, root.as_fd()).context(Code::InvalidConfig, || "process.env")?;
+        let proc = if plan.labels.is_empty() { None } else { Some(ProcFs::open()?) };
         Ok(Self {
             pidfd,
             namespaces: namespaces(spec),
             root: (!has_new_mount_namespace(spec)).then_some(root),
-            process: PreparedProcess { plan, env, executable_view: None, proc: None, agent },
+            process: PreparedProcess { plan, env, executable_view: None, proc, agent },
+            keyring: container.id.to_c_string(),
         })
     }
 
@@ -347,6 +375,8 @@ impl<'p> Joining<'p> {
         if let Some(root) = &self.root {
             change_root(root.as_fd()).at(Step::JoinNamespace)?;
         }
+        labels::take_keyring(&self.process, &self.keyring)?;
+        labels::assume(&self.process)?;
         launch::close_descriptors(&self.process, channel, None)?;
         let load_early = || filter::load_early(&self.process, channel);
         credentials::assume(plan, !self.is_in_user_namespace(), load_early)?;

@@ -91,7 +91,7 @@ struct Annotations {
 /// What this version can do, given the version and commit it was built from. Only what works is listed.
 #[must_use]
 pub fn features(version: &'static str, commit: &'static str) -> Features {
-    let no = || Enabled { enabled: false };
+    let [yes, no] = [true, false].map(|enabled| move || Enabled { enabled });
     Features {
         oci_version_min: "1.0.0",
         oci_version_max: OCI_VERSION,
@@ -109,9 +109,9 @@ pub fn features(version: &'static str, commit: &'static str) -> Features {
                 known_flags: seccomp::FLAGS.to_vec(),
                 supported_flags: plan::supported_filter_flags(),
             },
-            apparmor: no(),
-            selinux: no(),
-            mount_extensions: MountExtensions { idmap: no() },
+            apparmor: yes(),
+            selinux: yes(),
+            mount_extensions: MountExtensions { idmap: yes() },
             intel_rdt: no(),
             net_devices: no(),
             memory_policy: MemoryPolicyFeatures {

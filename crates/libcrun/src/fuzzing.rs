@@ -76,7 +76,7 @@ fn plan(spec: &Spec<'_>) {
 fn process(text: &[u8]) {
     if let Ok(process) = spec::parse_process(text, NAME) {
         let _ = spec::refuse_unsupported_process(&process);
-        let _ = process_plan(&process, 0);
+        let _ = process_plan(&process, 0, &Host::with(0, Layout::unified()));
     }
 }
 

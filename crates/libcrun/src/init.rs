@@ -12,6 +12,7 @@ mod devices;
 mod enter;
 pub(crate) mod filter;
 pub(crate) mod inner;
+pub(crate) mod labels;
 pub(crate) mod launch;
 mod masks;
 pub(crate) mod mounts;
@@ -20,7 +21,6 @@ mod target;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 
@@ -99,6 +99,7 @@ impl Init<'_> {
         self.set_names()?;
         self.wait_for_runtime()?;
         let process = &self.prepared.process;
+        labels::assume(process)?;
         launch::close_descriptors(process, self.channel, self.exec_fifo)?;
         let set_limits = !self.plan().namespaces.contains(Namespaces::USER);
         credentials::assume(process.plan, set_limits, || filter::load_early(process, self.channel))?;
@@ -123,14 +124,10 @@ impl Init<'_> {
         if self.plan().namespaces.creates(Namespaces::USER) {
             self.become_mapped_root()?;
         }
-        if let Some(name) = &self.plan().keyring {
-            match sys::keyring::join_session(name) {
-                // A kernel without keyrings, or one that has no more for this user or namespace.
-                Ok(()) | Err(Errno::NOSYS | Errno::DQUOT | Errno::PERM | Errno::ACCESS) => {}
-                Err(errno) => return Err(errno).at(Step::Runtime),
-            }
+        match &self.plan().keyring {
+            Some(name) => labels::take_keyring(&self.prepared.process, name),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Enters the namespaces that exist, then makes those that do not.

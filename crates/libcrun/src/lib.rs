@@ -75,7 +75,7 @@ pub use error::{Code, Error, Result};
 pub use events::{Event, IntelRdt, Statistics, statistics, watch};
 pub use exec::{ExecOptions, exec};
 pub use features::{Features, features};
-pub use host::Host;
+pub use host::{Host, SecurityModule};
 pub use id::ContainerId;
 pub use kill::{kill, kill_all};
 pub use mounts::{MountsOptions, add_mounts, remove_mounts};

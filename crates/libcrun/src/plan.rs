@@ -10,6 +10,7 @@ mod cgroup;
 mod filter;
 mod force_v1;
 mod id_maps;
+mod labels;
 mod mounts;
 mod namespaces;
 mod paths;
@@ -37,6 +38,7 @@ pub(crate) use filter::{
     FilterPlan, Receiver, Subject as FilterSubject, supported_flags as supported_filter_flags,
 };
 pub(crate) use id_maps::IdMaps;
+pub(crate) use labels::{Labels, MountLabel};
 pub(crate) use mounts::{
     Bind, CgroupTree, Fallback, Filesystem, Idmap, Maker, Maps, MountOperation, MountSource, Parameter,
     SourceLink, Target,
@@ -174,7 +176,7 @@ impl Plan {
         }
         let cgroup = cgroup::plan(spec, linux, request, &namespaces, host)?;
         let rootfs = rootfs::plan(spec, linux, request, &namespaces, cgroup.as_ref(), host)?;
-        let mut process = process_plan(process, request.preserve_fds)?;
+        let mut process = process_plan(process, request.preserve_fds, host)?;
         process.memory_policy = MemoryPolicy::of(Some(linux))?;
         process.personality = personality(Some(linux))?;
         // That is for those that come later, but a mistake in it is found now.

@@ -154,7 +154,8 @@ impl<'p> Prepared<'p> {
             false => PreparedRoot::Directory,
             true => prepare_root(plan, root_path, cgroup, state_root, rung)?,
         };
-        let proc = if plan.sysctls.is_empty() { None } else { Some(ProcFs::open()?) };
+        let needs_proc = !plan.sysctls.is_empty() || !plan.process.labels.is_empty();
+        let proc = if needs_proc { Some(ProcFs::open()?) } else { None };
         let process = PreparedProcess { plan: &plan.process, env, executable_view, proc, agent };
         Ok(Self { plan, root, joins, process })
     }

@@ -68,7 +68,7 @@ fn sysctl(sysctl: Option<&Sysctl>, errno: Errno) -> String {
     let hint = match errno {
         Errno::NOENT => " (this kernel has none of that name in the container's namespaces)",
         Errno::ACCESS | Errno::PERM => " (does the namespace belong to another user namespace?)",
-        Errno::XDEV => " (something is mounted over a part of `/proc` on the host)",
+        Errno::XDEV => OVER_PROC,
         _ => "",
     };
     format!("set the sysctl `{name}` to `{value}`{hint}")
@@ -146,6 +146,7 @@ fn mount_failure(mounts: &[MountOperation], failure: Failure) -> Option<Error> {
         Step::MountIdmap => {
             mount.name(&format!("id-map the {} filesystem", filesystem().0.to_string_lossy()))
         }
+        Step::MountLabel => mount.name("give the root of the filesystem the label of linux.mountLabel"),
         Step::MountCopyUp if failure.errno == Errno::LOOP => {
             let message = format!(
                 "copy what the tmpfs covers: directories lie more than {DEEPEST_COPIED} deep in each other"
@@ -211,6 +212,8 @@ pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error 
         Step::NoNewPrivileges => (Code::Credentials, "set no_new_privs".to_owned()),
         Step::Seccomp => (Code::Credentials, filter_refused(process, errno)),
         Step::SeccompReceiver => return receiver_failed(process, errno),
+        Step::KeyringLabel | Step::SelinuxLabel => (Code::Credentials, selinux_label(process, failure)),
+        Step::AppArmor => (Code::Credentials, apparmor_profile(process, errno)),
         Step::WorkingDirectoryCreate => (Code::Rootfs, format!("create the working directory `{cwd}`")),
         Step::WorkingDirectory => (Code::System, format!("chdir to `{cwd}`")),
         Step::WorkingDirectoryOutside => {
@@ -265,14 +268,45 @@ fn receiver_failed(process: &ProcessPlan, errno: Errno) -> Error {
     }
 }
 
-/// capset(2) only says EPERM; which capabilities the runtime itself lacks says more.
-fn missing_capabilities(process: &ProcessPlan) -> String {
-    let wanted = process.capabilities.permitted | process.capabilities.effective;
-    let own = rustix::thread::capabilities(None).map_or(u64::MAX, |sets| sets.permitted.bits());
-    match wanted & !own {
-        0 => "capset".to_owned(),
-        missing => {
-            format!("capset: the runtime itself does not have {}", capabilities::names_of(missing))
+fn selinux_label(process: &ProcessPlan, failure: Failure) -> String {
+    let label = process.labels.selinux.as_deref().unwrap_or_default();
+    let file = if failure.step == Step::KeyringLabel { "keycreate" } else { "exec" };
+    let hint = match failure.errno {
+        Errno::INVAL => " (the loaded policy has no such label)",
+        Errno::ACCESS | Errno::PERM => " (the policy does not allow the runtime that)",
+        Errno::XDEV => OVER_PROC,
+        _ => "",
+    };
+    format!("process.selinuxLabel: write `{label}` to `/proc/thread-self/attr/{file}`{hint}")
+}
+
+fn apparmor_profile(process: &ProcessPlan, errno: Errno) -> String {
+    let name = process.labels.apparmor.as_ref().map_or("", |profile| profile.name.as_str());
+    let hint = match errno {
+        Errno::NOENT => {
+            " (it is not loaded: `aa-status` lists those that are, `apparmor_parser -r FILE` loads one)"
         }
+        Errno::ACCESS | Errno::PERM => " (the profile that the runtime is confined to does not allow it)",
+        Errno::XDEV => OVER_PROC,
+        _ => "",
+    };
+    format!("process.apparmorProfile: change to the AppArmor profile `{name}`{hint}")
+}
+
+const OVER_PROC: &str = " (something is mounted over a part of `/proc` on the host)";
+
+/// capset(2) only says EPERM; which of its rules was broken says more.
+fn missing_capabilities(process: &ProcessPlan) -> String {
+    let sets = &process.capabilities;
+    let wanted = sets.permitted | sets.effective;
+    let own = rustix::thread::capabilities(None).map_or(u64::MAX, |sets| sets.permitted.bits());
+    let rules = [
+        (sets.effective & !sets.permitted, "process.capabilities.effective holds what is not permitted:"),
+        (wanted & !own, "the runtime itself does not have"),
+        (sets.inheritable & !sets.bounding, "process.capabilities.inheritable holds what is not bounding:"),
+    ];
+    match rules.into_iter().find(|(missing, _)| *missing != 0) {
+        None => "capset".to_owned(),
+        Some((missing, rule)) => format!("capset: {rule} {}", capabilities::names_of(missing)),
     }
 }

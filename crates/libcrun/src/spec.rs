@@ -27,9 +27,7 @@ pub use scheduling::{ExecCpuAffinity, IoPriority, MemoryPolicy, Scheduler};
 pub use seccomp::{Argument, Seccomp, Syscall};
 pub use template::template;
 pub use text::Text;
-pub(crate) use unsupported::{
-    refuse_unsupported, refuse_unsupported_confinement, refuse_unsupported_labels, refuse_unsupported_process,
-};
+pub(crate) use unsupported::{refuse_unsupported, refuse_unsupported_process};
 
 /// A whole configuration (runtime-spec config.md).
 #[derive(Debug, Default, Deserialize)]

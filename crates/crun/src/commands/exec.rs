@@ -25,6 +25,8 @@ pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
         user: context.value("user").map(user).transpose()?,
         capabilities: values("cap"),
         no_new_privileges: context.has("no-new-privs"),
+        apparmor_profile: context.value("apparmor").map(str::to_owned),
+        selinux_label: context.value("process-label").map(str::to_owned),
         process,
         pid_file: context.value("pid-file").map(PathBuf::from),
         preserve_fds: context.preserved_descriptors()?,

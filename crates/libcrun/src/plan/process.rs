@@ -6,9 +6,10 @@ use rustix::fs::Mode;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use sys::exec::StringArray;
 
-use super::{Affinity, FilterPlan, IoPriority, MemoryPolicy, Named, Scheduler, invalid, named};
+use super::{Affinity, FilterPlan, IoPriority, Labels, MemoryPolicy, Named, Scheduler, invalid, named};
 use crate::capabilities::Sets;
 use crate::error::{Code, Error, Result};
+use crate::host::Host;
 use crate::rlimits;
 use crate::spec::{Linux, Process};
 
@@ -29,6 +30,7 @@ pub(crate) struct ProcessPlan {
     pub(crate) umask: Mode,
     pub(crate) capabilities: Sets,
     pub(crate) no_new_privileges: bool,
+    pub(crate) labels: Labels,
     pub(crate) rlimits: Vec<(Resource, Rlimit)>,
     pub(crate) oom_score_adj: Option<i32>,
     pub(crate) scheduler: Option<Scheduler>,
@@ -57,7 +59,7 @@ pub(crate) fn personality(linux: Option<&Linux<'_>>) -> Result<Option<u32>> {
 /// What is searched when the container's environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32) -> Result<ProcessPlan> {
+pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32, host: &Host) -> Result<ProcessPlan> {
     let args = process.args.as_deref().unwrap_or_default();
     let name = args.first().ok_or_else(|| Error::new(Code::Executable, "executable path not specified"))?;
     let env = process.env.as_deref().unwrap_or_default();
@@ -84,6 +86,7 @@ pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32) -> Result<P
         umask: Mode::from_raw_mode(user.umask.unwrap_or(0o022)),
         capabilities: Sets::from_spec(process.capabilities.as_ref())?,
         no_new_privileges: process.no_new_privileges == Some(true),
+        labels: Labels::new(process, host)?,
         rlimits: rlimits::parse(process.rlimits.as_deref().unwrap_or_default())?,
         oom_score_adj: process.oom_score_adj,
         scheduler: process.scheduler.as_ref().map(Scheduler::new).transpose()?,
@@ -159,7 +162,7 @@ mod tests {
         let message = |uid, gid, group| {
             let user = User { uid, gid, additional_gids: Some(vec![1, group]), ..User::default() };
             let process = Process { args: Some(vec!["sh".into()]), user: Some(user), ..Process::default() };
-            process_plan(&process, 0).unwrap_err().to_string()
+            process_plan(&process, 0, &Host::new()).unwrap_err().to_string()
         };
         let reason = "4294967295 is nobody's id (it stands for none)";
         assert_eq!(message(NONE, 0, 0), format!("process.user.uid: {reason}"));
@@ -169,7 +172,7 @@ mod tests {
 
     #[test]
     fn no_program_is_an_error() {
-        let error = process_plan(&Process::default(), 0).unwrap_err();
+        let error = process_plan(&Process::default(), 0, &Host::new()).unwrap_err();
         assert_eq!(error.to_string(), "executable path not specified");
     }
 }

@@ -50,8 +50,9 @@ pub struct Linux<'a> {
     /// Kernel parameters of the namespaces, by name.
     #[serde(borrow, default)]
     pub sysctl: Option<BTreeMap<Text<'a>, Text<'a>>>,
-    #[serde(default)]
-    pub(crate) mount_label: Presence,
+    /// What SELinux takes the files for in what is mounted.
+    #[serde(borrow, default)]
+    pub mount_label: Option<Text<'a>>,
     #[serde(default)]
     pub(crate) intel_rdt: Presence,
     /// Which system the process takes this one for.
