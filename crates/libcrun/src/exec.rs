@@ -25,6 +25,7 @@ use crate::home;
 use crate::host::Host;
 use crate::id::ContainerId;
 use crate::init::{Placement, binding, credentials, labels, launch};
+use crate::input;
 use crate::pid_file;
 use crate::plan::{MemoryPolicy, ProcessPlan, namespace_type, personality, process_plan};
 use crate::prepare::PreparedProcess;
@@ -124,7 +125,7 @@ fn plan(spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
         label(&mut process, own, options);
         return finish(&process, spec, options);
     };
-    let text = std::fs::read(path).context(Code::InvalidConfig, || format!("open `{}`", path.display()))?;
+    let text = input::read_file(path)?;
     let mut process = spec::parse_process(&text, &path.to_string_lossy())?;
     spec::refuse_unsupported_process(&process)?;
     if process.env.is_none() {

@@ -8,6 +8,7 @@
 mod binding;
 mod cgroup;
 mod force_v1;
+mod id_maps;
 mod labels;
 mod mounts;
 mod namespaces;
@@ -32,12 +33,13 @@ use rustix::process::{Resource, Rlimit};
 use sys::clone::Namespaces;
 
 pub(crate) use binding::{Affinity, MemoryPolicy, memory_policy_flags, memory_policy_modes};
+pub(crate) use id_maps::IdMaps;
 pub(crate) use labels::{Labels, MountLabel};
 pub(crate) use mounts::{
     Bind, CgroupTree, Fallback, Filesystem, Idmap, Maker, Maps, MountOperation, MountSource, Parameter,
     SourceLink, Target,
 };
-pub(crate) use namespaces::{IdMaps, Join, NamespacePlan, namespace_type};
+pub(crate) use namespaces::{Join, NamespacePlan, namespace_type};
 pub(crate) use paths::InnerPath;
 pub(crate) use process::{ProcessPlan, personality, process_plan};
 pub(crate) use rootfs::{DevicePlan, NodeKind, RootfsPlan, SYMLINKS};
@@ -145,14 +147,7 @@ impl Plan {
         if process.cwd.as_deref().is_none_or(str::is_empty) {
             return Err(invalid("process.cwd: missing, the directory to start in is required"));
         }
-        if host.effective_uid() != 0 {
-            return Err(Error::new(
-                Code::Unsupported,
-                "containers without root need user namespaces with mapped ids, which this version cannot set up \
-                 for an unprivileged caller yet: run it as root",
-            ));
-        }
-        let mut namespaces = namespaces::plan(linux)?;
+        let mut namespaces = namespaces::plan(linux, process.user.as_ref(), host)?;
         let is_rootless = host.is_rootless();
         namespaces.share_work(is_rootless);
         let has = |flag| namespaces.contains(flag);

@@ -179,6 +179,8 @@ fn flags_and_data(parameters: &[Parameter]) -> (MountFlags, CString) {
             (Parameter::Value(name, label), kind) if kind.ends_with(b"context") => {
                 data.push(format!("{}=\"{}\"", name.to_string_lossy(), label.to_string_lossy()));
             }
+            // mount(2) takes all or nothing, and in most user namespaces it is not mapped.
+            (Parameter::WhereMapped(..), _) => {}
             _ => data.push(parameter.to_string()),
         }
     }
