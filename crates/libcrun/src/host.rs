@@ -51,7 +51,8 @@ impl Host {
             subordinate_ids: OnceCell::from(SubordinateIds::default()),
             is_rootless: OnceCell::from(effective_uid != 0),
             cgroups: OnceCell::from(cgroups),
-            ..Self::default()
+            apparmor: OnceCell::from(None),
+            has_selinux: OnceCell::from(false),
         }
     }
 
