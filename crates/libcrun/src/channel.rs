@@ -112,6 +112,7 @@ pub(crate) enum Step {
     CgroupNamespace,
     MappedRoot,
     Loopback,
+    Sysctl,
     HostPropagation,
     MountNamespace,
     AttachRoot,
@@ -142,6 +143,7 @@ pub(crate) enum Step {
     MemoryPolicy,
     SelfProtection,
     Rlimit,
+    Personality,
     Bounding,
     Groups,
     UserIds,
@@ -158,13 +160,14 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 49] = [
+    const ALL: [Self; 51] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
         Self::CgroupNamespace,
         Self::MappedRoot,
         Self::Loopback,
+        Self::Sysctl,
         Self::HostPropagation,
         Self::MountNamespace,
         Self::AttachRoot,
@@ -195,6 +198,7 @@ impl Step {
         Self::MemoryPolicy,
         Self::SelfProtection,
         Self::Rlimit,
+        Self::Personality,
         Self::Bounding,
         Self::Groups,
         Self::UserIds,

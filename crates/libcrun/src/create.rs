@@ -2,6 +2,7 @@
 
 mod elsewhere;
 mod unit;
+mod used;
 
 pub(crate) use elsewhere::beside_own;
 
@@ -21,8 +22,9 @@ use crate::channel::Failure;
 use crate::delete::{remove_cgroup, remove_unit};
 use crate::error::{Code, Context, Result};
 use crate::foreground::{self, Adoption};
-use crate::host::Host;
+use crate::host::{Host, users};
 use crate::id::ContainerId;
+use crate::input;
 use crate::pid_file;
 use crate::plan::{CgroupManager, CgroupPlan, Plan, Request};
 use crate::prepare::{Prepared, Rung};
@@ -201,8 +203,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
         Some(path) => path.clone(),
         None => bundle.join("config.json"),
     };
-    let config = std::fs::read(&config_path)
-        .context(Code::InvalidConfig, || format!("open `{}`", config_path.display()))?;
+    let config = input::read_file(&config_path)?;
     let spec = spec::parse(&config, &config_path.to_string_lossy())?;
     let request = Request {
         id,
@@ -232,7 +233,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
         has_own_pid_namespace: plan.namespaces.creates(Namespaces::PID),
         kept: false,
     };
-    starting.directory.write_config(&config)?;
+    starting.directory.write_config(&used::used(&config, &plan.namespaces)?)?;
     let without_cgroup = Request { cgroup_manager: CgroupManager::Disabled, ..request };
     starting.begin_cgroup_anywhere(&mut plan, root, &host, || {
         Plan::without_filter(&spec, &without_cgroup, &host)
@@ -391,13 +392,7 @@ fn owner() -> Option<String> {
     if uid == 0 {
         return Some("root".to_owned());
     }
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    });
-    name.or_else(|| Some(uid.to_string()))
+    users::name_of(uid).or_else(|| Some(uid.to_string()))
 }
 
 /// What the standard descriptors are, for a later checkpoint.

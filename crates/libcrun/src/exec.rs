@@ -23,8 +23,11 @@ use crate::foreground;
 use crate::home;
 use crate::id::ContainerId;
 use crate::init::{Placement, binding, credentials, filter, launch};
+use crate::input;
 use crate::pid_file;
-use crate::plan::{FilterPlan, FilterSubject, MemoryPolicy, ProcessPlan, namespace_type, process_plan};
+use crate::plan::{
+    FilterPlan, FilterSubject, MemoryPolicy, ProcessPlan, namespace_type, personality, process_plan,
+};
 use crate::prepare::PreparedProcess;
 use crate::receiver::Connection;
 use crate::relay::{self, Relay};
@@ -133,7 +136,7 @@ fn plan(spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
         apply_options(&mut process, own, options);
         return finish(&process, spec, options);
     };
-    let text = std::fs::read(path).context(Code::InvalidConfig, || format!("open `{}`", path.display()))?;
+    let text = input::read_file(path)?;
     let mut process = spec::parse_process(&text, &path.to_string_lossy())?;
     spec::refuse_unsupported_process(&process)?;
     if process.env.is_none() {
@@ -190,6 +193,7 @@ fn apply_options<'a>(
 fn finish(process: &spec::Process<'_>, spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
     let mut plan = process_plan(process, options.preserve_fds)?;
     plan.memory_policy = MemoryPolicy::of(spec.linux.as_ref())?;
+    plan.personality = personality(spec.linux.as_ref())?;
     if process.capabilities.is_none() {
         let own = spec.process.as_ref().and_then(|own| own.capabilities.as_ref());
         plan.capabilities = crate::capabilities::Sets::from_spec(own)?;
@@ -265,7 +269,7 @@ impl<'p> Joining<'p> {
             pidfd,
             namespaces: namespaces(spec),
             root: (!has_new_mount_namespace(spec)).then_some(root),
-            process: PreparedProcess { plan, env, executable_view: None, agent },
+            process: PreparedProcess { plan, env, executable_view: None, proc: None, agent },
         })
     }
 

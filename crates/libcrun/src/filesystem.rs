@@ -69,15 +69,22 @@ fn set_parameters(context: BorrowedFd<'_>, parameters: &[Parameter]) -> Result<(
     for (index, parameter) in parameters.iter().enumerate() {
         let set = match parameter {
             Parameter::Flag(name) => fsconfig_set_flag(context, name.as_c_str()),
-            Parameter::WhereKnown(name) => match fsconfig_set_flag(context, name.as_c_str()) {
-                Err(Errno::INVAL) => Ok(()),
-                other => other,
-            },
+            Parameter::WhereKnown(name) => or_left_out(fsconfig_set_flag(context, name.as_c_str())),
             Parameter::Value(name, value) => fsconfig_set_string(context, name.as_c_str(), value.as_c_str()),
+            Parameter::WhereMapped(name, value) => {
+                or_left_out(fsconfig_set_string(context, name.as_c_str(), value.as_c_str()))
+            }
         };
         set.map_err(|errno| Refusal { parameter: Some(index), errno })?;
     }
     Ok(())
+}
+
+fn or_left_out(set: Result<(), Errno>) -> Result<(), Errno> {
+    match set {
+        Err(Errno::INVAL) => Ok(()),
+        other => other,
+    }
 }
 
 /// A number as text, without an allocation.

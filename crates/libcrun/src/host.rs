@@ -2,16 +2,21 @@
 //!
 //! In tests a [`Host`] is made of answers ([`Host::with`]), so that decisions can be tested without the machine.
 
+pub(crate) mod users;
+
 use std::cell::OnceCell;
 
 use cgroups::Layout;
 
 use crate::error::Result;
+use users::SubordinateIds;
 
 /// Answers about this machine and this process.
 #[derive(Debug, Default)]
 pub struct Host {
     effective_uid: OnceCell<u32>,
+    effective_gid: OnceCell<u32>,
+    subordinate_ids: OnceCell<SubordinateIds>,
     is_rootless: OnceCell<bool>,
     cgroups: OnceCell<Layout>,
 }
@@ -28,14 +33,32 @@ impl Host {
     pub fn with(effective_uid: u32, cgroups: Layout) -> Self {
         Self {
             effective_uid: OnceCell::from(effective_uid),
+            effective_gid: OnceCell::from(effective_uid),
+            subordinate_ids: OnceCell::from(SubordinateIds::default()),
             is_rootless: OnceCell::from(effective_uid != 0),
             cgroups: OnceCell::from(cgroups),
         }
     }
 
+    /// The same host, on which this user may map these ids.
+    #[cfg(test)]
+    pub(crate) fn with_subordinate_ids(self, ids: SubordinateIds) -> Self {
+        Self { subordinate_ids: OnceCell::from(ids), ..self }
+    }
+
     /// The effective user id of this process.
     pub fn effective_uid(&self) -> u32 {
         *self.effective_uid.get_or_init(|| rustix::process::geteuid().as_raw())
+    }
+
+    /// The effective group id of this process.
+    pub(crate) fn effective_gid(&self) -> u32 {
+        *self.effective_gid.get_or_init(|| rustix::process::getegid().as_raw())
+    }
+
+    /// Which ids beyond its own this user may map.
+    pub(crate) fn subordinate_ids(&self) -> SubordinateIds {
+        *self.subordinate_ids.get_or_init(|| SubordinateIds::of(self.effective_uid()))
     }
 
     /// Whether this process has no power over the host: it is not root, or root only of a user namespace. The user's

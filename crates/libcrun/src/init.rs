@@ -4,6 +4,7 @@
 //! walks the plan with the descriptors that [`crate::prepare`] acquired, reports the first failure and ends. Read from
 //! top to bottom, [`Init::live`] is the story of how a container is born.
 
+mod acquire;
 pub(crate) mod binding;
 mod classic;
 pub(crate) mod credentials;
@@ -24,7 +25,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
-use crate::prepare::{Prepared, PreparedRoot};
+use crate::prepare::{Prepared, PreparedRoot, Trees};
 use crate::relay;
 pub(crate) use inner::Made;
 use mounts::Deferred;
@@ -54,6 +55,8 @@ pub(crate) struct Init<'a> {
     pub(crate) deferred: Vec<Deferred>,
     /// Room for the clones of the host's trees that it makes itself, by their place in the plan.
     pub(crate) own_clones: Vec<(usize, OwnedFd)>,
+    /// What it has cloned where the runtime could not.
+    pub(crate) trees: Option<Trees>,
     /// What was made in the root filesystem, which a failed start leaves as it was.
     pub(crate) made: Made,
     /// Whether the network namespace that the runtime makes is still to come.
@@ -76,14 +79,20 @@ impl Init<'_> {
         // Not in the terminal's foreground group, whose signals the runtime forwards.
         let _ = rustix::process::setsid();
         filter::hear_pid(&self.prepared.process, self.channel)?;
-        // Until the exec, nobody in the container may trace this process or look through its /proc entry
-        // (CVE-2016-9962).
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
+        // One whose ids are still to be mapped is left visible to the runtime, which may have no privileges.
+        let awaits_ids = self.plan().namespaces.id_maps.is_some();
+        if !awaits_ids {
+            hide()?;
+        }
         rustix::process::umask(rustix::fs::Mode::empty());
         self.take_place()?;
+        if awaits_ids {
+            hide()?;
+        }
         // Early, because later on the parent is the one that is waited for.
         launch::protect_executable(&self.prepared.process)?;
         self.enter_namespaces()?;
+        self.set_sysctls()?;
         self.build_root()?;
         self.await_cgroup()?;
         binding::settle(self.prepared.process.plan)?;
@@ -103,7 +112,7 @@ impl Init<'_> {
     }
 
     /// Waits for cgroup and id maps where the process was not cloned into them, and takes on the ids it has inside.
-    fn take_place(&self) -> Result<(), Failure> {
+    fn take_place(&mut self) -> Result<(), Failure> {
         match self.placement {
             Placement::BeforeMounts => self.channel.expect(ToInit::Placed).at(Step::Runtime)?,
             Placement::BeforeCgroupNamespace if self.plan().namespaces.id_maps.is_some() => {
@@ -112,7 +121,7 @@ impl Init<'_> {
             _ => {}
         }
         if self.plan().namespaces.creates(Namespaces::USER) {
-            credentials::become_mapped_root()?;
+            self.become_mapped_root()?;
         }
         if let Some(name) = &self.plan().keyring {
             match sys::keyring::join_session(name) {
@@ -135,9 +144,10 @@ impl Init<'_> {
             }
             sys::namespace::join(namespace.as_fd(), *kind).at_entry(Step::JoinNamespace, index)?;
             if *kind == Namespaces::USER {
-                credentials::become_mapped_root()?;
+                self.become_mapped_root()?;
             }
         }
+        self.acquire()?;
         // A mount namespace of the container's tree alone is made with that.
         let of_tree = match self.prepared.makes_mount_namespace() {
             true => Namespaces::MOUNT,
@@ -152,6 +162,19 @@ impl Init<'_> {
             return Ok(());
         }
         self.make_cgroup_namespace()
+    }
+
+    /// Sets the parameters of its namespaces, before anybody makes devices in them.
+    fn set_sysctls(&mut self) -> Result<(), Failure> {
+        let prepared = self.prepared;
+        let Some(proc) = &prepared.process.proc else { return Ok(()) };
+        for (index, sysctl) in prepared.plan.sysctls.iter().enumerate() {
+            if sysctl.namespace == Namespaces::NETWORK {
+                self.enter_network()?;
+            }
+            proc.write_at(&sysctl.path, sysctl.value.as_bytes()).at_entry(Step::Sysctl, index)?;
+        }
+        Ok(())
     }
 
     /// Enters the network namespace the runtime has made meanwhile; called by the first that needs to be in it.
@@ -220,6 +243,7 @@ impl Init<'_> {
         match &self.prepared.root {
             PreparedRoot::Directory => {}
             PreparedRoot::Trees(trees) => self.unprotect_trees(trees),
+            PreparedRoot::ByInit(_) => self.trees.iter().for_each(|trees| self.unprotect_trees(trees)),
             PreparedRoot::Classic(_) => self.unprotect_by_mount(),
         }
         self.made.undo();
@@ -236,4 +260,9 @@ impl Init<'_> {
             Some(fifo) => launch::wait_on_fifo(fifo).at(Step::Runtime),
         }
     }
+}
+
+/// Until the exec, nobody in the container may trace this process or look through its /proc entry (CVE-2016-9962).
+fn hide() -> Result<(), Failure> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)
 }

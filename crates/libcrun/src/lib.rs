@@ -34,11 +34,15 @@ mod exec_cgroup;
 mod features;
 mod filesystem;
 mod foreground;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod home;
 mod host;
 mod id;
 mod idmap;
 mod init;
+pub mod input;
 mod kill;
 mod mount_options;
 mod mounts;
@@ -62,6 +66,7 @@ pub mod spec;
 mod start;
 mod state;
 mod update;
+mod user_namespace;
 
 pub use container::{Phase, Snapshot, annotations, list, matching, snapshot};
 pub use create::{CreateOptions, RunMode, create, run};

@@ -9,6 +9,7 @@ mod binding;
 mod cgroup;
 mod filter;
 mod force_v1;
+mod id_maps;
 mod mounts;
 mod namespaces;
 mod paths;
@@ -16,6 +17,7 @@ mod process;
 mod rootfs;
 mod running;
 mod scheduling;
+mod sysctl;
 #[cfg(test)]
 mod tests;
 
@@ -34,16 +36,18 @@ pub(crate) use binding::{Affinity, MemoryPolicy, memory_policy_flags, memory_pol
 pub(crate) use filter::{
     FilterPlan, Receiver, Subject as FilterSubject, supported_flags as supported_filter_flags,
 };
+pub(crate) use id_maps::IdMaps;
 pub(crate) use mounts::{
     Bind, CgroupTree, Fallback, Filesystem, Idmap, Maker, Maps, MountOperation, MountSource, Parameter,
     SourceLink, Target,
 };
-pub(crate) use namespaces::{IdMaps, Join, NamespacePlan, namespace_type};
+pub(crate) use namespaces::{Join, NamespacePlan, namespace_type};
 pub(crate) use paths::InnerPath;
-pub(crate) use process::{ProcessPlan, process_plan};
+pub(crate) use process::{ProcessPlan, personality, process_plan};
 pub(crate) use rootfs::{DevicePlan, NodeKind, RootfsPlan, SYMLINKS};
 pub(crate) use running::{AddedMounts, RemovedMounts, Running};
 pub(crate) use scheduling::{IoPriority, Kind as SchedulerKind, Scheduler};
+pub(crate) use sysctl::Sysctl;
 
 use crate::delegation::Delegation;
 use crate::error::{Code, Error, Result};
@@ -93,6 +97,7 @@ pub(crate) struct Plan {
     pub(crate) process: ProcessPlan,
     pub(crate) hostname: Option<String>,
     pub(crate) domainname: Option<String>,
+    pub(crate) sysctls: Vec<Sysctl>,
     /// The name of the new session keyring.
     pub(crate) keyring: Option<CString>,
     pub(crate) pivot: bool,
@@ -158,14 +163,7 @@ impl Plan {
         if process.cwd.as_deref().is_none_or(str::is_empty) {
             return Err(invalid("process.cwd: missing, the directory to start in is required"));
         }
-        if host.effective_uid() != 0 {
-            return Err(Error::new(
-                Code::Unsupported,
-                "containers without root need user namespaces with mapped ids, which this version cannot set up \
-                 for an unprivileged caller yet: run it as root",
-            ));
-        }
-        let mut namespaces = namespaces::plan(linux)?;
+        let mut namespaces = namespaces::plan(linux, process.user.as_ref(), host)?;
         let is_rootless = host.is_rootless();
         namespaces.share_work(is_rootless);
         let has = |flag| namespaces.contains(flag);
@@ -178,6 +176,7 @@ impl Plan {
         let rootfs = rootfs::plan(spec, linux, request, &namespaces, cgroup.as_ref(), host)?;
         let mut process = process_plan(process, request.preserve_fds)?;
         process.memory_policy = MemoryPolicy::of(Some(linux))?;
+        process.personality = personality(Some(linux))?;
         // That is for those that come later, but a mistake in it is found now.
         process.affinity = Affinity::default();
         if request.listen_fds > 0 && namespaces.creates(Namespaces::PID) {
@@ -188,7 +187,8 @@ impl Plan {
             rootfs,
             cgroup,
             hostname: spec.hostname.as_deref().map(str::to_owned),
-            domainname: spec.domainname.as_deref().map(str::to_owned),
+            domainname: sysctl::domainname(spec, linux).map(str::to_owned),
+            sysctls: sysctl::plan(spec, linux, &namespaces)?,
             keyring: request.new_keyring.then(|| request.id.to_c_string()),
             pivot: request.pivot,
             is_rootless,

@@ -8,7 +8,7 @@ use crate::capabilities;
 use crate::channel::{Failure, Step};
 use crate::error::{Code, Error, words};
 use crate::init::DEEPEST_COPIED;
-use crate::plan::{InnerPath, MountOperation, MountSource, Plan, ProcessPlan};
+use crate::plan::{InnerPath, MountOperation, MountSource, Plan, ProcessPlan, Sysctl};
 use crate::rlimits;
 use crate::scheduling;
 
@@ -30,6 +30,7 @@ pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
         Step::CgroupNamespace => (Code::Namespace, "create the cgroup namespace".to_owned()),
         Step::MappedRoot => (Code::Namespace, MAPPED_ROOT.to_owned()),
         Step::Loopback => (Code::Namespace, "bring the loopback interface up".to_owned()),
+        Step::Sysctl => (Code::System, sysctl(plan.sysctls.get(index), failure.errno)),
         Step::HostPropagation => {
             (Code::Rootfs, "make the mounts of the new mount namespace private".to_owned())
         }
@@ -60,6 +61,17 @@ pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
         _ => return process_failure(&plan.process, failure),
     };
     Error::os(code, message, failure.errno)
+}
+
+fn sysctl(sysctl: Option<&Sysctl>, errno: Errno) -> String {
+    let Some(Sysctl { name, value, .. }) = sysctl else { return "set a sysctl".to_owned() };
+    let hint = match errno {
+        Errno::NOENT => " (this kernel has none of that name in the container's namespaces)",
+        Errno::ACCESS | Errno::PERM => " (does the namespace belong to another user namespace?)",
+        Errno::XDEV => " (something is mounted over a part of `/proc` on the host)",
+        _ => "",
+    };
+    format!("set the sysctl `{name}` to `{value}`{hint}")
 }
 
 const MAPPED_ROOT: &str = "become root in the user namespace (is id 0 mapped?)";
@@ -188,6 +200,7 @@ pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error 
                 process.rlimits.get(usize::from(index)).map_or("rlimit", |(kind, _)| rlimits::name(*kind));
             (Code::Credentials, format!("set the limit `{name}`"))
         }
+        Step::Personality => (Code::System, "linux.personality: set the execution domain".to_owned()),
         Step::Bounding => (Code::Credentials, "drop capabilities from the bounding set".to_owned()),
         Step::Groups => (Code::Credentials, "set the supplementary groups".to_owned()),
         Step::UserIds => {

@@ -19,6 +19,7 @@ use crate::clone::{Cloned, ForChildren, clone_into};
 use crate::error::{Code, Context, Error, Result, words};
 use crate::filesystem;
 use crate::foreground;
+use crate::host::Host;
 use crate::init::{Init, Made, Placement};
 use crate::plan::{IdMaps, Plan, ProcessPlan};
 use crate::prepare::Prepared;
@@ -26,6 +27,7 @@ use crate::procfs::ProcFs;
 use crate::relay::{self, Relay};
 use crate::report;
 use crate::state::has_executed;
+use crate::user_namespace::map_ids;
 
 /// A process on its way to its program.
 #[derive(Debug)]
@@ -75,6 +77,7 @@ pub(crate) fn spawn(
             exec_fifo,
             deferred: deferred.take(),
             own_clones: own_clones.take(),
+            trees: None,
             made: made.take(),
             awaits_network: plan.namespaces.network_by_runtime,
             is_attended: false,
@@ -203,12 +206,13 @@ impl Spawned {
             self.place(adjustment, maps, cgroup()?)?;
             return self.give_network(plan);
         }
-        if let Some(maps) = maps {
-            maps.write(&ProcFs::open()?, self.cloned.child.pid)?;
+        if maps.is_some() {
+            // Later it could not be looked at any more by a runtime without privileges.
+            self.set_up(adjustment, maps)?;
             self.channel.tell(ToInit::Mapped);
         }
         self.give_network(plan)?;
-        self.place(adjustment, None, cgroup()?)
+        self.place(adjustment.filter(|_| maps.is_none()), None, cgroup()?)
     }
 
     /// Makes the network namespace and hands it over at once; its loopback device, for which the kernel has one lock for
@@ -236,24 +240,28 @@ impl Spawned {
         id_maps: Option<&IdMaps>,
         cgroup: Option<&Cgroup>,
     ) -> Result<()> {
-        let pid = self.cloned.child.pid;
-        if let Some(maps) = id_maps {
-            maps.write(&ProcFs::open()?, pid)?;
-        }
-        if let Some(adjustment) = oom_score_adj {
-            match ProcFs::open()?.write(pid, "oom_score_adj", &adjustment.to_string()) {
-                // Lowering it takes a power over the host that nobody in a user namespace has.
-                Err(error)
-                    if error.errno() == Some(Errno::ACCESS)
-                        && !sys::namespace::is_in_initial_user_namespace() => {}
-                written => written?,
-            }
-        }
+        self.set_up(oom_score_adj, id_maps)?;
         if let Some(cgroup) = cgroup {
-            cgroup.add_process(pid, self.cloned.in_unified_cgroup)?;
+            cgroup.add_process(self.cloned.child.pid, self.cloned.in_unified_cgroup)?;
         }
         if self.cloned.placement != Placement::Done {
             self.channel.tell(ToInit::Placed);
+        }
+        Ok(())
+    }
+
+    /// Maps the process' ids and says how the kernel is to judge it when memory is short.
+    fn set_up(&self, oom_score_adj: Option<i32>, id_maps: Option<&IdMaps>) -> Result<()> {
+        let pid = self.cloned.child.pid;
+        if let Some(maps) = id_maps {
+            map_ids(maps, &ProcFs::open()?, pid)?;
+        }
+        if let Some(adjustment) = oom_score_adj {
+            match ProcFs::open()?.write(pid, "oom_score_adj", &adjustment.to_string()) {
+                // Lowering it takes a power over the host.
+                Err(error) if error.errno() == Some(Errno::ACCESS) && Host::new().is_rootless() => {}
+                written => written?,
+            }
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ pub use cgroups::Resources;
 pub use cgroups::resources::{BlockIo, Cpu, Memory, Pids};
 use serde::Deserialize;
 
-pub use linux::{Device, IdMapping, Linux, Namespace, TimeOffset};
+pub use linux::{Device, IdMapping, Linux, Namespace, Personality, TimeOffset};
 pub(crate) use load::parse_annotations;
 pub use load::{parse, parse_mounts, parse_process, parse_resources};
 pub use process::{Capabilities, Process, Rlimit, User};

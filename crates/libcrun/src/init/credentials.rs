@@ -35,6 +35,9 @@ pub(crate) fn assume(
             setrlimit(*resource, *limit).at_entry(Step::Rlimit, index)?;
         }
     }
+    if let Some(domain) = process.personality {
+        sys::personality::set(domain).at(Step::Personality)?;
+    }
     // A directory only root may enter is entered as root, one only the user may enter as the user.
     let entered = rustix::process::chdir(process.cwd.as_c_str());
     rustix::process::umask(process.umask);

@@ -2,6 +2,7 @@
 //! (runtime-spec config.md#mounts).
 
 mod idmap;
+mod ids;
 mod options;
 
 use std::ffi::{CStr, CString};
@@ -213,12 +214,15 @@ pub(crate) enum Parameter {
     /// A flag that is left out where the filesystem does not know it.
     WhereKnown(CString),
     Value(CString, CString),
+    /// One with an id that is left out where that is not mapped.
+    WhereMapped(CString, CString),
 }
 
 impl Parameter {
     pub(crate) fn name(&self) -> &CStr {
         match self {
-            Self::Flag(name) | Self::WhereKnown(name) | Self::Value(name, _) => name,
+            Self::Flag(name) | Self::WhereKnown(name) => name,
+            Self::Value(name, _) | Self::WhereMapped(name, _) => name,
         }
     }
 }
@@ -227,7 +231,9 @@ impl std::fmt::Display for Parameter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.name().to_string_lossy())?;
         match self {
-            Self::Value(_, value) => write!(f, "={}", value.to_string_lossy()),
+            Self::Value(_, value) | Self::WhereMapped(_, value) => {
+                write!(f, "={}", value.to_string_lossy())
+            }
             _ => Ok(()),
         }
     }
@@ -361,6 +367,7 @@ fn filesystem(
     let idmap = idmap::plan(entry.mount, &options, around.linux, around.namespaces, &entry.name)?;
     let maker = if MADE_INSIDE.contains(&kind) { Maker::Init } else { Maker::Runtime };
     let mut parameters = std::mem::take(&mut options.parameters);
+    ids::settle(kind, &mut parameters, around, &entry.name)?;
     parameters.append(&mut options.flags);
     let given = |name: &CStr| parameters.iter().any(|parameter| parameter.name() == name);
     let inherit =

@@ -46,7 +46,7 @@ impl AddedMounts {
             ));
         }
         spec::refuse_unsupported_labels(container.spec)?;
-        let (linux, namespaces) = own_mounts(container)?;
+        let (linux, namespaces) = own_mounts(container, host)?;
         let shows_cgroups =
             list.iter().any(|mount| matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2")));
         let layout = if shows_cgroups && container.has_cgroup { Some(host.cgroups()?) } else { None };
@@ -80,8 +80,8 @@ impl AddedMounts {
 
 impl RemovedMounts {
     /// Takes of each mount only where it is.
-    pub(crate) fn new(list: &[Mount<'_>], container: &Running<'_>) -> Result<Self> {
-        let (_, namespaces) = own_mounts(container)?;
+    pub(crate) fn new(list: &[Mount<'_>], container: &Running<'_>, host: &Host) -> Result<Self> {
+        let (_, namespaces) = own_mounts(container, host)?;
         let destination = |(index, mount): (usize, &Mount<'_>)| {
             let name = || format!("mounts[{index}]: {}", mount.destination);
             let path = InnerPath::new(&mount.destination, name)?;
@@ -96,10 +96,10 @@ impl RemovedMounts {
 }
 
 /// The namespaces of a container that has its mounts to itself.
-fn own_mounts<'a>(container: &Running<'a>) -> Result<(&'a Linux<'a>, NamespacePlan)> {
+fn own_mounts<'a>(container: &Running<'a>, host: &Host) -> Result<(&'a Linux<'a>, NamespacePlan)> {
     let linux = container.spec.linux.as_ref();
     let linux = linux.ok_or_else(|| invalid("invalid config file, no `linux` block specified"))?;
-    let mut namespaces = namespaces::plan(linux)?;
+    let mut namespaces = namespaces::plan(linux, None, host)?;
     if !namespaces.creates(Namespaces::MOUNT) {
         return Err(Error::new(
             Code::WrongState,
@@ -266,8 +266,13 @@ mod tests {
         let spec = spec::parse(config.as_bytes(), "config.json").unwrap();
         let bundle = Path::new("/bundle");
         let container = Running { spec: &spec, bundle, user_namespace: PathBuf::new(), has_cgroup: true };
+        let host = Host::with(0, Layout::unified());
         let removed = |mounts: &str| {
-            RemovedMounts::new(&spec::parse_mounts(mounts.as_bytes(), "mounts.json").unwrap(), &container)
+            RemovedMounts::new(
+                &spec::parse_mounts(mounts.as_bytes(), "mounts.json").unwrap(),
+                &container,
+                &host,
+            )
         };
         let plan = removed(
             r#"[{"destination":"a/../b","type":"nonsense","options":["remount"]},{"destination":"/c"}]"#,

@@ -47,14 +47,16 @@ pub struct Linux<'a> {
     /// Which system calls may be made.
     #[serde(borrow, default)]
     pub seccomp: Option<Seccomp<'a>>,
-    #[serde(default)]
-    pub(crate) sysctl: Presence,
+    /// Kernel parameters of the namespaces, by name.
+    #[serde(borrow, default)]
+    pub sysctl: Option<BTreeMap<Text<'a>, Text<'a>>>,
     #[serde(default)]
     pub(crate) mount_label: Presence,
     #[serde(default)]
     pub(crate) intel_rdt: Presence,
-    #[serde(default)]
-    pub(crate) personality: Presence,
+    /// Which system the process takes this one for.
+    #[serde(borrow, default)]
+    pub personality: Option<Personality<'a>>,
     #[serde(default)]
     pub(crate) net_devices: Presence,
 }
@@ -68,6 +70,14 @@ pub struct Namespace<'a> {
     /// An existing namespace to join; without it a new one is made.
     #[serde(borrow, default)]
     pub path: Option<Text<'a>>,
+}
+
+/// `linux.personality`; the specification has no flags yet.
+#[derive(Debug, Deserialize)]
+pub struct Personality<'a> {
+    /// The execution domain.
+    #[serde(borrow)]
+    pub domain: Text<'a>,
 }
 
 /// One range of `linux.uidMappings` or `linux.gidMappings`.

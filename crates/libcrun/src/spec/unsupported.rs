@@ -13,10 +13,8 @@ pub(crate) fn refuse_unsupported(spec: &Spec<'_>) -> Result<()> {
     let mut wanted = vec![("hooks", spec.hooks)];
     if let Some(linux) = &spec.linux {
         wanted.extend([
-            ("linux.sysctl", linux.sysctl),
             ("linux.mountLabel", linux.mount_label),
             ("linux.intelRdt", linux.intel_rdt),
-            ("linux.personality", linux.personality),
             ("linux.netDevices", linux.net_devices),
         ]);
     }
@@ -72,7 +70,7 @@ mod tests {
     #[test]
     fn confinement_that_cannot_be_applied_is_refused_by_name() {
         for (text, path) in [
-            (r#"{"ociVersion":"1","linux":{"sysctl":{"net.x":"1"}}}"#, "linux.sysctl"),
+            (r#"{"ociVersion":"1","linux":{"mountLabel":"x"}}"#, "linux.mountLabel"),
             (r#"{"ociVersion":"1","process":{"apparmorProfile":"p"}}"#, "process.apparmorProfile"),
             (r#"{"ociVersion":"1","hooks":{"prestart":[{"path":"/x"}]}}"#, "hooks"),
         ] {
@@ -84,7 +82,7 @@ mod tests {
 
     #[test]
     fn empty_sections_are_no_obstacle() {
-        let text = br#"{"ociVersion":"1","hooks":{},"linux":{"sysctl":{}},"process":{"selinuxLabel":""}}"#;
+        let text = br#"{"ociVersion":"1","hooks":{},"linux":{"intelRdt":{}},"process":{"selinuxLabel":""}}"#;
         assert!(refuse_unsupported(&super::super::parse(text, "x").unwrap()).is_ok());
     }
 }
