@@ -106,8 +106,8 @@ fn running(spec: &Spec<'_>, list: &[spec::Mount<'_>]) {
     };
     for host in hosts() {
         let _ = AddedMounts::new(list, &container, &host);
+        let _ = RemovedMounts::new(list, &container, &host);
     }
-    let _ = RemovedMounts::new(list, &container);
 }
 
 /// What stands in annotations and on the command line.

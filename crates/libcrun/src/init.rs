@@ -10,6 +10,7 @@ pub(crate) mod credentials;
 mod devices;
 mod enter;
 pub(crate) mod inner;
+pub(crate) mod join;
 pub(crate) mod launch;
 mod masks;
 pub(crate) mod mounts;
@@ -24,7 +25,6 @@ use sys::clone::Namespaces;
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::prepare::{Prepared, PreparedRoot};
-use crate::relay;
 pub(crate) use inner::Made;
 use mounts::Deferred;
 pub(crate) use mounts::copy_up::DEEPEST as DEEPEST_COPIED;
@@ -114,7 +114,7 @@ impl Init<'_> {
             _ => {}
         }
         if self.plan().namespaces.creates(Namespaces::USER) {
-            credentials::become_mapped_root()?;
+            credentials::become_mapped(self.plan().namespaces.set_up)?;
         }
         if let Some(name) = &self.plan().keyring {
             match sys::keyring::join_session(name) {
@@ -128,18 +128,7 @@ impl Init<'_> {
 
     /// Enters the namespaces that exist, then makes those that do not.
     fn enter_namespaces(&mut self) -> Result<(), Failure> {
-        for (index, (kind, namespace)) in self.prepared.joins.iter().enumerate() {
-            // What only takes effect for children has been joined by the parent for its child.
-            let joined = *kind == Namespaces::PID
-                || *kind == Namespaces::USER && relay::is_needed(&self.plan().namespaces);
-            if joined {
-                continue;
-            }
-            sys::namespace::join(namespace.as_fd(), *kind).at_entry(Step::JoinNamespace, index)?;
-            if *kind == Namespaces::USER {
-                credentials::become_mapped_root()?;
-            }
-        }
+        self.join_namespaces()?;
         // A mount namespace of the container's tree alone is made with that.
         let of_tree = match self.prepared.makes_mount_namespace() {
             true => Namespaces::MOUNT,
@@ -154,6 +143,25 @@ impl Init<'_> {
             return Ok(());
         }
         self.make_cgroup_namespace()
+    }
+
+    /// Enters the namespaces that exist: first those for which the process has the right, then the user namespace, then
+    /// those for which it has it from there.
+    fn join_namespaces(&self) -> Result<(), Failure> {
+        let (namespaces, joins) = (&self.plan().namespaces, self.prepared.joins.as_slice());
+        if joins.is_empty() {
+            return Ok(());
+        }
+        if namespaces.joins(Namespaces::USER).is_none() {
+            return join::all(joins, join::BY_INIT);
+        }
+        let mut left = join::BY_INIT - self.prepared.joined.get();
+        if !namespaces.user_by_relay {
+            left = join::what_may_be(joins, left)?;
+            join::all(joins, Namespaces::USER)?;
+        }
+        credentials::become_mapped(namespaces.set_up)?;
+        join::all(joins, left)
     }
 
     /// Enters the network namespace the runtime has made meanwhile; called by the first that needs to be in it.

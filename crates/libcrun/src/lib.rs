@@ -44,6 +44,7 @@ mod init;
 mod kill;
 mod mount_options;
 mod mounts;
+mod namespace_file;
 mod network_interfaces;
 mod number_set;
 mod pause;

@@ -9,6 +9,7 @@ mod devices;
 mod masks;
 mod mounts;
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -39,6 +40,8 @@ pub(crate) struct Prepared<'p> {
     pub(crate) root: PreparedRoot,
     /// The namespaces to join; that of pids is joined by the parent for its child.
     pub(crate) joins: Vec<(Namespaces, OwnedFd)>,
+    /// Which kinds a process in between has joined for init, before it made that.
+    pub(crate) joined: Cell<Namespaces>,
     pub(crate) process: PreparedProcess<'p>,
 }
 
@@ -133,7 +136,7 @@ impl<'p> Prepared<'p> {
             true => prepare_root(plan, root_path, cgroup, state_root, rung)?,
         };
         let process = PreparedProcess { plan: &plan.process, env, executable_view };
-        Ok(Self { plan, root, joins, process })
+        Ok(Self { plan, root, joins, joined: Cell::default(), process })
     }
 }
 
