@@ -28,18 +28,20 @@ use crate::init::{Placement, binding, credentials, filter, labels, launch};
 use crate::input;
 use crate::pid_file;
 use crate::plan::{
-    FilterPlan, FilterSubject, MemoryPolicy, ProcessPlan, namespace_type, personality, process_plan,
+    FilterPlan, FilterSubject, MemoryPolicy, ProcessPlan, SetUpIds, keeps_groups, namespace_type,
+    personality, process_plan,
 };
 use crate::prepare::PreparedProcess;
 use crate::procfs::ProcFs;
 use crate::receiver::Connection;
-use crate::relay::{self, Relay};
+use crate::relay::{self, Relay, Users};
 use crate::report;
 use crate::scheduling;
 use crate::self_protection;
 use crate::spawn::Spawned;
 use crate::spec::{self, Spec, Text, User};
 use crate::state::StateRoot;
+use crate::user_namespace;
 
 /// What to run, where it differs from the container's own process.
 #[derive(Debug, Clone)]
@@ -115,8 +117,9 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result
     let spec = spec::parse(&config, &container.directory.file("config.json"))?;
     let mut plan = plan(&spec, options)?;
     plan.filter = saved_filter(&container, &spec, options)?;
+    let namespaces = Namespaced::new(&container, &spec, &mut plan)?;
     let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
-    let status = run(&container, &spec, &plan, options);
+    let status = run(&container, &spec, &plan, namespaces, options);
     set_mask(before).context(Code::System, || "restore the signal mask")?;
     status
 }
@@ -235,7 +238,7 @@ fn finish(process: &spec::Process<'_>, spec: &Spec<'_>, options: &ExecOptions) -
 /// What the joining process needs, acquired before it exists.
 struct Joining<'p> {
     pidfd: OwnedFd,
-    namespaces: Namespaces,
+    namespaces: Namespaced,
     /// The container's root directory, for a container that shares the mount namespace.
     root: Option<OwnedFd>,
     process: PreparedProcess<'p>,
@@ -243,13 +246,19 @@ struct Joining<'p> {
     keyring: CString,
 }
 
-fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &ExecOptions) -> Result<i32> {
+fn run(
+    container: &Container,
+    spec: &Spec<'_>,
+    plan: &ProcessPlan,
+    namespaces: Namespaced,
+    options: &ExecOptions,
+) -> Result<i32> {
     if options.self_protection {
         // Other processes of the container see this one from the clone on.
         self_protection::protect_now()?;
     }
     let agent = Connection::open(plan)?;
-    let joining = Joining::new(container, spec, plan, agent.as_ref())?;
+    let joining = Joining::new(container, spec, plan, namespaces, agent.as_ref())?;
     let mut home = Home::new(container, &options.cgroups)?;
     let spawned = home.make(|cgroup| joining.spawn_in(cgroup))?;
     let started = attend(&spawned, &joining, home.cgroup()).and_then(|()| {
@@ -271,6 +280,40 @@ fn namespaces(spec: &Spec<'_>) -> Namespaces {
     entries.iter().filter_map(|entry| namespace_type(&entry.kind)).collect()
 }
 
+/// The namespaces a process enters, and who it is there before it becomes who it is to be.
+#[derive(Debug, Clone, Copy)]
+struct Namespaced {
+    kinds: Namespaces,
+    set_up: SetUpIds,
+    /// Whether it is a process in between that joins the user namespace: only from there an ordinary user may join that of
+    /// pids.
+    user_by_relay: bool,
+}
+
+impl Namespaced {
+    /// Makes sure, too, that the user namespace has the ids of the process.
+    fn new(container: &Container, spec: &Spec<'_>, process: &mut ProcessPlan) -> Result<Self> {
+        let mut kinds = namespaces(spec);
+        if keeps_groups(spec) {
+            process.groups = None;
+        }
+        if !kinds.contains(Namespaces::USER) {
+            return Ok(Self { kinds, set_up: SetUpIds::default(), user_by_relay: false });
+        }
+        let path = format!("/proc/{}/ns/user", container.status.pid);
+        if user_namespace::is_own(Path::new(&path)) {
+            kinds -= Namespaces::USER;
+        }
+        let namespace = user_namespace::at(Path::new(&path))
+            .ok_or_else(|| words::exec_not_running(container.id.as_str()))?;
+        process.settle_in(&namespace)?;
+        let set_up = SetUpIds::new(&namespace.maps, process.uid, process.gid);
+        let user_by_relay =
+            kinds.contains(Namespaces::PID | Namespaces::USER) && !rustix::process::geteuid().is_root();
+        Ok(Self { kinds, set_up, user_by_relay })
+    }
+}
+
 /// A container with a new mount namespace has made its root that namespace's; any other was put into a root directory.
 fn has_new_mount_namespace(spec: &Spec<'_>) -> bool {
     let entries = spec.linux.as_ref().and_then(|linux| linux.namespaces.as_deref()).unwrap_or_default();
@@ -283,6 +326,7 @@ impl<'p> Joining<'p> {
         container: &Container,
         spec: &Spec<'_>,
         plan: &'p ProcessPlan,
+        namespaces: Namespaced,
         agent: Option<&'p Connection>,
     ) -> Result<Self> {
         let pidfd = container.open_process().map_err(|_| words::exec_not_running(container.id.as_str()))?;
@@ -294,7 +338,7 @@ impl<'p> Joining<'p> {
         let proc = if plan.labels.is_empty() { None } else { Some(ProcFs::open()?) };
         Ok(Self {
             pidfd,
-            namespaces: namespaces(spec),
+            namespaces,
             root: (!has_new_mount_namespace(spec)).then_some(root),
             process: PreparedProcess { plan, env, executable_view: None, proc, agent },
             keyring: container.id.to_c_string(),
@@ -303,10 +347,13 @@ impl<'p> Joining<'p> {
 
     fn spawn(&self, cgroup: Option<&Cgroup>) -> Result<Spawned> {
         let (mut borrowed, mut relay) = (ForChildren::default(), None);
-        if self.namespaces.contains(Namespaces::PID) {
+        if self.namespaces.user_by_relay {
+            let (namespace, set_up) = (self.pidfd.as_fd(), self.namespaces.set_up);
+            relay = Some(Relay::JoinedPids(namespace, Some(Users { namespace, set_up, others: None })));
+        } else if self.namespaces.kinds.contains(Namespaces::PID) {
             match borrowed.join_pid(self.pidfd.as_fd()) {
                 Err(error) if error.errno() == Some(Errno::PERM) => {
-                    relay = Some(Relay::JoinedPids(self.pidfd.as_fd()));
+                    relay = Some(Relay::JoinedPids(self.pidfd.as_fd(), None));
                 }
                 joined => joined?,
             }
@@ -351,7 +398,7 @@ impl<'p> Joining<'p> {
     }
 
     fn is_in_user_namespace(&self) -> bool {
-        self.namespaces.contains(Namespaces::USER)
+        self.namespaces.kinds.contains(Namespaces::USER)
     }
 
     /// The joining process, from the clone to the exec.
@@ -365,12 +412,15 @@ impl<'p> Joining<'p> {
         }
         binding::settle(plan)?;
         // The pid namespace is that of the clone already; joining it again would only concern children.
-        let others = self.namespaces - Namespaces::PID;
+        let mut others = self.namespaces.kinds - Namespaces::PID;
+        if self.namespaces.user_by_relay {
+            others -= Namespaces::USER;
+        }
         if !others.is_empty() {
             sys::namespace::join(self.pidfd.as_fd(), others).at(Step::JoinNamespace)?;
         }
         if self.is_in_user_namespace() {
-            credentials::become_mapped_root()?;
+            credentials::become_mapped(self.namespaces.set_up)?;
         }
         if let Some(root) = &self.root {
             change_root(root.as_fd()).at(Step::JoinNamespace)?;
