@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use cgroups::Cgroup;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
 
@@ -293,10 +292,9 @@ impl<'p> Joining<'p> {
         self.namespaces.contains(Namespaces::USER)
     }
 
-    /// The joining process, from the clone to the exec.
+    /// The joining process, from the clone to the exec; it was not to be traced from its birth ([`clone_into`]).
     fn live(&self, channel: &InitEnd, placement: Placement) -> core::result::Result<Infallible, Failure> {
         let _ = rustix::process::setsid();
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
         let plan = self.process.plan;
         if placement != Placement::Done {
             channel.expect(ToInit::Placed).at(Step::Runtime)?;

@@ -19,7 +19,6 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
@@ -74,9 +73,7 @@ impl Init<'_> {
     fn live(&mut self) -> Result<Infallible, Failure> {
         // Not in the terminal's foreground group, whose signals the runtime forwards.
         let _ = rustix::process::setsid();
-        // Until the exec, nobody in the container may trace this process or look through its /proc entry
-        // (CVE-2016-9962).
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
+        credentials::forbid_tracing()?;
         rustix::process::umask(rustix::fs::Mode::empty());
         self.take_place()?;
         // Early, because later on the parent is the one that is waited for.
