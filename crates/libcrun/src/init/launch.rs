@@ -80,7 +80,6 @@ pub(crate) fn execute(process: &PreparedProcess<'_>, program: usize) -> Result<I
     let plan = process.plan;
     reset_actions();
     set_mask(SignalSet::EMPTY).at(Step::Runtime)?;
-    sys::exec::close_on_exec_from(plan.first_closed_fd).at(Step::Runtime)?;
     let Some(path) = plan.candidates.get(program) else { return Err(Errno::NOENT).at(Step::Exec) };
     let errno = sys::exec::exec(path, &plan.argv, &process.env);
     Err(errno).at_entry(Step::Exec, program)
