@@ -22,7 +22,6 @@ mod target;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
@@ -80,15 +79,11 @@ impl Init<'_> {
         let _ = rustix::process::setsid();
         filter::hear_pid(&self.prepared.process, self.channel)?;
         // One whose ids are still to be mapped is left visible to the runtime, which may have no privileges.
-        let awaits_ids = self.plan().namespaces.id_maps.is_some();
-        if !awaits_ids {
-            hide()?;
+        if self.plan().namespaces.id_maps.is_none() {
+            credentials::forbid_tracing()?;
         }
         rustix::process::umask(rustix::fs::Mode::empty());
         self.take_place()?;
-        if awaits_ids {
-            hide()?;
-        }
         // Early, because later on the parent is the one that is waited for.
         launch::protect_executable(&self.prepared.process)?;
         self.enter_namespaces()?;
@@ -266,9 +261,4 @@ impl Init<'_> {
             Some(fifo) => launch::wait_on_fifo(fifo).at(Step::Runtime),
         }
     }
-}
-
-/// Until the exec, nobody in the container may trace this process or look through its /proc entry (CVE-2016-9962).
-fn hide() -> Result<(), Failure> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)
 }
