@@ -258,7 +258,11 @@ impl Init<'_> {
         self.channel.expect(ToInit::Go).at(Step::Runtime)?;
         match self.exec_fifo {
             None => Ok(()),
-            Some(fifo) => launch::wait_on_fifo(fifo).at(Step::Runtime),
+            Some(fifo) => {
+                launch::wait_on_fifo(fifo).at(Step::Runtime)?;
+                self.channel.part();
+                Ok(())
+            }
         }
     }
 }
