@@ -1,5 +1,5 @@
 //! Everything that is read from outside, by one function that takes any bytes: for the fuzz target `config`, and for the
-//! test that feeds its corpus (`fuzz/corpus/config`). What is no configuration makes an error; nothing may panic, and
+//! test that feeds its inputs (`fuzz/seeds/config`, `fuzz/corpus/config`). What is no configuration makes an error; nothing may panic, and
 //! what comes out of it keeps to what later stages rely on.
 #![allow(clippy::panic, reason = "who broke a promise is to be found")]
 
@@ -66,6 +66,7 @@ fn plan(spec: &Spec<'_>) {
                 listen_fds: 1,
                 new_keyring: true,
                 pivot: true,
+                seccomp_receiver: None,
             };
             let _ = Plan::new(spec, &request, &host);
         }
@@ -147,20 +148,22 @@ mod tests {
 
     use super::*;
 
-    /// What the fuzzer keeps: each way through the code once.
+    /// What was written by hand, and what the fuzzer has kept: each way through the code once.
     fn corpus() -> BTreeMap<String, Vec<u8>> {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/config");
-        let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
-        let read = |entry: std::fs::DirEntry| {
+        let directories = ["seeds", "corpus"]
+            .map(|kind| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz").join(kind).join("config"));
+        let files = directories.iter().flat_map(|directory| std::fs::read_dir(directory).unwrap());
+        let read = |entry: std::io::Result<std::fs::DirEntry>| {
+            let entry = entry.unwrap();
             (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap())
         };
-        entries.map(read).collect()
+        files.map(read).collect()
     }
 
     #[test]
     fn nothing_of_the_corpus_makes_the_loader_panic() {
         let corpus = corpus();
-        assert!(corpus.len() > 20, "the corpus is gone");
+        assert!(corpus.len() > 100, "the corpus is gone");
         for (name, text) in corpus {
             println!("{name}");
             load(&text);

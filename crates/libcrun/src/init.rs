@@ -10,7 +10,9 @@ mod classic;
 pub(crate) mod credentials;
 mod devices;
 mod enter;
+pub(crate) mod filter;
 pub(crate) mod inner;
+pub(crate) mod join;
 pub(crate) mod labels;
 pub(crate) mod launch;
 mod masks;
@@ -25,7 +27,6 @@ use sys::clone::Namespaces;
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::prepare::{Prepared, PreparedRoot, Trees};
-use crate::relay;
 pub(crate) use inner::Made;
 use mounts::Deferred;
 pub(crate) use mounts::copy_up::DEEPEST as DEEPEST_COPIED;
@@ -77,6 +78,7 @@ impl Init<'_> {
     fn live(&mut self) -> Result<Infallible, Failure> {
         // Not in the terminal's foreground group, whose signals the runtime forwards.
         let _ = rustix::process::setsid();
+        filter::hear_pid(&self.prepared.process, self.channel)?;
         // One whose ids are still to be mapped is left visible to the runtime, which may have no privileges.
         let awaits_ids = self.plan().namespaces.id_maps.is_some();
         if !awaits_ids {
@@ -96,13 +98,14 @@ impl Init<'_> {
         binding::settle(self.prepared.process.plan)?;
         self.set_names()?;
         self.wait_for_runtime()?;
-        labels::assume(&self.prepared.process)?;
-        let keep = [Some(self.channel.as_fd()), self.exec_fifo];
-        launch::close_descriptors(self.prepared.process.plan, keep)?;
-        credentials::assume(self.prepared.process.plan, !self.plan().namespaces.contains(Namespaces::USER))?;
-        let program = launch::find_executable(self.prepared.process.plan)?;
+        let process = &self.prepared.process;
+        labels::assume(process)?;
+        launch::close_descriptors(process, self.channel, self.exec_fifo)?;
+        let set_limits = !self.plan().namespaces.contains(Namespaces::USER);
+        credentials::assume(process.plan, set_limits, || filter::load_early(process, self.channel))?;
+        let program = launch::find_executable(process.plan)?;
         self.wait_for_start()?;
-        launch::execute(&self.prepared.process, program)
+        launch::execute(&self.prepared.process, program, self.channel)
     }
 
     fn plan(&self) -> &crate::plan::Plan {
@@ -119,7 +122,7 @@ impl Init<'_> {
             _ => {}
         }
         if self.plan().namespaces.creates(Namespaces::USER) {
-            self.become_mapped_root()?;
+            self.become_mapped()?;
         }
         match &self.plan().keyring {
             Some(name) => labels::take_keyring(&self.prepared.process, name),
@@ -129,18 +132,7 @@ impl Init<'_> {
 
     /// Enters the namespaces that exist, then makes those that do not.
     fn enter_namespaces(&mut self) -> Result<(), Failure> {
-        for (index, (kind, namespace)) in self.prepared.joins.iter().enumerate() {
-            // What only takes effect for children has been joined by the parent for its child.
-            let joined = *kind == Namespaces::PID
-                || *kind == Namespaces::USER && relay::is_needed(&self.plan().namespaces);
-            if joined {
-                continue;
-            }
-            sys::namespace::join(namespace.as_fd(), *kind).at_entry(Step::JoinNamespace, index)?;
-            if *kind == Namespaces::USER {
-                self.become_mapped_root()?;
-            }
-        }
+        self.join_namespaces()?;
         self.acquire()?;
         // A mount namespace of the container's tree alone is made with that.
         let of_tree = match self.prepared.makes_mount_namespace() {
@@ -169,6 +161,26 @@ impl Init<'_> {
             proc.write_at(&sysctl.path, sysctl.value.as_bytes()).at_entry(Step::Sysctl, index)?;
         }
         Ok(())
+    }
+
+    /// Enters the namespaces that exist: first those for which the process has the right, then the user namespace, then
+    /// those for which it has it from there.
+    fn join_namespaces(&mut self) -> Result<(), Failure> {
+        let prepared = self.prepared;
+        let (namespaces, joins) = (&prepared.plan.namespaces, prepared.joins.as_slice());
+        if joins.is_empty() {
+            return Ok(());
+        }
+        if namespaces.joins(Namespaces::USER).is_none() {
+            return join::all(joins, join::BY_INIT);
+        }
+        let mut left = join::BY_INIT - prepared.joined.get();
+        if !namespaces.user_by_relay {
+            left = join::what_may_be(joins, left)?;
+            join::all(joins, Namespaces::USER)?;
+        }
+        self.become_mapped()?;
+        join::all(joins, left)
     }
 
     /// Enters the network namespace the runtime has made meanwhile; called by the first that needs to be in it.

@@ -19,6 +19,7 @@
 //! or pid namespace and the process not be traceable; both are as before when the operation returns.
 #![deny(unsafe_code)]
 
+mod base64;
 mod capabilities;
 mod channel;
 mod clone;
@@ -45,6 +46,7 @@ pub mod input;
 mod kill;
 mod mount_options;
 mod mounts;
+mod namespace_file;
 mod network_interfaces;
 mod number_set;
 mod pause;
@@ -53,6 +55,7 @@ mod plan;
 mod prepare;
 mod processes;
 mod procfs;
+mod receiver;
 mod relay;
 mod report;
 mod rlimits;

@@ -7,6 +7,7 @@
 
 mod binding;
 mod cgroup;
+mod filter;
 mod force_v1;
 mod id_maps;
 mod labels;
@@ -20,6 +21,7 @@ mod scheduling;
 mod sysctl;
 #[cfg(test)]
 mod tests;
+mod user;
 
 use std::ffi::CString;
 use std::path::Path;
@@ -33,19 +35,23 @@ use rustix::process::{Resource, Rlimit};
 use sys::clone::Namespaces;
 
 pub(crate) use binding::{Affinity, MemoryPolicy, memory_policy_flags, memory_policy_modes};
-pub(crate) use id_maps::IdMaps;
+pub(crate) use filter::{
+    FilterPlan, Receiver, Subject as FilterSubject, supported_flags as supported_filter_flags,
+};
+pub(crate) use id_maps::{IdMaps, is_own_only};
 pub(crate) use labels::{Labels, MountLabel};
 pub(crate) use mounts::{
     Bind, CgroupTree, Fallback, Filesystem, Idmap, Maker, Maps, MountOperation, MountSource, Parameter,
     SourceLink, Target,
 };
-pub(crate) use namespaces::{Join, NamespacePlan, namespace_type};
+pub(crate) use namespaces::{Join, NamespacePlan, namespace_name, namespace_type};
 pub(crate) use paths::InnerPath;
 pub(crate) use process::{ProcessPlan, personality, process_plan};
 pub(crate) use rootfs::{DevicePlan, NodeKind, RootfsPlan, SYMLINKS};
 pub(crate) use running::{AddedMounts, RemovedMounts, Running};
 pub(crate) use scheduling::{IoPriority, Kind as SchedulerKind, Scheduler};
 pub(crate) use sysctl::Sysctl;
+pub(crate) use user::{SetUpIds, UserNamespace, keeps_groups};
 
 use crate::delegation::Delegation;
 use crate::error::{Code, Error, Result};
@@ -82,6 +88,8 @@ pub struct Request<'a> {
     pub new_keyring: bool,
     /// Whether the root is entered with `pivot_root(2)`; without, with `chroot(2)`, for hosts that run from a ramdisk.
     pub pivot: bool,
+    /// Who answers for system calls that the configuration leaves to somebody, where it does not say whom to ask.
+    pub seccomp_receiver: Option<&'a Path>,
 }
 
 /// All that is to be done to start a container.
@@ -140,6 +148,18 @@ impl Plan {
     /// # Errors
     /// When the configuration contradicts itself or the host, or asks for what this version cannot do.
     pub(crate) fn new(spec: &Spec<'_>, request: &Request<'_>, host: &Host) -> Result<Self> {
+        let mut plan = Self::without_filter(spec, request, host)?;
+        let Request { id, bundle, seccomp_receiver: receiver, .. } = *request;
+        plan.process.filter =
+            FilterPlan::new(spec, FilterSubject { id, bundle, status: "creating", receiver })?;
+        Ok(plan)
+    }
+
+    /// Decides everything but the filter, for who has that already.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`].
+    pub(crate) fn without_filter(spec: &Spec<'_>, request: &Request<'_>, host: &Host) -> Result<Self> {
         spec::refuse_unsupported(spec)?;
         let linux =
             spec.linux.as_ref().ok_or_else(|| invalid("invalid config file, no `linux` block specified"))?;
@@ -148,6 +168,7 @@ impl Plan {
             return Err(invalid("process.cwd: missing, the directory to start in is required"));
         }
         let mut namespaces = namespaces::plan(linux, process.user.as_ref(), host)?;
+        namespaces.settle_user_join(host);
         let is_rootless = host.is_rootless();
         namespaces.share_work(is_rootless);
         let has = |flag| namespaces.contains(flag);
@@ -163,6 +184,14 @@ impl Plan {
         process.personality = personality(Some(linux))?;
         // That is for those that come later, but a mistake in it is found now.
         process.affinity = Affinity::default();
+        let user_namespace = user::namespace(&namespaces, host);
+        if keeps_groups(spec) {
+            process.groups = None;
+        }
+        if let Some(namespace) = &user_namespace {
+            process.settle_in(namespace)?;
+            namespaces.set_up = SetUpIds::new(&namespace.maps, process.uid, process.gid);
+        }
         if request.listen_fds > 0 && namespaces.creates(Namespaces::PID) {
             process.tell_of_sockets(request.listen_fds);
         }

@@ -10,6 +10,7 @@ mod devices;
 mod masks;
 mod mounts;
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -28,6 +29,7 @@ use crate::home;
 use crate::idmap::UserNamespaces;
 use crate::plan::{Join, MountOperation, Plan, ProcessPlan};
 use crate::procfs::ProcFs;
+use crate::receiver::Connection;
 use crate::state::StateRoot;
 pub(crate) use by_init::ByInit;
 use classic::Classic;
@@ -42,6 +44,8 @@ pub(crate) struct Prepared<'p> {
     pub(crate) root: PreparedRoot,
     /// The namespaces to join; that of pids is joined by the parent for its child.
     pub(crate) joins: Vec<(Namespaces, OwnedFd)>,
+    /// Which kinds a process in between has joined for init, before it made that.
+    pub(crate) joined: Cell<Namespaces>,
     pub(crate) process: PreparedProcess<'p>,
 }
 
@@ -104,6 +108,8 @@ pub(crate) struct PreparedProcess<'p> {
     /// The host's procfs, for what the process writes about itself and its namespaces: nothing of the container's is ever
     /// mounted over it.
     pub(crate) proc: Option<ProcFs>,
+    /// Who answers for its system calls, where its filter leaves any to somebody.
+    pub(crate) agent: Option<&'p Connection>,
 }
 
 /// Opens a directory of the host only to name it.
@@ -141,6 +147,7 @@ impl<'p> Prepared<'p> {
         state_root: &StateRoot,
         rung: Rung,
         executable_view: Option<ReadOnlyView>,
+        agent: Option<&'p Connection>,
     ) -> Result<Self> {
         let joins = open_joins(&plan.namespaces.join)?;
         let root_path = open_root(plan)?;
@@ -152,8 +159,8 @@ impl<'p> Prepared<'p> {
         };
         let needs_proc = !plan.sysctls.is_empty() || !plan.process.labels.is_empty();
         let proc = if needs_proc { Some(ProcFs::open()?) } else { None };
-        let process = PreparedProcess { plan: &plan.process, env, executable_view, proc };
-        Ok(Self { plan, root, joins, process })
+        let process = PreparedProcess { plan: &plan.process, env, executable_view, proc, agent };
+        Ok(Self { plan, root, joins, joined: Cell::default(), process })
     }
 }
 

@@ -8,6 +8,7 @@ use crate::capabilities;
 use crate::channel::{Failure, Step};
 use crate::error::{Code, Error, words};
 use crate::init::DEEPEST_COPIED;
+use crate::namespace_file;
 use crate::plan::{InnerPath, MountOperation, MountSource, Plan, ProcessPlan, Sysctl};
 use crate::rlimits;
 use crate::scheduling;
@@ -23,8 +24,11 @@ pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
     let rootfs_path = rootfs.path.display();
     let (code, message) = match failure.step {
         Step::JoinNamespace => {
-            let path = plan.namespaces.join.get(index).map(|join| join.path.display().to_string());
-            (Code::Namespace, format!("join the namespace `{}`", path.unwrap_or_default()))
+            let Some(join) = plan.namespaces.join.get(index) else {
+                return process_failure(&plan.process, failure);
+            };
+            let why = namespace_file::explain(&join.path, join.kind, failure.errno);
+            (Code::Namespace, format!("join the namespace `{}`{why}", join.path.display()))
         }
         Step::NewNamespaces => (Code::Namespace, "create the namespaces".to_owned()),
         Step::CgroupNamespace => (Code::Namespace, "create the cgroup namespace".to_owned()),
@@ -203,13 +207,16 @@ pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error 
         }
         Step::Personality => (Code::System, "linux.personality: set the execution domain".to_owned()),
         Step::Bounding => (Code::Credentials, "drop capabilities from the bounding set".to_owned()),
-        Step::Groups => (Code::Credentials, "set the supplementary groups".to_owned()),
+        Step::Groups => (Code::Credentials, format!("set the supplementary groups{}", groups_hint(errno))),
         Step::UserIds => {
             let (uid, gid) = (process.uid.as_raw(), process.gid.as_raw());
-            (Code::Credentials, format!("become user {uid} and group {gid}"))
+            let hint = if errno == Errno::INVAL { NOT_MAPPED } else { "" };
+            (Code::Credentials, format!("become user {uid} and group {gid}{hint}"))
         }
         Step::Capabilities => (Code::Credentials, missing_capabilities(process)),
         Step::NoNewPrivileges => (Code::Credentials, "set no_new_privs".to_owned()),
+        Step::Seccomp => (Code::Credentials, filter_refused(process, errno)),
+        Step::SeccompReceiver => return receiver_failed(process, errno),
         Step::KeyringLabel | Step::SelinuxLabel => (Code::Credentials, selinux_label(process, failure)),
         Step::AppArmor => (Code::Credentials, apparmor_profile(process, errno)),
         Step::WorkingDirectoryCreate => (Code::Rootfs, format!("create the working directory `{cwd}`")),
@@ -225,6 +232,17 @@ pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error 
     Error::os(code, message, errno)
 }
 
+/// What the kernel means for a process that is in a user namespace.
+const NOT_MAPPED: &str = " (in its user namespace they are not mapped)";
+
+fn groups_hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::INVAL => NOT_MAPPED,
+        Errno::PERM => " (in a user namespace it may be denied, see `/proc/self/setgroups`)",
+        _ => "",
+    }
+}
+
 fn memory_policy(process: &ProcessPlan) -> String {
     let Some(policy) = &process.memory_policy else { return String::new() };
     let (nodes, hint) = match policy.nodes.is_empty() {
@@ -232,6 +250,38 @@ fn memory_policy(process: &ProcessPlan) -> String {
         false => (format!(" on the nodes `{}`", policy.nodes), " (are they there, and in the cpuset?)"),
     };
     format!("linux.memoryPolicy: set the policy `{}`{nodes}{hint}", policy.name)
+}
+
+/// What the kernel could mean by its refusal of a filter (`seccomp(2)`).
+fn filter_refused(process: &ProcessPlan, errno: Errno) -> String {
+    let Some(filter) = &process.filter else { return String::new() };
+    let what = format!("linux.seccomp: load the filter of {} instructions", filter.program.len());
+    let hint = match errno {
+        Errno::INVAL if filter.asks_for_flags => " (does this kernel know all of linux.seccomp.flags?)",
+        Errno::ACCESS => " (it takes process.noNewPrivileges, or CAP_SYS_ADMIN of the runtime's)",
+        Errno::NOMEM => {
+            " (the filters of a process have 32768 instructions at most, those it was born with included)"
+        }
+        Errno::BUSY => " (somebody answers for calls of the runtime already; there can be no second one)",
+        Errno::AGAIN => " (to hand over its listener takes one thread more: is there a limit on processes?)",
+        _ => "",
+    };
+    what + hint
+}
+
+fn receiver_failed(process: &ProcessPlan, errno: Errno) -> Error {
+    let path = process.receiver().map(|receiver| receiver.path.display().to_string()).unwrap_or_default();
+    let silent =
+        format!("the seccomp receiver `{path}` does not answer for a call that takes part in the start");
+    match errno {
+        Errno::TIMEDOUT => Error::new(Code::System, silent),
+        Errno::AGAIN => {
+            Error::new(Code::System, format!("the seccomp receiver `{path}` does not take the listener"))
+        }
+        errno => {
+            Error::os(Code::System, format!("hand the listener over to the seccomp receiver `{path}`"), errno)
+        }
+    }
 }
 
 fn selinux_label(process: &ProcessPlan, failure: Failure) -> String {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use libcrun::{Code, Error, ExecOptions, Result};
 
-use super::Context;
 use super::create::{ensure_protectable, unsupported};
+use super::{Context, seccomp_receiver};
 
 pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
     ensure_protectable(context)?;
@@ -32,6 +32,7 @@ pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
         preserve_fds: context.preserved_descriptors()?,
         detach: context.has("detach"),
         cgroups: values("cgroup"),
+        seccomp_receiver: seccomp_receiver(),
         ..ExecOptions::default()
     };
     libcrun::exec(&context.root(), &context.id()?, &options)

@@ -19,11 +19,12 @@ use crate::init::{Placement, credentials};
 use crate::plan::{InnerPath, MountOperation};
 use crate::prepare::PreparedMount;
 
+use super::Visit;
+
 /// Enters the namespaces of the container's first process; returns the container's root. The pid namespace is that of
 /// the clone already. `belongings` are the descriptors to keep beside the channel, sorted by number.
 pub(super) fn enter(
-    container: BorrowedFd<'_>,
-    namespaces: Namespaces,
+    visit: &Visit<'_>,
     belongings: &[BorrowedFd<'_>],
     channel: &InitEnd,
     placement: Placement,
@@ -34,9 +35,9 @@ pub(super) fn enter(
     if placement != Placement::Done {
         channel.expect(ToInit::Placed).at(Step::Runtime)?;
     }
-    sys::namespace::join(container, namespaces - Namespaces::PID).at(Step::JoinNamespace)?;
-    if namespaces.contains(Namespaces::USER) {
-        credentials::become_mapped_root()?;
+    sys::namespace::join(visit.pidfd.as_fd(), visit.namespaces - Namespaces::PID).at(Step::JoinNamespace)?;
+    if visit.namespaces.contains(Namespaces::USER) {
+        credentials::become_mapped(visit.set_up)?;
         // Taking on other ids may have reset it (`PR_SET_DUMPABLE`, /proc/sys/fs/suid_dumpable).
         set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
     }

@@ -6,7 +6,7 @@ use rustix::fs::Mode;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use sys::exec::StringArray;
 
-use super::{Affinity, IoPriority, Labels, MemoryPolicy, Named, Scheduler, invalid, named};
+use super::{Affinity, FilterPlan, IoPriority, Labels, MemoryPolicy, Named, Scheduler, invalid, named};
 use crate::capabilities::Sets;
 use crate::error::{Code, Error, Result};
 use crate::host::Host;
@@ -26,7 +26,8 @@ pub(crate) struct ProcessPlan {
     pub(crate) cwd: CString,
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,
-    pub(crate) groups: Vec<Gid>,
+    /// The supplementary groups; without, they stay as they are.
+    pub(crate) groups: Option<Vec<Gid>>,
     pub(crate) umask: Mode,
     pub(crate) capabilities: Sets,
     pub(crate) no_new_privileges: bool,
@@ -41,6 +42,8 @@ pub(crate) struct ProcessPlan {
     pub(crate) memory_policy: Option<MemoryPolicy>,
     /// That of the container.
     pub(crate) personality: Option<u32>,
+    /// Which system calls it may make.
+    pub(crate) filter: Option<FilterPlan>,
     /// Descriptors from this number on do not survive the exec.
     pub(crate) first_closed_fd: u32,
 }
@@ -80,7 +83,7 @@ pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32, host: &Host
         cwd: CString::new(cwd).map_err(nul("process.cwd"))?,
         uid: Uid::from_raw(assignable(user.uid, "process.user.uid")?),
         gid: Gid::from_raw(assignable(user.gid, "process.user.gid")?),
-        groups: groups.collect::<Result<_>>()?,
+        groups: Some(groups.collect::<Result<_>>()?),
         umask: Mode::from_raw_mode(user.umask.unwrap_or(0o022)),
         capabilities: Sets::from_spec(process.capabilities.as_ref())?,
         no_new_privileges: process.no_new_privileges == Some(true),
@@ -92,6 +95,7 @@ pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32, host: &Host
         affinity: process.exec_cpu_affinity.as_ref().map(Affinity::new).transpose()?.unwrap_or_default(),
         memory_policy: None,
         personality: None,
+        filter: None,
         first_closed_fd: 3_u32.saturating_add(preserve_fds),
     })
 }

@@ -175,12 +175,12 @@ fn flags_and_data(parameters: &[Parameter]) -> (MountFlags, CString) {
             (Parameter::Flag(_), b"lazytime") => flags |= MountFlags::LAZYTIME,
             (Parameter::WhereKnown(_), b"iversion") => flags |= I_VERSION,
             (Parameter::Flag(_), b"ro") | (Parameter::Value(..), b"source") => {}
+            // mount(2) takes all or nothing, and in most user namespaces it is not mapped.
+            (Parameter::WhereMapped(..), _) => {}
             // SELinux tells a comma in a label from one between options only in quotes.
             (Parameter::Value(name, label), kind) if kind.ends_with(b"context") => {
                 data.push(format!("{}=\"{}\"", name.to_string_lossy(), label.to_string_lossy()));
             }
-            // mount(2) takes all or nothing, and in most user namespaces it is not mapped.
-            (Parameter::WhereMapped(..), _) => {}
             _ => data.push(parameter.to_string()),
         }
     }

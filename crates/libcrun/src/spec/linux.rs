@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cgroups::Resources;
 use serde::Deserialize;
 
-use super::{MemoryPolicy, Presence, Text};
+use super::{MemoryPolicy, Presence, Seccomp, Text};
 
 /// What concerns Linux.
 #[derive(Debug, Default, Deserialize)]
@@ -44,8 +44,9 @@ pub struct Linux<'a> {
     /// From which nodes memory comes.
     #[serde(borrow, default)]
     pub memory_policy: Option<MemoryPolicy<'a>>,
-    #[serde(default)]
-    pub(crate) seccomp: Presence,
+    /// Which system calls may be made.
+    #[serde(borrow, default)]
+    pub seccomp: Option<Seccomp<'a>>,
     /// Kernel parameters of the namespaces, by name.
     #[serde(borrow, default)]
     pub sysctl: Option<BTreeMap<Text<'a>, Text<'a>>>,

@@ -12,11 +12,7 @@ fn refuse(path: &str) -> Error {
 pub(crate) fn refuse_unsupported(spec: &Spec<'_>) -> Result<()> {
     let mut wanted = vec![("hooks", spec.hooks)];
     if let Some(linux) = &spec.linux {
-        wanted.extend([
-            ("linux.seccomp", linux.seccomp),
-            ("linux.intelRdt", linux.intel_rdt),
-            ("linux.netDevices", linux.net_devices),
-        ]);
+        wanted.extend([("linux.intelRdt", linux.intel_rdt), ("linux.netDevices", linux.net_devices)]);
     }
     if let Some((path, _)) = wanted.into_iter().find(|(_, section)| section.is_present()) {
         return Err(refuse(path));
@@ -24,14 +20,6 @@ pub(crate) fn refuse_unsupported(spec: &Spec<'_>) -> Result<()> {
     match &spec.process {
         Some(process) => refuse_unsupported_process(process),
         None => Ok(()),
-    }
-}
-
-/// Refuses a container whose confinement another process in it would not get.
-pub(crate) fn refuse_unsupported_confinement(spec: &Spec<'_>) -> Result<()> {
-    match &spec.linux {
-        Some(linux) if linux.seccomp.is_present() => Err(refuse("linux.seccomp")),
-        _ => Ok(()),
     }
 }
 
@@ -48,11 +36,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn confinement_that_cannot_be_applied_is_refused_by_name() {
+    fn what_cannot_be_done_is_refused_by_name() {
         for (text, path) in [
-            (r#"{"ociVersion":"1","linux":{"seccomp":{"defaultAction":"X"}}}"#, "linux.seccomp"),
-            (r#"{"ociVersion":"1","process":{"terminal":true}}"#, "process.terminal"),
             (r#"{"ociVersion":"1","hooks":{"prestart":[{"path":"/x"}]}}"#, "hooks"),
+            (r#"{"ociVersion":"1","process":{"terminal":true}}"#, "process.terminal"),
         ] {
             let spec = super::super::parse(text.as_bytes(), "x").unwrap();
             let error = refuse_unsupported(&spec).unwrap_err();

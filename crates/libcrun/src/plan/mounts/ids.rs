@@ -68,11 +68,11 @@ mod tests {
         let bundle = std::path::Path::new("/bundle");
         let around = Surroundings {
             bundle,
+            label: None,
             layout: None,
             host: &host,
             linux: &linux,
             namespaces: &namespaces,
-            label: None,
         };
         let mount = plan(0, &mounts[0], &around).map_err(|error| error.to_string())?;
         let MountSource::Filesystem(filesystem) = &mount.source else { panic!("no filesystem") };
