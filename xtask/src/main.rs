@@ -9,6 +9,7 @@ mod bench;
 mod build;
 mod check;
 mod demo;
+mod fuzz;
 mod lane;
 mod sh;
 mod syscalls;
@@ -36,6 +37,12 @@ const COMMANDS: &[Row] = &[
         "systemd|vm [--root|--user|--sh COMMAND] [-- FILTER...]",
         "run the integration tests, or a command, in a Debian with systemd",
         lane::run,
+    ),
+    (
+        "fuzz",
+        "[TARGET...] [--seconds N]",
+        "feed what reads from outside with bytes nobody would write (nightly)",
+        fuzz::run,
     ),
     ("check", "", "format, lints, documentation, licenses of dependencies", check::run),
     ("syscalls", "", "write the table of system calls anew, from the kernel's headers", syscalls::run),

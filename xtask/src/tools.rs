@@ -18,6 +18,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ps", "procps"),
     ("cc", "gcc"),
     ("umoci", "umoci"),
+    ("newuidmap", "uidmap"),
 ];
 
 /// A file that is needed, and the Debian package it is in: what the seccomp compiler is compared with.

@@ -22,7 +22,7 @@ use crate::foreground;
 use crate::host::Host;
 use crate::id::ContainerId;
 use crate::init::{Made, Placement};
-use crate::plan::{AddedMounts, MountOperation, RemovedMounts, Running};
+use crate::plan::{AddedMounts, MountOperation, RemovedMounts, Running, SetUpIds};
 use crate::prepare;
 use crate::report;
 use crate::self_protection;
@@ -66,6 +66,7 @@ pub fn add_mounts(
         id,
         pidfd,
         namespaces: plan.enter,
+        set_up: plan.set_up,
         belongings: ready.iter().flat_map(|ready| ready.descriptors()).collect(),
         // A copy is as large as the container likes: let it pay for that. And where one of its processes puts a device
         // in the place of a file, it stays as closed as it is for the container.
@@ -100,8 +101,9 @@ pub fn remove_mounts(
         return Ok(());
     }
     let spec = spec::parse(&config, &container.directory.file("config.json"))?;
-    let plan = RemovedMounts::new(mounts, &known(&container, &spec))?;
-    let visit = Visit { id, pidfd, namespaces: plan.enter, belongings: Vec::new(), cgroup: None };
+    let plan = RemovedMounts::new(mounts, &known(&container, &spec), &Host::new())?;
+    let RemovedMounts { enter: namespaces, set_up, .. } = plan;
+    let visit = Visit { id, pidfd, namespaces, set_up, belongings: Vec::new(), cgroup: None };
     let found = RefCell::new(Vec::with_capacity(plan.destinations.len()));
     visit.make(
         options,
@@ -157,6 +159,8 @@ struct Visit<'a> {
     /// The container's first process.
     pidfd: OwnedFd,
     namespaces: Namespaces,
+    /// Who it is in the container's user namespace.
+    set_up: SetUpIds,
     /// The descriptors it takes along.
     belongings: Vec<BorrowedFd<'a>>,
     /// The cgroup it works in, if that is not the caller's.
@@ -197,7 +201,7 @@ impl Visit<'_> {
         belongings.push(self.pidfd.as_fd());
         belongings.sort_unstable_by_key(AsRawFd::as_raw_fd);
         let live = |channel: &InitEnd, placement| {
-            let entered = inside::enter(self.pidfd.as_fd(), self.namespaces, &belongings, channel, placement);
+            let entered = inside::enter(self, &belongings, channel, placement);
             match entered.and_then(|root| work(root.as_fd(), channel)) {
                 Ok(()) => 0,
                 Err(failure) => {

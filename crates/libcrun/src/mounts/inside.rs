@@ -9,7 +9,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags, openat, statx};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
@@ -19,26 +18,24 @@ use crate::init::{Placement, credentials};
 use crate::plan::{InnerPath, MountOperation};
 use crate::prepare::PreparedMount;
 
+use super::Visit;
+
 /// Enters the namespaces of the container's first process; returns the container's root. The pid namespace is that of
 /// the clone already. `belongings` are the descriptors to keep beside the channel, sorted by number.
 pub(super) fn enter(
-    container: BorrowedFd<'_>,
-    namespaces: Namespaces,
+    visit: &Visit<'_>,
     belongings: &[BorrowedFd<'_>],
     channel: &InitEnd,
     placement: Placement,
 ) -> Result<OwnedFd, Failure> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
     sys::exec::close_everything_but(belongings, channel.as_fd()).at(Step::Runtime)?;
     rustix::process::umask(Mode::empty());
     if placement != Placement::Done {
         channel.expect(ToInit::Placed).at(Step::Runtime)?;
     }
-    sys::namespace::join(container, namespaces - Namespaces::PID).at(Step::JoinNamespace)?;
-    if namespaces.contains(Namespaces::USER) {
-        credentials::become_mapped_root()?;
-        // Taking on other ids may have reset it (`PR_SET_DUMPABLE`, /proc/sys/fs/suid_dumpable).
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
+    sys::namespace::join(visit.pidfd.as_fd(), visit.namespaces - Namespaces::PID).at(Step::JoinNamespace)?;
+    if visit.namespaces.contains(Namespaces::USER) {
+        credentials::become_mapped(visit.set_up)?;
     }
     // Joining the mount namespace has made its root the root of this process.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
