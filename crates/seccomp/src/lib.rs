@@ -48,7 +48,7 @@ pub use architecture::{ARCHITECTURES, Architecture};
 pub use condition::OPERATORS;
 pub use disassemble::disassemble;
 pub use error::Error;
-pub use judge::{Judge, Reason, Verdict};
+pub use judge::{Case, Judge, Reason, Verdict};
 pub use run::{Answer, Data, is_valid, run};
 pub use sys::seccomp::Instruction;
 
