@@ -91,7 +91,7 @@ fn limits(text: &[u8]) {
 
 fn mounts(text: &[u8]) {
     let Ok(list) = spec::parse_mounts(text, NAME) else { return };
-    let container = spec::template(None, false);
+    let container = spec::template(false, false);
     if let Ok(spec) = spec::parse(container.as_bytes(), NAME) {
         running(&spec, &list);
     }
