@@ -12,17 +12,19 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
+use sys::exec::StringArray;
 use sys::signal::{SignalSet, set_mask};
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::clone::{ForChildren, clone_into};
 use crate::container::{Container, Phase};
-use crate::error::{Code, Context, Result, words};
+use crate::error::{Code, Context, Error, Result, words};
 use crate::exec_cgroup::Home;
 use crate::foreground;
 use crate::home;
 use crate::id::ContainerId;
 use crate::init::{Placement, binding, credentials, launch};
+use crate::oom_score::OwnScore;
 use crate::pid_file;
 use crate::plan::{MemoryPolicy, ProcessPlan, namespace_type, process_plan};
 use crate::prepare::PreparedProcess;
@@ -195,11 +197,14 @@ struct Joining<'p> {
 }
 
 fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &ExecOptions) -> Result<i32> {
-    if options.self_protection {
-        // Other processes of the container see this one from the clone on.
-        self_protection::protect_now()?;
-    }
-    let joining = Joining::new(container, spec, plan)?;
+    let namespaces = namespaces(container, spec);
+    // Other processes of the container see this one from the clone on.
+    let executable_view = match options.self_protection {
+        true => self_protection::protect_joining(namespaces.contains(Namespaces::USER))?,
+        false => None,
+    };
+    let process = |env| PreparedProcess { plan, env, executable_view };
+    let joining = Joining::new(container, spec, plan, namespaces, process)?;
     let mut home = Home::new(container, &options.cgroups)?;
     let spawned = home.make(|cgroup| joining.spawn_in(cgroup))?;
     let started = attend(&spawned, &joining, home.cgroup()).and_then(|()| {
@@ -213,9 +218,10 @@ fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &Exe
 }
 
 /// The namespaces that the container does not share with the runtime.
-fn namespaces(spec: &Spec<'_>) -> Namespaces {
+fn namespaces(container: &Container, spec: &Spec<'_>) -> Namespaces {
     let entries = spec.linux.as_ref().and_then(|linux| linux.namespaces.as_deref()).unwrap_or_default();
-    entries.iter().filter_map(|entry| namespace_type(&entry.kind)).collect()
+    let configured = entries.iter().filter_map(|entry| namespace_type(&entry.kind));
+    configured.chain(container.is_an_ordinary_users().then_some(Namespaces::USER)).collect()
 }
 
 /// A container with a new mount namespace has made its root that namespace's; any other was put into a root directory.
@@ -226,18 +232,25 @@ fn has_new_mount_namespace(spec: &Spec<'_>) -> bool {
 }
 
 impl<'p> Joining<'p> {
-    fn new(container: &Container, spec: &Spec<'_>, plan: &'p ProcessPlan) -> Result<Self> {
+    fn new(
+        container: &Container,
+        spec: &Spec<'_>,
+        plan: &'p ProcessPlan,
+        namespaces: Namespaces,
+        process: impl FnOnce(StringArray) -> PreparedProcess<'p>,
+    ) -> Result<Self> {
         let pidfd = container.open_process().map_err(|_| words::exec_not_running(container.id.as_str()))?;
         let root_path = format!("/proc/{}/root", container.status.pid);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, &root_path, flags, Mode::empty())
-            .context(Code::Namespace, || format!("open `{root_path}`"))?;
+            .context(Code::Namespace, || format!("open `{root_path}`"))
+            .map_err(|error| explain_closed(error, container))?;
         let env = home::environment(plan, root.as_fd()).context(Code::InvalidConfig, || "process.env")?;
         Ok(Self {
             pidfd,
-            namespaces: namespaces(spec),
+            namespaces,
             root: (!has_new_mount_namespace(spec)).then_some(root),
-            process: PreparedProcess { plan, env, executable_view: None },
+            process: process(env),
         })
     }
 
@@ -246,17 +259,18 @@ impl<'p> Joining<'p> {
         if self.namespaces.contains(Namespaces::PID) {
             match borrowed.join_pid(self.pidfd.as_fd()) {
                 Err(error) if error.errno() == Some(Errno::PERM) => {
-                    relay = Some(Relay::JoinedPids(self.pidfd.as_fd()));
+                    relay = Some(Relay::of_container(self.pidfd.as_fd(), self.namespaces));
                 }
                 joined => joined?,
             }
         }
+        let left_to_join = relay.map_or(self.namespaces, |relay| relay.leaves_to_join(self.namespaces));
         let placement = match cgroup {
             Some(cgroup) if !cgroup.is_unified_only() => Placement::BeforeMounts,
             _ => Placement::Done,
         };
         let live = |channel: &InitEnd, placement| {
-            let Err(failure) = self.live(channel, placement);
+            let Err(failure) = self.live(channel, placement, left_to_join);
             launch::report_failure(channel, self.process.plan, failure)
         };
         // One that has CPUs of its own until then is not born in the cgroup.
@@ -275,8 +289,10 @@ impl<'p> Joining<'p> {
 
     /// Makes the process and puts it into its place.
     fn spawn_in(&self, cgroup: Option<&Cgroup>) -> Result<Spawned> {
-        let spawned = self.spawn(cgroup)?;
         let plan = self.process.plan;
+        let inherited = OwnScore::set_for_child(plan.oom_score_adj);
+        let spawned = self.spawn(cgroup)?;
+        drop(inherited);
         let placed = scheduling::begin(plan, spawned.child().pid)
             .and_then(|()| spawned.place(plan.oom_score_adj, None, cgroup));
         match placed {
@@ -292,8 +308,13 @@ impl<'p> Joining<'p> {
         self.namespaces.contains(Namespaces::USER)
     }
 
-    /// The joining process, from the clone to the exec.
-    fn live(&self, channel: &InitEnd, placement: Placement) -> core::result::Result<Infallible, Failure> {
+    /// The joining process, from the clone to the exec; the other namespaces it is born in.
+    fn live(
+        &self,
+        channel: &InitEnd,
+        placement: Placement,
+        left_to_join: Namespaces,
+    ) -> core::result::Result<Infallible, Failure> {
         let _ = rustix::process::setsid();
         set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
         let plan = self.process.plan;
@@ -302,13 +323,14 @@ impl<'p> Joining<'p> {
         }
         binding::settle(plan)?;
         // The pid namespace is that of the clone already; joining it again would only concern children.
-        let others = self.namespaces - Namespaces::PID;
+        let others = left_to_join - Namespaces::PID;
         if !others.is_empty() {
             sys::namespace::join(self.pidfd.as_fd(), others).at(Step::JoinNamespace)?;
         }
         if self.is_in_user_namespace() {
             credentials::become_mapped_root()?;
         }
+        launch::protect_executable(&self.process)?;
         if let Some(root) = &self.root {
             change_root(root.as_fd()).at(Step::JoinNamespace)?;
         }
@@ -318,6 +340,16 @@ impl<'p> Joining<'p> {
         channel.tell_ready().at(Step::Runtime)?;
         channel.expect(ToInit::Go).at(Step::Runtime)?;
         launch::execute(&self.process, program)
+    }
+}
+
+/// Until a container is started its first process can be looked at by nobody but root: it has the runtime's memory.
+fn explain_closed(error: Error, container: &Container) -> Error {
+    match error.errno() {
+        Some(Errno::ACCESS) if container.directory.has_fifo() => {
+            error.because("the container has to be started before anybody but root can run something in it")
+        }
+        _ => error,
     }
 }
 

@@ -103,6 +103,7 @@ fn running(spec: &Spec<'_>, list: &[spec::Mount<'_>]) {
         bundle: Path::new("/bundle"),
         user_namespace: "/proc/1/ns/user".into(),
         has_cgroup: true,
+        is_an_ordinary_users: false,
     };
     for host in hosts() {
         let _ = AddedMounts::new(list, &container, &host);

@@ -26,6 +26,7 @@ use sys::clone::Namespaces;
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::prepare::{Prepared, PreparedRoot, Trees};
 use crate::relay;
+pub(crate) use acquire::clone_mounts;
 pub(crate) use inner::Made;
 use mounts::Deferred;
 pub(crate) use mounts::copy_up::DEEPEST as DEEPEST_COPIED;
@@ -87,9 +88,15 @@ impl Init<'_> {
         if awaits_ids {
             hide()?;
         }
-        // Early, because later on the parent is the one that is waited for.
-        launch::protect_executable(&self.prepared.process)?;
+        // Early, because later on the parent is the one that is waited for; but an ordinary user may do it only inside.
+        let joins_user = self.plan().namespaces.join.iter().any(|join| join.kind == Namespaces::USER);
+        if !joins_user {
+            launch::protect_executable(&self.prepared.process)?;
+        }
         self.enter_namespaces()?;
+        if joins_user {
+            launch::protect_executable(&self.prepared.process)?;
+        }
         self.build_root()?;
         self.await_cgroup()?;
         binding::settle(self.prepared.process.plan)?;

@@ -46,6 +46,7 @@ mod mount_options;
 mod mounts;
 mod network_interfaces;
 mod number_set;
+mod oom_score;
 mod pause;
 mod pid_file;
 mod plan;

@@ -29,6 +29,27 @@ pub(crate) enum Relay<'a> {
     NewPids(BorrowedFd<'a>),
     /// Into the pid namespace that this is or is in.
     JoinedPids(BorrowedFd<'a>),
+    /// Into the user namespace and the pid namespace that the process with this descriptor is in: without privileges the one
+    /// gives the right to the other. The container's process is born in both.
+    JoinedProcess(BorrowedFd<'a>),
+}
+
+impl<'a> Relay<'a> {
+    /// For a process that is to join a running container, which has these namespaces.
+    pub(crate) fn of_container(process: BorrowedFd<'a>, namespaces: Namespaces) -> Self {
+        match namespaces.contains(Namespaces::USER) {
+            true => Self::JoinedProcess(process),
+            false => Self::JoinedPids(process),
+        }
+    }
+
+    /// Which of its namespaces that process is not born in. The pid namespace is for children anyway.
+    pub(crate) fn leaves_to_join(self, namespaces: Namespaces) -> Namespaces {
+        match self {
+            Self::JoinedProcess(_) => namespaces - Namespaces::USER,
+            _ => namespaces,
+        }
+    }
 }
 
 /// Whether a container is made by way of a relay, on any host.
@@ -88,6 +109,10 @@ fn make_child(
         }
         Relay::JoinedPids(pids) => {
             sys::namespace::join(pids, Namespaces::PID).at(Step::JoinNamespace)?;
+        }
+        Relay::JoinedProcess(process) => {
+            let both = Namespaces::USER | Namespaces::PID;
+            sys::namespace::join(process, both).at(Step::JoinNamespace)?;
         }
     }
     spawn_sibling(namespaces, child).at(Step::NewNamespaces)
