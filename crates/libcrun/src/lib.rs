@@ -30,6 +30,7 @@ mod error;
 mod events;
 mod exec;
 mod exec_cgroup;
+pub mod explain;
 mod features;
 mod filesystem;
 mod foreground;

@@ -24,6 +24,7 @@ use sys::mount::{MountChange, Propagation, Reach, set_attributes};
 
 use crate::channel::{Failure, Step};
 use crate::error::{Code, Context, Error, Result};
+use crate::explain;
 use crate::home;
 use crate::host::Host;
 use crate::idmap::UserNamespaces;
@@ -254,7 +255,10 @@ fn open_root(plan: &Plan) -> Result<OwnedFd> {
         Errno::NOENT => {
             Error::new(Code::Rootfs, format!("the rootfs path `{}` does not exist", path.display()))
         }
-        _ => Error::os(Code::Rootfs, format!("open the rootfs `{}`", path.display()), errno),
+        _ => {
+            let error = Error::os(Code::Rootfs, format!("open the rootfs `{}`", path.display()), errno);
+            explain::closed(error, path)
+        }
     })
 }
 
