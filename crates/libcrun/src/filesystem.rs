@@ -6,6 +6,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags, XattrFlags, fsetxattr, openat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, fsconfig_create, fsconfig_reconfigure,
@@ -47,6 +48,17 @@ pub(crate) fn mount(context: BorrowedFd<'_>, attributes: MountAttr) -> Result<Ow
     // The attributes that exist for new mounts are the low 32 bits of those for mount_setattr(2).
     let attributes = MountAttrFlags::from_bits_retain(u32::try_from(attributes.bits()).unwrap_or(0));
     fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// Gives the root of a mounted filesystem an SELinux label.
+pub(crate) fn label_root(mount: BorrowedFd<'_>, label: &CStr) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(mount, c".", flags, Mode::empty())?;
+    match fsetxattr(&root, c"security.selinux", label.to_bytes_with_nul(), XattrFlags::empty()) {
+        // A filesystem that has none.
+        Err(Errno::OPNOTSUPP) => Ok(()),
+        other => other,
+    }
 }
 
 /// A small tmpfs for things to be mounted or made in.

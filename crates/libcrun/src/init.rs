@@ -10,7 +10,9 @@ mod classic;
 pub(crate) mod credentials;
 mod devices;
 mod enter;
+pub(crate) mod filter;
 pub(crate) mod inner;
+pub(crate) mod labels;
 pub(crate) mod launch;
 mod masks;
 pub(crate) mod mounts;
@@ -19,7 +21,6 @@ mod target;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 
@@ -78,6 +79,7 @@ impl Init<'_> {
     fn live(&mut self) -> Result<Infallible, Failure> {
         // Not in the terminal's foreground group, whose signals the runtime forwards.
         let _ = rustix::process::setsid();
+        filter::hear_pid(&self.prepared.process, self.channel)?;
         // One whose ids are still to be mapped is left visible to the runtime, which may have no privileges.
         let awaits_ids = self.plan().namespaces.id_maps.is_some();
         if !awaits_ids {
@@ -97,17 +99,20 @@ impl Init<'_> {
         if joins_user {
             launch::protect_executable(&self.prepared.process)?;
         }
+        self.set_sysctls()?;
         self.build_root()?;
         self.await_cgroup()?;
         binding::settle(self.prepared.process.plan)?;
         self.set_names()?;
         self.wait_for_runtime()?;
-        let keep = [Some(self.channel.as_fd()), self.exec_fifo];
-        launch::close_descriptors(self.prepared.process.plan, keep)?;
-        credentials::assume(self.prepared.process.plan, !self.plan().namespaces.contains(Namespaces::USER))?;
-        let program = launch::find_executable(self.prepared.process.plan)?;
+        let process = &self.prepared.process;
+        labels::assume(process)?;
+        launch::close_descriptors(process, self.channel, self.exec_fifo)?;
+        let set_limits = !self.plan().namespaces.contains(Namespaces::USER);
+        credentials::assume(process.plan, set_limits, || filter::load_early(process, self.channel))?;
+        let program = launch::find_executable(process.plan)?;
         self.wait_for_start()?;
-        launch::execute(&self.prepared.process, program)
+        launch::execute(&self.prepared.process, program, self.channel)
     }
 
     fn plan(&self) -> &crate::plan::Plan {
@@ -126,14 +131,10 @@ impl Init<'_> {
         if self.plan().namespaces.creates(Namespaces::USER) {
             self.become_mapped_root()?;
         }
-        if let Some(name) = &self.plan().keyring {
-            match sys::keyring::join_session(name) {
-                // A kernel without keyrings, or one that has no more for this user or namespace.
-                Ok(()) | Err(Errno::NOSYS | Errno::DQUOT | Errno::PERM | Errno::ACCESS) => {}
-                Err(errno) => return Err(errno).at(Step::Runtime),
-            }
+        match &self.plan().keyring {
+            Some(name) => labels::take_keyring(&self.prepared.process, name),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Enters the namespaces that exist, then makes those that do not.
@@ -165,6 +166,19 @@ impl Init<'_> {
             return Ok(());
         }
         self.make_cgroup_namespace()
+    }
+
+    /// Sets the parameters of its namespaces, before anybody makes devices in them.
+    fn set_sysctls(&mut self) -> Result<(), Failure> {
+        let prepared = self.prepared;
+        let Some(proc) = &prepared.process.proc else { return Ok(()) };
+        for (index, sysctl) in prepared.plan.sysctls.iter().enumerate() {
+            if sysctl.namespace == Namespaces::NETWORK {
+                self.enter_network()?;
+            }
+            proc.write_at(&sysctl.path, sysctl.value.as_bytes()).at_entry(Step::Sysctl, index)?;
+        }
+        Ok(())
     }
 
     /// Enters the network namespace the runtime has made meanwhile; called by the first that needs to be in it.

@@ -29,6 +29,8 @@ use crate::home;
 use crate::host::Host;
 use crate::idmap::UserNamespaces;
 use crate::plan::{Join, MountOperation, Plan, ProcessPlan};
+use crate::procfs::ProcFs;
+use crate::receiver::Connection;
 use crate::state::StateRoot;
 pub(crate) use by_init::ByInit;
 use classic::Classic;
@@ -102,6 +104,11 @@ pub(crate) struct PreparedProcess<'p> {
     pub(crate) env: StringArray,
     /// The runtime's executable through a read-only mount, when init has to exchange it (CVE-2019-5736).
     pub(crate) executable_view: Option<ReadOnlyView>,
+    /// The host's procfs, for what the process writes about itself and its namespaces: nothing of the container's is ever
+    /// mounted over it.
+    pub(crate) proc: Option<ProcFs>,
+    /// Who answers for its system calls, where its filter leaves any to somebody.
+    pub(crate) agent: Option<&'p Connection>,
 }
 
 /// Opens a directory of the host only to name it.
@@ -139,6 +146,7 @@ impl<'p> Prepared<'p> {
         state_root: &StateRoot,
         rung: Rung,
         executable_view: Option<ReadOnlyView>,
+        agent: Option<&'p Connection>,
     ) -> Result<Self> {
         let joins = open_joins(&plan.namespaces.join)?;
         let root_path = open_root(plan)?;
@@ -148,7 +156,9 @@ impl<'p> Prepared<'p> {
             false => PreparedRoot::Directory,
             true => prepare_root(plan, root_path, cgroup, state_root, rung)?,
         };
-        let process = PreparedProcess { plan: &plan.process, env, executable_view };
+        let needs_proc = !plan.sysctls.is_empty() || !plan.process.labels.is_empty();
+        let proc = if needs_proc { Some(ProcFs::open()?) } else { None };
+        let process = PreparedProcess { plan: &plan.process, env, executable_view, proc, agent };
         Ok(Self { plan, root, joins, process })
     }
 }

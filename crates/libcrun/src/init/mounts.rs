@@ -297,6 +297,7 @@ impl Place<'_> {
             (Err(_), Some(tree)) => return self.attach(tree.as_fd(), target).map(|()| None),
             (Err(failure), None) => return Err(failure),
         };
+        self.label(filesystem, made.as_fd())?;
         self.change(made.as_fd(), &filesystem.changes)?;
         if let (Some(namespace), Some(idmap)) = (idmap, &filesystem.idmap) {
             let mapped = sys::mount::set_idmap(made.as_fd(), namespace.as_fd(), idmap.reach);
@@ -307,6 +308,11 @@ impl Place<'_> {
         }
         self.attach_filesystem(filesystem, made.as_fd(), target)?;
         Ok(Some(made))
+    }
+
+    fn label(&self, filesystem: &Filesystem, mount: BorrowedFd<'_>) -> Result<(), Failure> {
+        let Some(label) = &filesystem.label else { return Ok(()) };
+        self.at(Step::MountLabel, filesystem::label_root(mount, label))
     }
 
     /// The directory that a tmpfs covers and takes properties from; nothing where it is yet to be made.

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use sys::clone::Namespaces;
 
 use super::mounts::{self, Surroundings};
-use super::{InnerPath, Join, MountOperation, MountSource, NamespacePlan, invalid, namespaces};
+use super::{InnerPath, Join, MountLabel, MountOperation, MountSource, NamespacePlan, invalid, namespaces};
 use crate::error::{Code, Error, Result};
 use crate::host::Host;
-use crate::spec::{self, Linux, Mount, Spec};
+use crate::spec::{Linux, Mount, Spec};
 
 /// What is known of a container that runs.
 #[derive(Debug)]
@@ -40,12 +40,19 @@ pub(crate) struct RemovedMounts {
 impl AddedMounts {
     /// Decides everything.
     pub(crate) fn new(list: &[Mount<'_>], container: &Running<'_>, host: &Host) -> Result<Self> {
-        spec::refuse_unsupported_labels(container.spec)?;
         let (linux, namespaces) = own_mounts(container, host)?;
         let shows_cgroups =
             list.iter().any(|mount| matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2")));
         let layout = if shows_cgroups && container.has_cgroup { Some(host.cgroups()?) } else { None };
-        let around = Surroundings { bundle: container.bundle, layout, host, linux, namespaces: &namespaces };
+        let label = MountLabel::new(container.spec, host)?;
+        let around = Surroundings {
+            bundle: container.bundle,
+            layout,
+            host,
+            linux,
+            namespaces: &namespaces,
+            label: label.as_ref(),
+        };
         let mounts = list.iter().enumerate();
         let mut mounts =
             mounts.map(|(index, mount)| mounts::plan(index, mount, &around)).collect::<Result<Vec<_>>>()?;
@@ -148,6 +155,7 @@ mod tests {
     use super::super::Maps;
     use super::super::mounts::{Bind, MountSource};
     use super::*;
+    use crate::spec;
 
     /// A container with these namespaces, which gets these mounts.
     fn added_on(host: &Host, namespaces: &str, mounts: &str, has_cgroup: bool) -> Result<AddedMounts> {

@@ -66,8 +66,14 @@ mod tests {
         let (linux, host) = (Linux::default(), Host::with(1000, Layout::unified()));
         let namespaces = NamespacePlan { id_maps, ..NamespacePlan::default() };
         let bundle = std::path::Path::new("/bundle");
-        let around =
-            Surroundings { bundle, layout: None, host: &host, linux: &linux, namespaces: &namespaces };
+        let around = Surroundings {
+            bundle,
+            label: None,
+            layout: None,
+            host: &host,
+            linux: &linux,
+            namespaces: &namespaces,
+        };
         let mount = plan(0, &mounts[0], &around).map_err(|error| error.to_string())?;
         let MountSource::Filesystem(filesystem) = &mount.source else { panic!("no filesystem") };
         let shown = filesystem.parameters.iter().filter(|one| one.name() != c"source");
