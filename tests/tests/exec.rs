@@ -131,7 +131,7 @@ fn exec_refuses_a_container_whose_confinement_it_cannot_give() {
     let process = tempfile::NamedTempFile::new().unwrap();
     fs::write(&process, json!({"args": ["true"], "cwd": "/"}).to_string()).unwrap();
     for (section, field, value, words) in [
-        ("linux", "seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"}), "not supported by this version"),
+        ("linux", "seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"}), "seccomp.bpf`: No such file"),
         ("process", "apparmorProfile", json!("no-such-profile"), "`no-such-profile`"),
         ("process", "selinuxLabel", json!("some_u:some_r:some_t:s0"), "selinux is disabled or not supported"),
     ] {
