@@ -32,7 +32,7 @@ use rustix::process::{Resource, Rlimit};
 use sys::clone::Namespaces;
 
 pub(crate) use binding::{Affinity, MemoryPolicy, memory_policy_flags, memory_policy_modes};
-pub(crate) use id_maps::{IdMaps, is_own_only};
+pub(crate) use id_maps::{IdMaps, is_own_only, lines};
 pub(crate) use mounts::{
     Bind, CgroupTree, Fallback, Filesystem, Idmap, Maker, Maps, MountOperation, MountSource, Parameter,
     SourceLink, Target,
