@@ -101,7 +101,7 @@ pub fn features(version: &'static str, commit: &'static str) -> Features {
             },
             apparmor: no(),
             selinux: no(),
-            mount_extensions: MountExtensions { idmap: no() },
+            mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
             intel_rdt: no(),
             net_devices: no(),
             memory_policy: MemoryPolicyFeatures {

@@ -14,6 +14,7 @@ pub(crate) mod join;
 pub(crate) mod launch;
 mod masks;
 pub(crate) mod mounts;
+mod streams;
 mod target;
 
 use std::convert::Infallible;
