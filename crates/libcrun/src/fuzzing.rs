@@ -1,5 +1,5 @@
 //! Everything that is read from outside, by one function that takes any bytes: for the fuzz target `config`, and for the
-//! test that feeds its corpus (`fuzz/corpus/config`). What is no configuration makes an error; nothing may panic, and
+//! test that feeds its inputs (`fuzz/seeds/config`, `fuzz/corpus/config`). What is no configuration makes an error; nothing may panic, and
 //! what comes out of it keeps to what later stages rely on.
 #![allow(clippy::panic, reason = "who broke a promise is to be found")]
 
@@ -8,7 +8,7 @@ use std::path::Path;
 use cgroups::layout::Hierarchy;
 use cgroups::{CgroupPath, Layout, systemd};
 
-use crate::host::Host;
+use crate::host::{Host, SecurityModule};
 use crate::id::ContainerId;
 use crate::plan::{
     AddedMounts, CgroupManager, InnerPath, Plan, RemovedMounts, Request, Running, process_plan,
@@ -46,7 +46,11 @@ fn hosts() -> [Host; 3] {
     let controllers =
         ["memory", "cpu,cpuacct", "cpuset", "pids", "blkio", "devices", "hugetlb", "net_cls,net_prio"];
     let hybrid = Layout { hierarchies: std::iter::once(v2).chain(controllers.map(v1)).collect() };
-    [Host::with(0, Layout::unified()), Host::with(0, hybrid), Host::with(1000, Layout::unified())]
+    [
+        Host::with(0, Layout::unified()).with_security_module(SecurityModule::Selinux),
+        Host::with(0, hybrid).with_security_module(SecurityModule::AppArmor("engine (enforce)".to_owned())),
+        Host::with(1000, Layout::unified()),
+    ]
 }
 
 fn plan(spec: &Spec<'_>) {
@@ -62,6 +66,7 @@ fn plan(spec: &Spec<'_>) {
                 listen_fds: 1,
                 new_keyring: true,
                 pivot: true,
+                seccomp_receiver: None,
             };
             let _ = Plan::new(spec, &request, &host);
         }
@@ -75,7 +80,9 @@ fn plan(spec: &Spec<'_>) {
 fn process(text: &[u8]) {
     if let Ok(process) = spec::parse_process(text, NAME) {
         let _ = spec::refuse_unsupported_process(&process);
-        let _ = process_plan(&process, 0);
+        for host in hosts() {
+            let _ = process_plan(&process, 0, &host);
+        }
     }
 }
 
@@ -141,20 +148,22 @@ mod tests {
 
     use super::*;
 
-    /// What the fuzzer keeps: each way through the code once.
+    /// What was written by hand, and what the fuzzer has kept: each way through the code once.
     fn corpus() -> BTreeMap<String, Vec<u8>> {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/config");
-        let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
-        let read = |entry: std::fs::DirEntry| {
+        let directories = ["seeds", "corpus"]
+            .map(|kind| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz").join(kind).join("config"));
+        let files = directories.iter().flat_map(|directory| std::fs::read_dir(directory).unwrap());
+        let read = |entry: std::io::Result<std::fs::DirEntry>| {
+            let entry = entry.unwrap();
             (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap())
         };
-        entries.map(read).collect()
+        files.map(read).collect()
     }
 
     #[test]
     fn nothing_of_the_corpus_makes_the_loader_panic() {
         let corpus = corpus();
-        assert!(corpus.len() > 20, "the corpus is gone");
+        assert!(corpus.len() > 100, "the corpus is gone");
         for (name, text) in corpus {
             println!("{name}");
             load(&text);

@@ -5,6 +5,7 @@
 pub(crate) mod users;
 
 use std::cell::OnceCell;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use cgroups::Layout;
@@ -24,6 +25,19 @@ pub struct Host {
     joined_user_namespace: OnceCell<Option<UserNamespace>>,
     joins_own_user_namespace: OnceCell<bool>,
     cgroups: OnceCell<Layout>,
+    apparmor: OnceCell<Option<String>>,
+    has_selinux: OnceCell<bool>,
+}
+
+/// What confines processes on a host beyond the usual permissions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecurityModule {
+    /// Nothing.
+    None,
+    /// AppArmor, and the profile it confines this process to.
+    AppArmor(String),
+    /// SELinux.
+    Selinux,
 }
 
 impl Host {
@@ -44,6 +58,8 @@ impl Host {
             joined_user_namespace: OnceCell::from(None),
             joins_own_user_namespace: OnceCell::from(false),
             cgroups: OnceCell::from(cgroups),
+            apparmor: OnceCell::from(None),
+            has_selinux: OnceCell::from(false),
         }
     }
 
@@ -51,6 +67,14 @@ impl Host {
     #[cfg(test)]
     pub(crate) fn with_subordinate_ids(self, ids: SubordinateIds) -> Self {
         Self { subordinate_ids: OnceCell::from(ids), ..self }
+    }
+
+    /// The same host with this security module.
+    #[must_use]
+    pub fn with_security_module(self, module: SecurityModule) -> Self {
+        let has_selinux = OnceCell::from(module == SecurityModule::Selinux);
+        let profile = if let SecurityModule::AppArmor(profile) = module { Some(profile) } else { None };
+        Self { apparmor: OnceCell::from(profile), has_selinux, ..self }
     }
 
     /// The same host, on which the user namespace that is joined is this one.
@@ -93,6 +117,18 @@ impl Host {
         *self.is_rootless.get_or_init(look)
     }
 
+    /// What AppArmor confines this process to, in the kernel's words; nothing where it does not run.
+    pub fn apparmor(&self) -> Option<&str> {
+        self.apparmor.get_or_init(apparmor).as_deref()
+    }
+
+    /// Whether SELinux runs. The kernel has its filesystem then, mounted or not.
+    pub fn has_selinux(&self) -> bool {
+        let names = |line: &str| line.split_whitespace().last() == Some("selinuxfs");
+        let look = || std::fs::read_to_string("/proc/filesystems").is_ok_and(|text| text.lines().any(names));
+        *self.has_selinux.get_or_init(look)
+    }
+
     /// How cgroups are laid out.
     ///
     /// # Errors
@@ -103,5 +139,19 @@ impl Host {
         }
         let layout = Layout::detect()?;
         Ok(self.cgroups.get_or_init(|| layout))
+    }
+}
+
+/// Says what [`Host::apparmor`] is asked.
+fn apparmor() -> Option<String> {
+    let read = |path: &str| std::fs::read_to_string(path);
+    match read("/proc/thread-self/attr/apparmor/current") {
+        Ok(current) => Some(current),
+        // Linux before 5.8 has one file for whichever module there is.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let enabled = read("/sys/module/apparmor/parameters/enabled").ok()?;
+            if enabled.trim_end() == "Y" { read("/proc/thread-self/attr/current").ok() } else { None }
+        }
+        Err(_) => None,
     }
 }

@@ -19,6 +19,7 @@
 //! or pid namespace and the process not be traceable; both are as before when the operation returns.
 #![deny(unsafe_code)]
 
+mod base64;
 mod capabilities;
 mod channel;
 mod clone;
@@ -41,6 +42,7 @@ mod host;
 mod id;
 mod idmap;
 mod init;
+pub mod input;
 mod kill;
 mod mount_options;
 mod mounts;
@@ -53,6 +55,7 @@ mod plan;
 mod prepare;
 mod processes;
 mod procfs;
+mod receiver;
 mod relay;
 mod report;
 mod rlimits;
@@ -73,7 +76,7 @@ pub use error::{Code, Error, Result};
 pub use events::{Event, IntelRdt, Statistics, statistics, watch};
 pub use exec::{ExecOptions, exec};
 pub use features::{Features, features};
-pub use host::Host;
+pub use host::{Host, SecurityModule};
 pub use id::ContainerId;
 pub use kill::{kill, kill_all};
 pub use mounts::{MountsOptions, add_mounts, remove_mounts};

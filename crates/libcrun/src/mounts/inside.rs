@@ -9,7 +9,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags, openat, statx};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
@@ -29,7 +28,6 @@ pub(super) fn enter(
     channel: &InitEnd,
     placement: Placement,
 ) -> Result<OwnedFd, Failure> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
     sys::exec::close_everything_but(belongings, channel.as_fd()).at(Step::Runtime)?;
     rustix::process::umask(Mode::empty());
     if placement != Placement::Done {
@@ -38,8 +36,6 @@ pub(super) fn enter(
     sys::namespace::join(visit.pidfd.as_fd(), visit.namespaces - Namespaces::PID).at(Step::JoinNamespace)?;
     if visit.namespaces.contains(Namespaces::USER) {
         credentials::become_mapped(visit.set_up)?;
-        // Taking on other ids may have reset it (`PR_SET_DUMPABLE`, /proc/sys/fs/suid_dumpable).
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
     }
     // Joining the mount namespace has made its root the root of this process.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

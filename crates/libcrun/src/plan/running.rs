@@ -6,10 +6,12 @@ use rustix::process::{Gid, Uid};
 use sys::clone::Namespaces;
 
 use super::mounts::{self, Surroundings};
-use super::{InnerPath, MountOperation, MountSource, NamespacePlan, SetUpIds, invalid, namespaces, user};
+use super::{
+    InnerPath, MountLabel, MountOperation, MountSource, NamespacePlan, SetUpIds, invalid, namespaces, user,
+};
 use crate::error::{Code, Error, Result};
 use crate::host::Host;
-use crate::spec::{self, Linux, Mount, Spec, User};
+use crate::spec::{Linux, Mount, Spec, User};
 
 /// What is known of a container that runs.
 #[derive(Debug)]
@@ -48,12 +50,19 @@ impl AddedMounts {
                  caller yet: run it as root",
             ));
         }
-        spec::refuse_unsupported_labels(container.spec)?;
         let (linux, namespaces) = own_mounts(container, host)?;
         let shows_cgroups =
             list.iter().any(|mount| matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2")));
         let layout = if shows_cgroups && container.has_cgroup { Some(host.cgroups()?) } else { None };
-        let around = Surroundings { bundle: container.bundle, layout, host, linux, namespaces: &namespaces };
+        let label = MountLabel::new(container.spec, host)?;
+        let around = Surroundings {
+            bundle: container.bundle,
+            layout,
+            host,
+            linux,
+            namespaces: &namespaces,
+            label: label.as_ref(),
+        };
         let mounts = list.iter().enumerate();
         let mut mounts =
             mounts.map(|(index, mount)| mounts::plan(index, mount, &around)).collect::<Result<Vec<_>>>()?;
@@ -159,6 +168,7 @@ mod tests {
     use super::super::Maps;
     use super::super::mounts::{Bind, MountSource};
     use super::*;
+    use crate::spec;
 
     /// A container with these namespaces, which gets these mounts.
     fn added_on(host: &Host, namespaces: &str, mounts: &str, has_cgroup: bool) -> Result<AddedMounts> {

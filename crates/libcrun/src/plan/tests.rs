@@ -29,6 +29,7 @@ fn plan_on(host: &Host, manager: CgroupManager, text: &str) -> Result<Plan> {
         listen_fds: 0,
         new_keyring: true,
         pivot: true,
+        seccomp_receiver: None,
     };
     Plan::new(&spec, &request, host)
 }

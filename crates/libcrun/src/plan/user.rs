@@ -126,7 +126,7 @@ mod tests {
     fn process(user: &str) -> ProcessPlan {
         let text = format!(r#"{{"args":["x"],"cwd":"/","user":{user}}}"#);
         let process = crate::spec::parse_process(text.as_bytes(), "process.json").unwrap();
-        super::super::process_plan(&process, 0).unwrap()
+        super::super::process_plan(&process, 0, &crate::host::Host::new()).unwrap()
     }
 
     #[test]
