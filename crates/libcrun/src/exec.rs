@@ -30,18 +30,20 @@ use crate::input;
 use crate::oom_score::OwnScore;
 use crate::pid_file;
 use crate::plan::{
-    FilterPlan, FilterSubject, MemoryPolicy, ProcessPlan, namespace_type, personality, process_plan,
+    FilterPlan, FilterSubject, MemoryPolicy, ProcessPlan, SetUpIds, keeps_groups, namespace_type,
+    personality, process_plan,
 };
 use crate::prepare::PreparedProcess;
 use crate::procfs::ProcFs;
 use crate::receiver::Connection;
-use crate::relay::{self, Relay};
+use crate::relay::{self, Relay, Users};
 use crate::report;
 use crate::scheduling;
 use crate::self_protection;
 use crate::spawn::Spawned;
 use crate::spec::{self, Spec, Text, User};
 use crate::state::StateRoot;
+use crate::user_namespace;
 
 /// What to run, where it differs from the container's own process.
 #[derive(Debug, Clone)]
@@ -117,8 +119,9 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result
     let spec = spec::parse(&config, &container.directory.file("config.json"))?;
     let mut plan = plan(&spec, options)?;
     plan.filter = saved_filter(&container, &spec, options)?;
+    let namespaces = Namespaced::new(&container, &spec, &mut plan)?;
     let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
-    let status = run(&container, &spec, &plan, options);
+    let status = run(&container, &spec, &plan, namespaces, options);
     set_mask(before).context(Code::System, || "restore the signal mask")?;
     status
 }
@@ -237,7 +240,7 @@ fn finish(process: &spec::Process<'_>, spec: &Spec<'_>, options: &ExecOptions) -
 /// What the joining process needs, acquired before it exists.
 struct Joining<'p> {
     pidfd: OwnedFd,
-    namespaces: Namespaces,
+    namespaces: Namespaced,
     /// The container's root directory, for a container that shares the mount namespace.
     root: Option<OwnedFd>,
     process: PreparedProcess<'p>,
@@ -245,11 +248,16 @@ struct Joining<'p> {
     keyring: CString,
 }
 
-fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &ExecOptions) -> Result<i32> {
-    let namespaces = namespaces(container, spec);
+fn run(
+    container: &Container,
+    spec: &Spec<'_>,
+    plan: &ProcessPlan,
+    namespaces: Namespaced,
+    options: &ExecOptions,
+) -> Result<i32> {
     // Other processes of the container see this one from the clone on.
     let executable_view = match options.self_protection {
-        true => self_protection::protect_joining(namespaces.contains(Namespaces::USER))?,
+        true => self_protection::protect_joining(namespaces.kinds.contains(Namespaces::USER))?,
         false => None,
     };
     let agent = Connection::open(plan)?;
@@ -277,6 +285,43 @@ fn namespaces(container: &Container, spec: &Spec<'_>) -> Namespaces {
     configured.chain(container.is_an_ordinary_users().then_some(Namespaces::USER)).collect()
 }
 
+/// The namespaces a process enters, and who it is there before it becomes who it is to be.
+#[derive(Debug, Clone, Copy)]
+struct Namespaced {
+    kinds: Namespaces,
+    set_up: SetUpIds,
+    /// Whether it is a process in between that joins the user namespace: only from there an ordinary user may join that of
+    /// pids.
+    user_by_relay: bool,
+}
+
+impl Namespaced {
+    /// Makes sure, too, that the user namespace has the ids of the process.
+    fn new(container: &Container, spec: &Spec<'_>, process: &mut ProcessPlan) -> Result<Self> {
+        let mut kinds = namespaces(container, spec);
+        if keeps_groups(spec) {
+            process.groups = None;
+        }
+        if !kinds.contains(Namespaces::USER) {
+            return Ok(Self { kinds, set_up: SetUpIds::default(), user_by_relay: false });
+        }
+        let path = format!("/proc/{}/ns/user", container.status.pid);
+        if user_namespace::is_own(Path::new(&path)) {
+            kinds -= Namespaces::USER;
+        }
+        let namespace =
+            user_namespace::at(Path::new(&path)).ok_or_else(|| match container.directory.has_fifo() {
+                true => not_started(container),
+                false => words::exec_not_running(container.id.as_str()),
+            })?;
+        process.settle_in(&namespace)?;
+        let set_up = SetUpIds::new(&namespace.maps, process.uid, process.gid);
+        let user_by_relay =
+            kinds.contains(Namespaces::PID | Namespaces::USER) && !rustix::process::geteuid().is_root();
+        Ok(Self { kinds, set_up, user_by_relay })
+    }
+}
+
 /// A container with a new mount namespace has made its root that namespace's; any other was put into a root directory.
 fn has_new_mount_namespace(spec: &Spec<'_>) -> bool {
     let entries = spec.linux.as_ref().and_then(|linux| linux.namespaces.as_deref()).unwrap_or_default();
@@ -289,7 +334,7 @@ impl<'p> Joining<'p> {
         container: &Container,
         spec: &Spec<'_>,
         plan: &'p ProcessPlan,
-        namespaces: Namespaces,
+        namespaces: Namespaced,
         process: impl FnOnce(StringArray, Option<ProcFs>) -> PreparedProcess<'p>,
     ) -> Result<Self> {
         let pidfd = container.open_process().map_err(|_| words::exec_not_running(container.id.as_str()))?;
@@ -297,7 +342,10 @@ impl<'p> Joining<'p> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, &root_path, flags, Mode::empty())
             .context(Code::Namespace, || format!("open `{root_path}`"))
-            .map_err(|error| explain_closed(error, container))?;
+            .map_err(|error| match error.errno() {
+                Some(Errno::ACCESS) if container.directory.has_fifo() => not_started(container),
+                _ => error,
+            })?;
         let env = home::environment(plan, root.as_fd()).context(Code::InvalidConfig, || "process.env")?;
         let proc = if plan.labels.is_empty() { None } else { Some(ProcFs::open()?) };
         Ok(Self {
@@ -311,21 +359,23 @@ impl<'p> Joining<'p> {
 
     fn spawn(&self, cgroup: Option<&Cgroup>) -> Result<Spawned> {
         let (mut borrowed, mut relay) = (ForChildren::default(), None);
-        if self.namespaces.contains(Namespaces::PID) {
+        if self.namespaces.user_by_relay {
+            let (namespace, set_up) = (self.pidfd.as_fd(), self.namespaces.set_up);
+            relay = Some(Relay::JoinedPids(namespace, Some(Users { namespace, set_up, others: None })));
+        } else if self.namespaces.kinds.contains(Namespaces::PID) {
             match borrowed.join_pid(self.pidfd.as_fd()) {
                 Err(error) if error.errno() == Some(Errno::PERM) => {
-                    relay = Some(Relay::of_container(self.pidfd.as_fd(), self.namespaces));
+                    relay = Some(Relay::JoinedPids(self.pidfd.as_fd(), None));
                 }
                 joined => joined?,
             }
         }
-        let left_to_join = relay.map_or(self.namespaces, |relay| relay.leaves_to_join(self.namespaces));
         let placement = match cgroup {
             Some(cgroup) if !cgroup.is_unified_only() => Placement::BeforeMounts,
             _ => Placement::Done,
         };
         let live = |channel: &InitEnd, placement| {
-            let Err(failure) = self.live(channel, placement, left_to_join);
+            let Err(failure) = self.live(channel, placement);
             launch::report_failure(channel, self.process.plan, failure)
         };
         // One that has CPUs of its own until then is not born in the cgroup.
@@ -362,16 +412,11 @@ impl<'p> Joining<'p> {
     }
 
     fn is_in_user_namespace(&self) -> bool {
-        self.namespaces.contains(Namespaces::USER)
+        self.namespaces.kinds.contains(Namespaces::USER)
     }
 
-    /// The joining process, from the clone to the exec; the other namespaces it is born in.
-    fn live(
-        &self,
-        channel: &InitEnd,
-        placement: Placement,
-        left_to_join: Namespaces,
-    ) -> core::result::Result<Infallible, Failure> {
+    /// The joining process, from the clone to the exec.
+    fn live(&self, channel: &InitEnd, placement: Placement) -> core::result::Result<Infallible, Failure> {
         let _ = rustix::process::setsid();
         filter::hear_pid(&self.process, channel)?;
         set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
@@ -381,12 +426,15 @@ impl<'p> Joining<'p> {
         }
         binding::settle(plan)?;
         // The pid namespace is that of the clone already; joining it again would only concern children.
-        let others = left_to_join - Namespaces::PID;
+        let mut others = self.namespaces.kinds - Namespaces::PID;
+        if self.namespaces.user_by_relay {
+            others -= Namespaces::USER;
+        }
         if !others.is_empty() {
             sys::namespace::join(self.pidfd.as_fd(), others).at(Step::JoinNamespace)?;
         }
         if self.is_in_user_namespace() {
-            credentials::become_mapped_root()?;
+            credentials::become_mapped(self.namespaces.set_up)?;
         }
         launch::protect_executable(&self.process)?;
         if let Some(root) = &self.root {
@@ -405,13 +453,9 @@ impl<'p> Joining<'p> {
 }
 
 /// Until a container is started its first process can be looked at by nobody but root: it has the runtime's memory.
-fn explain_closed(error: Error, container: &Container) -> Error {
-    match error.errno() {
-        Some(Errno::ACCESS) if container.directory.has_fifo() => {
-            error.because("the container has to be started before anybody but root can run something in it")
-        }
-        _ => error,
-    }
+fn not_started(container: &Container) -> Error {
+    let message = "has to be started before anybody but root can run something in it";
+    Error::new(Code::WrongState, format!("the container `{}` {message}", container.id.as_str()))
 }
 
 fn change_root(root: BorrowedFd<'_>) -> core::result::Result<(), rustix::io::Errno> {

@@ -12,6 +12,7 @@ mod devices;
 mod enter;
 pub(crate) mod filter;
 pub(crate) mod inner;
+pub(crate) mod join;
 pub(crate) mod labels;
 pub(crate) mod launch;
 mod masks;
@@ -26,7 +27,6 @@ use sys::clone::Namespaces;
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::prepare::{Prepared, PreparedRoot, Trees};
-use crate::relay;
 pub(crate) use acquire::clone_mounts;
 pub(crate) use inner::Made;
 use mounts::Deferred;
@@ -129,7 +129,7 @@ impl Init<'_> {
             _ => {}
         }
         if self.plan().namespaces.creates(Namespaces::USER) {
-            self.become_mapped_root()?;
+            self.become_mapped()?;
         }
         match &self.plan().keyring {
             Some(name) => labels::take_keyring(&self.prepared.process, name),
@@ -139,18 +139,7 @@ impl Init<'_> {
 
     /// Enters the namespaces that exist, then makes those that do not.
     fn enter_namespaces(&mut self) -> Result<(), Failure> {
-        for (index, (kind, namespace)) in self.prepared.joins.iter().enumerate() {
-            // What only takes effect for children has been joined by the parent for its child.
-            let joined = *kind == Namespaces::PID
-                || *kind == Namespaces::USER && relay::is_needed(&self.plan().namespaces);
-            if joined {
-                continue;
-            }
-            sys::namespace::join(namespace.as_fd(), *kind).at_entry(Step::JoinNamespace, index)?;
-            if *kind == Namespaces::USER {
-                self.become_mapped_root()?;
-            }
-        }
+        self.join_namespaces()?;
         self.acquire()?;
         // A mount namespace of the container's tree alone is made with that.
         let of_tree = match self.prepared.makes_mount_namespace() {
@@ -179,6 +168,25 @@ impl Init<'_> {
             proc.write_at(&sysctl.path, sysctl.value.as_bytes()).at_entry(Step::Sysctl, index)?;
         }
         Ok(())
+    }
+
+    /// Enters the namespaces that exist: first those for which the process has the right, then the user namespace, then
+    /// those for which it has it from there.
+    fn join_namespaces(&mut self) -> Result<(), Failure> {
+        let (namespaces, joins) = (&self.prepared.plan.namespaces, self.prepared.joins.as_slice());
+        if joins.is_empty() {
+            return Ok(());
+        }
+        if namespaces.joins(Namespaces::USER).is_none() {
+            return join::all(joins, join::BY_INIT);
+        }
+        let mut left = join::BY_INIT - self.prepared.joined.get();
+        if !namespaces.user_by_relay {
+            left = join::what_may_be(joins, left)?;
+            join::all(joins, Namespaces::USER)?;
+        }
+        self.become_mapped()?;
+        join::all(joins, left)
     }
 
     /// Enters the network namespace the runtime has made meanwhile; called by the first that needs to be in it.

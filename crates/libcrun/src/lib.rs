@@ -47,6 +47,7 @@ pub mod input;
 mod kill;
 mod mount_options;
 mod mounts;
+mod namespace_file;
 mod network_interfaces;
 mod number_set;
 mod oom_score;

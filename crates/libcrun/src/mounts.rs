@@ -22,9 +22,9 @@ use crate::foreground;
 use crate::host::Host;
 use crate::id::ContainerId;
 use crate::init::{Made, Placement};
-use crate::plan::{AddedMounts, MountOperation, RemovedMounts, Running};
+use crate::plan::{AddedMounts, MountOperation, RemovedMounts, Running, SetUpIds};
 use crate::prepare::{ByInit, ForRunning, PreparedMount};
-use crate::relay::{self, Relay};
+use crate::relay::{self, Relay, Users};
 use crate::report;
 use crate::self_protection;
 use crate::spawn::Spawned;
@@ -69,6 +69,7 @@ pub fn add_mounts(
         id,
         pidfd,
         namespaces: plan.enter,
+        set_up: plan.set_up,
         belongings: ready.descriptors(),
         // Only in a mount namespace of its own may it clone what the runtime may not.
         clones: match &ready {
@@ -113,8 +114,8 @@ pub fn remove_mounts(
     }
     let spec = spec::parse(&config, &container.directory.file("config.json"))?;
     let plan = RemovedMounts::new(mounts, &known(&container, &spec), &Host::new())?;
-    let visit =
-        Visit { id, pidfd, namespaces: plan.enter, belongings: Vec::new(), clones: None, cgroup: None };
+    let RemovedMounts { enter: namespaces, set_up, .. } = plan;
+    let visit = Visit { id, pidfd, namespaces, set_up, belongings: Vec::new(), clones: None, cgroup: None };
     let found = RefCell::new(Vec::with_capacity(plan.destinations.len()));
     visit.make(
         options,
@@ -171,6 +172,8 @@ struct Visit<'a> {
     /// The container's first process.
     pidfd: OwnedFd,
     namespaces: Namespaces,
+    /// Who it is in the container's user namespace.
+    set_up: SetUpIds,
     /// The descriptors it takes along.
     belongings: Vec<BorrowedFd<'a>>,
     /// What it clones of the host on its way.
@@ -206,16 +209,20 @@ impl Visit<'_> {
         work: impl Fn(BorrowedFd<'_>, &InitEnd, &[PreparedMount]) -> core::result::Result<(), Failure>,
         describe: impl Fn(Failure) -> Error,
     ) -> Result<Spawned> {
-        let (mut borrowed, mut relay) = (ForChildren::default(), None);
+        let (mut borrowed, mut relay, mut left_to_join) = (ForChildren::default(), None, self.namespaces);
         if self.namespaces.contains(Namespaces::PID) {
             match borrowed.join_pid(self.pidfd.as_fd()) {
                 Err(error) if error.errno() == Some(Errno::PERM) => {
-                    relay = Some(Relay::of_container(self.pidfd.as_fd(), self.namespaces));
+                    let (namespace, set_up) = (self.pidfd.as_fd(), self.set_up);
+                    // Without privileges, the one gives the right to the other.
+                    let has_users = self.namespaces.contains(Namespaces::USER);
+                    let users = has_users.then_some(Users { namespace, set_up, others: None });
+                    relay = Some(Relay::JoinedPids(namespace, users));
+                    left_to_join -= Namespaces::USER;
                 }
                 joined => joined?,
             }
         }
-        let left_to_join = relay.map_or(self.namespaces, |relay| relay.leaves_to_join(self.namespaces));
         let mut belongings = self.belongings.clone();
         belongings.push(self.pidfd.as_fd());
         belongings.sort_unstable_by_key(AsRawFd::as_raw_fd);
@@ -223,6 +230,7 @@ impl Visit<'_> {
             let way = Way {
                 container: self.pidfd.as_fd(),
                 namespaces: self.namespaces,
+                set_up: self.set_up,
                 left_to_join,
                 belongings: &belongings,
                 clones: self.clones,

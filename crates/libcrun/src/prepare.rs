@@ -10,6 +10,7 @@ mod devices;
 mod masks;
 mod mounts;
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -45,6 +46,8 @@ pub(crate) struct Prepared<'p> {
     pub(crate) root: PreparedRoot,
     /// The namespaces to join; that of pids is joined by the parent for its child.
     pub(crate) joins: Vec<(Namespaces, OwnedFd)>,
+    /// Which kinds a process in between has joined for init, before it made that.
+    pub(crate) joined: Cell<Namespaces>,
     pub(crate) process: PreparedProcess<'p>,
 }
 
@@ -159,7 +162,7 @@ impl<'p> Prepared<'p> {
         let needs_proc = !plan.sysctls.is_empty() || !plan.process.labels.is_empty();
         let proc = if needs_proc { Some(ProcFs::open()?) } else { None };
         let process = PreparedProcess { plan: &plan.process, env, executable_view, proc, agent };
-        Ok(Self { plan, root, joins, process })
+        Ok(Self { plan, root, joins, joined: Cell::default(), process })
     }
 }
 

@@ -21,10 +21,10 @@ use crate::prepare::{
 };
 
 impl Init<'_> {
-    /// Becomes root of the user namespace it has just entered. What is to be cloned is cloned before.
-    pub(super) fn become_mapped_root(&mut self) -> Result<(), Failure> {
+    /// Takes on the ids it has in the user namespace it has just entered. What is to be cloned is cloned before.
+    pub(super) fn become_mapped(&mut self) -> Result<(), Failure> {
         self.acquire()?;
-        credentials::become_mapped_root()
+        credentials::become_mapped(self.prepared.plan.namespaces.set_up)
     }
 
     /// Makes the mount namespace and clones, once, what the runtime has left to be cloned.

@@ -17,7 +17,7 @@ use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::init::inner::{self, Found, Last, Made};
 use crate::init::mounts::{self, Deferred};
 use crate::init::{Placement, clone_mounts, credentials};
-use crate::plan::{InnerPath, MountOperation};
+use crate::plan::{InnerPath, MountOperation, SetUpIds};
 use crate::prepare::{ByInit, PreparedMount};
 
 /// How it gets there.
@@ -26,6 +26,8 @@ pub(super) struct Way<'a> {
     pub(super) container: BorrowedFd<'a>,
     /// The namespaces to be in.
     pub(super) namespaces: Namespaces,
+    /// Who it is in the container's user namespace.
+    pub(super) set_up: SetUpIds,
     /// Those of them that it is not born in. The pid namespace it always is.
     pub(super) left_to_join: Namespaces,
     /// The descriptors to keep beside the channel, sorted by number.
@@ -68,7 +70,7 @@ pub(super) fn enter(way: &Way<'_>, channel: &InitEnd, placement: Placement) -> R
     });
     sys::namespace::join(way.container, left).at(Step::JoinNamespace)?;
     if way.namespaces.contains(Namespaces::USER) {
-        credentials::become_mapped_root()?;
+        credentials::become_mapped(way.set_up)?;
         // Taking on other ids may have reset it (`PR_SET_DUMPABLE`, /proc/sys/fs/suid_dumpable).
         set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
     }

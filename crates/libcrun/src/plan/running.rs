@@ -2,13 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Gid, Uid};
 use sys::clone::Namespaces;
 
 use super::mounts::{self, Surroundings};
-use super::{InnerPath, Join, MountLabel, MountOperation, MountSource, NamespacePlan, invalid, namespaces};
+use super::{
+    InnerPath, Join, MountLabel, MountOperation, MountSource, NamespacePlan, SetUpIds, invalid, namespaces,
+    user,
+};
 use crate::error::{Code, Error, Result};
 use crate::host::Host;
-use crate::spec::{Linux, Mount, Spec};
+use crate::spec::{Linux, Mount, Spec, User};
 
 /// What is known of a container that runs.
 #[derive(Debug)]
@@ -28,6 +32,7 @@ pub(crate) struct Running<'a> {
 pub(crate) struct AddedMounts {
     pub(crate) mounts: Vec<MountOperation>,
     pub(crate) enter: Namespaces,
+    pub(crate) set_up: SetUpIds,
 }
 
 /// What is to be taken off, by the order of the list.
@@ -35,6 +40,7 @@ pub(crate) struct AddedMounts {
 pub(crate) struct RemovedMounts {
     pub(crate) destinations: Vec<InnerPath>,
     pub(crate) enter: Namespaces,
+    pub(crate) set_up: SetUpIds,
 }
 
 impl AddedMounts {
@@ -59,7 +65,7 @@ impl AddedMounts {
         mounts.iter().try_for_each(refuse_change)?;
         mounts::relate(&mut mounts);
         let enter = mounts.iter().map(shown_namespaces).fold(Namespaces::MOUNT, Namespaces::union);
-        Ok(Self { mounts, enter: existing(enter, &namespaces) })
+        Ok(Self { mounts, enter: existing(enter, &namespaces), set_up: namespaces.set_up })
     }
 
     /// Whether the container's cgroup is shown.
@@ -93,7 +99,7 @@ impl RemovedMounts {
             Ok(path)
         };
         let destinations = list.iter().enumerate().map(destination).collect::<Result<_>>()?;
-        Ok(Self { destinations, enter: existing(Namespaces::MOUNT, &namespaces) })
+        Ok(Self { destinations, enter: existing(Namespaces::MOUNT, &namespaces), set_up: namespaces.set_up })
     }
 }
 
@@ -114,6 +120,12 @@ fn own_mounts<'a>(container: &Running<'a>, host: &Host) -> Result<(&'a Linux<'a>
     }
     for join in namespaces.join.iter_mut().filter(|join| join.kind == Namespaces::USER) {
         join.path.clone_from(&container.user_namespace);
+    }
+    namespaces.settle_user_join(host);
+    if let Some(namespace) = user::namespace(&namespaces, host) {
+        let user = container.spec.process.as_ref().and_then(|process| process.user.clone());
+        let User { uid, gid, .. } = user.unwrap_or_default();
+        namespaces.set_up = SetUpIds::new(&namespace.maps, Uid::from_raw(uid), Gid::from_raw(gid));
     }
     Ok((linux, namespaces))
 }
