@@ -6,6 +6,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use kit::bundle::Bundle;
 use kit::crun::{Crun, skipped};
@@ -75,7 +76,13 @@ fn a_program_on_a_mount_with_noexec_is_explained() {
     let path = bundle.rootfs().display().to_string();
     let script = format!("mount --bind {path} {path} && mount -o remount,bind,noexec {path}");
     assert!(crun.view().unwrap().command("sh").args(["-c", &script]).status().unwrap().success());
-    crun.run(&bundle).error_with(["true", "lies on a mount with noexec", "Permission denied"]);
+    // The mount is the view's, so it stays.
+    let path = bundle.save().to_str().unwrap();
+    crun.cmd(["run", "--bundle", path, "x"]).error_with([
+        "true",
+        "lies on a mount with noexec",
+        "Permission denied",
+    ]);
 }
 
 #[test]
@@ -118,24 +125,23 @@ fn a_state_directory_that_cannot_be_made_is_explained() {
 fn the_state_is_below_the_runtime_directory_and_the_users_alone() {
     let crun = runtime_of_user!();
     let bundle = bundle().sh("sleep 99; true");
-    let run = |arguments: &[&str]| {
-        let output = crun
-            .beside(crun.state_dir().parent().unwrap().join("crun").to_str().unwrap())
-            .args(arguments)
-            .output();
-        let output = output.unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+    let program = crun.state_dir().parent().unwrap().join("crun");
+    let command = |arguments: &[&str]| {
+        let mut command = crun.beside(program.to_str().unwrap());
+        command.args(arguments);
+        command
     };
-    let path = bundle.save().to_str().unwrap();
     let id = kit::crun::new_id();
-    run(&["run", "--detach", "--bundle", path, &id]);
+    let mut run = command(&["run", "--detach", "--bundle", bundle.save().to_str().unwrap(), &id]);
+    // What the container has open would keep this waiting.
+    assert!(run.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
     let state = home(&crun).parent().unwrap().join("run/crun");
     for directory in [state.clone(), state.join(&id)] {
         assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o7777, 0o700);
     }
-    assert!(run(&["list"]).contains(&id));
-    run(&["delete", "--force", &id]);
+    let list = command(&["list"]).output().unwrap();
+    assert!(String::from_utf8(list.stdout).unwrap().contains(&id));
+    assert!(command(&["delete", "--force", &id]).status().unwrap().success());
     assert!(!state.join(&id).exists());
 }
 
