@@ -12,6 +12,7 @@ mod demo;
 mod fuzz;
 mod lane;
 mod sh;
+mod syscalls;
 mod test;
 mod tools;
 
@@ -44,6 +45,7 @@ const COMMANDS: &[Row] = &[
         fuzz::run,
     ),
     ("check", "", "format, lints, documentation, licenses of dependencies", check::run),
+    ("syscalls", "", "write the table of system calls anew, from the kernel's headers", syscalls::run),
     ("build", "[--pie]", "build the static release binary and print its path", build::run),
     (
         "bench",

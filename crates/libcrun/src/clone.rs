@@ -45,9 +45,13 @@ pub(crate) fn clone_into(
     child: impl Fn(Placement) -> i32,
 ) -> Result<Cloned> {
     let failed = || "create the container's process";
-    // In a new pid namespace nobody is there yet to look at the process. Elsewhere it is not to be traced or looked
-    // through from its first moment on, before it can see to that itself (CVE-2016-9962).
-    let _hidden = if namespaces.contains(Namespaces::PID) { None } else { Some(Undumpable::become_it()?) };
+    // In a new pid namespace nobody is there yet to look at the process, and in a new user namespace nobody has a right
+    // to. Elsewhere it is not to be traced or looked through from its first moment on, before it can see to that itself
+    // (CVE-2016-9962).
+    let _hidden = match namespaces.intersects(Namespaces::PID | Namespaces::USER) {
+        true => None,
+        false => Some(Undumpable::become_it()?),
+    };
     if let Some(directory) = cgroup.and_then(Cgroup::unified_directory) {
         match spawn(namespaces, Some(directory), || child(placement)) {
             Ok(child) => return Ok(Cloned { child, placement, in_unified_cgroup: true }),

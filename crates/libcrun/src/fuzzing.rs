@@ -8,7 +8,7 @@ use std::path::Path;
 use cgroups::layout::Hierarchy;
 use cgroups::{CgroupPath, Layout, systemd};
 
-use crate::host::Host;
+use crate::host::{Host, SecurityModule};
 use crate::id::ContainerId;
 use crate::plan::{
     AddedMounts, CgroupManager, InnerPath, Plan, RemovedMounts, Request, Running, process_plan,
@@ -46,7 +46,11 @@ fn hosts() -> [Host; 3] {
     let controllers =
         ["memory", "cpu,cpuacct", "cpuset", "pids", "blkio", "devices", "hugetlb", "net_cls,net_prio"];
     let hybrid = Layout { hierarchies: std::iter::once(v2).chain(controllers.map(v1)).collect() };
-    [Host::with(0, Layout::unified()), Host::with(0, hybrid), Host::with(1000, Layout::unified())]
+    [
+        Host::with(0, Layout::unified()).with_security_module(SecurityModule::Selinux),
+        Host::with(0, hybrid).with_security_module(SecurityModule::AppArmor("engine (enforce)".to_owned())),
+        Host::with(1000, Layout::unified()),
+    ]
 }
 
 fn plan(spec: &Spec<'_>) {
@@ -62,6 +66,7 @@ fn plan(spec: &Spec<'_>) {
                 listen_fds: 1,
                 new_keyring: true,
                 pivot: true,
+                seccomp_receiver: None,
             };
             let _ = Plan::new(spec, &request, &host);
         }
@@ -75,7 +80,9 @@ fn plan(spec: &Spec<'_>) {
 fn process(text: &[u8]) {
     if let Ok(process) = spec::parse_process(text, NAME) {
         let _ = spec::refuse_unsupported_process(&process);
-        let _ = process_plan(&process, 0);
+        for host in hosts() {
+            let _ = process_plan(&process, 0, &host);
+        }
     }
 }
 
@@ -106,8 +113,8 @@ fn running(spec: &Spec<'_>, list: &[spec::Mount<'_>]) {
     };
     for host in hosts() {
         let _ = AddedMounts::new(list, &container, &host);
+        let _ = RemovedMounts::new(list, &container, &host);
     }
-    let _ = RemovedMounts::new(list, &container);
 }
 
 /// What stands in annotations and on the command line.

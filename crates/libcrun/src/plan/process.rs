@@ -6,11 +6,12 @@ use rustix::fs::Mode;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use sys::exec::StringArray;
 
-use super::{Affinity, IoPriority, MemoryPolicy, Scheduler, invalid};
+use super::{Affinity, FilterPlan, IoPriority, Labels, MemoryPolicy, Named, Scheduler, invalid, named};
 use crate::capabilities::Sets;
 use crate::error::{Code, Error, Result};
+use crate::host::Host;
 use crate::rlimits;
-use crate::spec::Process;
+use crate::spec::{Linux, Process};
 
 /// The process to start.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub(crate) struct ProcessPlan {
     pub(crate) umask: Mode,
     pub(crate) capabilities: Sets,
     pub(crate) no_new_privileges: bool,
+    pub(crate) labels: Labels,
     pub(crate) rlimits: Vec<(Resource, Rlimit)>,
     pub(crate) oom_score_adj: Option<i32>,
     pub(crate) scheduler: Option<Scheduler>,
@@ -37,14 +39,27 @@ pub(crate) struct ProcessPlan {
     pub(crate) affinity: Affinity,
     /// That of the container.
     pub(crate) memory_policy: Option<MemoryPolicy>,
+    /// That of the container.
+    pub(crate) personality: Option<u32>,
+    /// Which system calls it may make.
+    pub(crate) filter: Option<FilterPlan>,
     /// Descriptors from this number on do not survive the exec.
     pub(crate) first_closed_fd: u32,
+}
+
+/// The execution domains of the specification (linux/personality.h).
+const DOMAINS: [Named<u32>; 2] = [("LINUX", 0), ("LINUX32", 8)];
+
+/// The execution domain of the processes of a container (runtime-spec config-linux.md#personality).
+pub(crate) fn personality(linux: Option<&Linux<'_>>) -> Result<Option<u32>> {
+    let Some(personality) = linux.and_then(|linux| linux.personality.as_ref()) else { return Ok(None) };
+    named("linux.personality.domain", &personality.domain, &DOMAINS).map(|(_, domain)| Some(domain))
 }
 
 /// What is searched when the container's environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32) -> Result<ProcessPlan> {
+pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32, host: &Host) -> Result<ProcessPlan> {
     let args = process.args.as_deref().unwrap_or_default();
     let name = args.first().ok_or_else(|| Error::new(Code::Executable, "executable path not specified"))?;
     let env = process.env.as_deref().unwrap_or_default();
@@ -71,12 +86,15 @@ pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32) -> Result<P
         umask: Mode::from_raw_mode(user.umask.unwrap_or(0o022)),
         capabilities: Sets::from_spec(process.capabilities.as_ref())?,
         no_new_privileges: process.no_new_privileges == Some(true),
+        labels: Labels::new(process, host)?,
         rlimits: rlimits::parse(process.rlimits.as_deref().unwrap_or_default())?,
         oom_score_adj: process.oom_score_adj,
         scheduler: process.scheduler.as_ref().map(Scheduler::new).transpose()?,
         io_priority: process.io_priority.as_ref().map(IoPriority::new).transpose()?,
         affinity: process.exec_cpu_affinity.as_ref().map(Affinity::new).transpose()?.unwrap_or_default(),
         memory_policy: None,
+        personality: None,
+        filter: None,
         first_closed_fd: 3_u32.saturating_add(preserve_fds),
     })
 }
@@ -144,7 +162,7 @@ mod tests {
         let message = |uid, gid, group| {
             let user = User { uid, gid, additional_gids: Some(vec![1, group]), ..User::default() };
             let process = Process { args: Some(vec!["sh".into()]), user: Some(user), ..Process::default() };
-            process_plan(&process, 0).unwrap_err().to_string()
+            process_plan(&process, 0, &Host::new()).unwrap_err().to_string()
         };
         let reason = "4294967295 is nobody's id (it stands for none)";
         assert_eq!(message(NONE, 0, 0), format!("process.user.uid: {reason}"));
@@ -154,7 +172,7 @@ mod tests {
 
     #[test]
     fn no_program_is_an_error() {
-        let error = process_plan(&Process::default(), 0).unwrap_err();
+        let error = process_plan(&Process::default(), 0, &Host::new()).unwrap_err();
         assert_eq!(error.to_string(), "executable path not specified");
     }
 }

@@ -9,7 +9,9 @@ use sys::mount::{Propagation, Reach};
 
 use super::mounts::{self, Surroundings};
 use super::process::assignable;
-use super::{CgroupPlan, InnerPath, MountOperation, MountSource, NamespacePlan, Request, force_v1, invalid};
+use super::{
+    CgroupPlan, InnerPath, MountLabel, MountOperation, MountSource, NamespacePlan, Request, force_v1, invalid,
+};
 use crate::error::Result;
 use crate::host::Host;
 use crate::spec::{Device, Linux, Spec};
@@ -114,12 +116,14 @@ pub(super) fn plan(
     if !own_mounts {
         refuse_mounts(spec, linux, root.readonly == Some(true))?;
     }
+    let label = MountLabel::new(spec, host)?;
     let around = Surroundings {
         bundle: request.bundle,
         layout: cgroup.map(|cgroup| &cgroup.layout),
         host,
         linux,
         namespaces,
+        label: label.as_ref(),
     };
     let mounts = spec.mounts.iter().flatten().enumerate();
     let mut mounts =

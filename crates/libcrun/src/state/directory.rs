@@ -18,6 +18,7 @@ use crate::input::read_to_end;
 pub(crate) const EXEC_FIFO: &str = "exec.fifo";
 const STATUS: &str = "status";
 const CONFIG: &str = "config.json";
+const FILTER: &str = "seccomp.bpf";
 const EMPTY_DIRECTORY: &str = ".empty-directory";
 
 // The modes are given twice everywhere, because the umask is the caller's.
@@ -205,6 +206,16 @@ impl StateDirectory {
     /// The configuration as it was used.
     pub(crate) fn read_config(&self) -> Result<Vec<u8>> {
         self.read(CONFIG).context(Code::State, || format!("open `{}`", self.file(CONFIG)))
+    }
+
+    /// Keeps the filter of system calls, for processes that join later.
+    pub(crate) fn write_filter(&self, program: &[u8]) -> Result<()> {
+        self.write(FILTER, program).context(Code::State, || format!("write `{}`", self.file(FILTER)))
+    }
+
+    /// The filter as it was loaded.
+    pub(crate) fn read_filter(&self) -> Result<Vec<u8>> {
+        self.read(FILTER).context(Code::State, || format!("open `{}`", self.file(FILTER)))
     }
 
     /// Replaces the status file in one step.
