@@ -1,7 +1,7 @@
 //! User, groups, capabilities and limits, in the one order in which each step still has the right to be done.
 
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior, setrlimit};
+use rustix::process::{DumpableBehavior, Gid, set_dumpable_behavior, setrlimit};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set, configure_capability_in_ambient_set,
     remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
@@ -10,14 +10,14 @@ use rustix::thread::{
 
 use crate::capabilities::Sets;
 use crate::channel::{At, Failure, Step};
-use crate::plan::ProcessPlan;
+use crate::plan::{ProcessPlan, SetUpIds};
 
 /// The highest capability number the kernel's sets have room for.
 const ROOM: u32 = 63;
 
-/// Becomes user and group 0 of the user namespace the process is in, with all capabilities in it.
-pub(crate) fn become_mapped_root() -> Result<(), Failure> {
-    let (uid, gid) = (Uid::ROOT, Gid::ROOT);
+/// Takes on ids of the user namespace the process is in, usually those of its root; all capabilities in it are kept.
+pub(crate) fn become_mapped(ids: SetUpIds) -> Result<(), Failure> {
+    let SetUpIds { uid, gid } = ids;
     set_thread_res_gid(gid, gid, gid).at(Step::MappedRoot)?;
     set_thread_res_uid(uid, uid, uid).at(Step::MappedRoot)?;
     forbid_tracing()
@@ -50,7 +50,9 @@ pub(crate) fn assume(
     rustix::process::umask(process.umask);
     drop_bounding(&process.capabilities).at(Step::Bounding)?;
     set_keep_capabilities(true).at(Step::Capabilities)?;
-    set_groups(&process.groups).at(Step::Groups)?;
+    if let Some(groups) = &process.groups {
+        set_groups(groups).at(Step::Groups)?;
+    }
     let (uid, gid) = (process.uid, process.gid);
     set_thread_res_gid(gid, gid, gid).at(Step::UserIds)?;
     set_thread_res_uid(uid, uid, uid).at(Step::UserIds)?;
