@@ -12,12 +12,13 @@ use cgroups::Cgroup;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use sys::clone::Namespaces;
+use sys::exec::StringArray;
 use sys::signal::{SignalSet, set_mask};
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::clone::{ForChildren, clone_into};
 use crate::container::{Container, Phase};
-use crate::error::{Code, Context, Result, words};
+use crate::error::{Code, Context, Error, Result, words};
 use crate::exec_cgroup::Home;
 use crate::foreground;
 use crate::home;
@@ -25,6 +26,7 @@ use crate::host::Host;
 use crate::id::ContainerId;
 use crate::init::{Placement, binding, credentials, filter, labels, launch};
 use crate::input;
+use crate::oom_score::OwnScore;
 use crate::pid_file;
 use crate::plan::{
     FilterPlan, FilterSubject, MemoryPolicy, ProcessPlan, SetUpIds, keeps_groups, namespace_type,
@@ -252,12 +254,14 @@ fn run(
     namespaces: Namespaced,
     options: &ExecOptions,
 ) -> Result<i32> {
-    if options.self_protection {
-        // Other processes of the container see this one from the clone on.
-        self_protection::protect_now()?;
-    }
+    // Other processes of the container see this one from the clone on.
+    let executable_view = match options.self_protection {
+        true => self_protection::protect_joining(namespaces.kinds.contains(Namespaces::USER))?,
+        false => None,
+    };
     let agent = Connection::open(plan)?;
-    let joining = Joining::new(container, spec, plan, namespaces, agent.as_ref())?;
+    let process = |env, proc| PreparedProcess { plan, env, executable_view, proc, agent: agent.as_ref() };
+    let joining = Joining::new(container, spec, plan, namespaces, process)?;
     let mut home = Home::new(container, &options.cgroups)?;
     let spawned = home.make(|cgroup| joining.spawn_in(cgroup))?;
     let started = attend(&spawned, &joining, home.cgroup()).and_then(|()| {
@@ -274,9 +278,10 @@ fn run(
 }
 
 /// The namespaces that the container does not share with the runtime.
-fn namespaces(spec: &Spec<'_>) -> Namespaces {
+fn namespaces(container: &Container, spec: &Spec<'_>) -> Namespaces {
     let entries = spec.linux.as_ref().and_then(|linux| linux.namespaces.as_deref()).unwrap_or_default();
-    entries.iter().filter_map(|entry| namespace_type(&entry.kind)).collect()
+    let configured = entries.iter().filter_map(|entry| namespace_type(&entry.kind));
+    configured.chain(container.is_an_ordinary_users().then_some(Namespaces::USER)).collect()
 }
 
 /// The namespaces a process enters, and who it is there before it becomes who it is to be.
@@ -292,7 +297,7 @@ struct Namespaced {
 impl Namespaced {
     /// Makes sure, too, that the user namespace has the ids of the process.
     fn new(container: &Container, spec: &Spec<'_>, process: &mut ProcessPlan) -> Result<Self> {
-        let mut kinds = namespaces(spec);
+        let mut kinds = namespaces(container, spec);
         if keeps_groups(spec) {
             process.groups = None;
         }
@@ -303,8 +308,11 @@ impl Namespaced {
         if user_namespace::is_own(Path::new(&path)) {
             kinds -= Namespaces::USER;
         }
-        let namespace = user_namespace::at(Path::new(&path))
-            .ok_or_else(|| words::exec_not_running(container.id.as_str()))?;
+        let namespace =
+            user_namespace::at(Path::new(&path)).ok_or_else(|| match container.directory.has_fifo() {
+                true => not_started(container),
+                false => words::exec_not_running(container.id.as_str()),
+            })?;
         process.settle_in(&namespace)?;
         let set_up = SetUpIds::new(&namespace.maps, process.uid, process.gid);
         let user_by_relay =
@@ -324,22 +332,26 @@ impl<'p> Joining<'p> {
     fn new(
         container: &Container,
         spec: &Spec<'_>,
-        plan: &'p ProcessPlan,
+        plan: &ProcessPlan,
         namespaces: Namespaced,
-        agent: Option<&'p Connection>,
+        process: impl FnOnce(StringArray, Option<ProcFs>) -> PreparedProcess<'p>,
     ) -> Result<Self> {
         let pidfd = container.open_process().map_err(|_| words::exec_not_running(container.id.as_str()))?;
         let root_path = format!("/proc/{}/root", container.status.pid);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, &root_path, flags, Mode::empty())
-            .context(Code::Namespace, || format!("open `{root_path}`"))?;
+            .context(Code::Namespace, || format!("open `{root_path}`"))
+            .map_err(|error| match error.errno() {
+                Some(Errno::ACCESS) if container.directory.has_fifo() => not_started(container),
+                _ => error,
+            })?;
         let env = home::environment(plan, root.as_fd()).context(Code::InvalidConfig, || "process.env")?;
         let proc = if plan.labels.is_empty() { None } else { Some(ProcFs::open()?) };
         Ok(Self {
             pidfd,
             namespaces,
             root: (!has_new_mount_namespace(spec)).then_some(root),
-            process: PreparedProcess { plan, env, executable_view: None, proc, agent },
+            process: process(env, proc),
             keyring: container.id.to_c_string(),
         })
     }
@@ -383,8 +395,10 @@ impl<'p> Joining<'p> {
 
     /// Makes the process and puts it into its place.
     fn spawn_in(&self, cgroup: Option<&Cgroup>) -> Result<Spawned> {
-        let spawned = self.spawn(cgroup)?;
         let plan = self.process.plan;
+        let inherited = OwnScore::set_for_child(plan.oom_score_adj);
+        let spawned = self.spawn(cgroup)?;
+        drop(inherited);
         let placed = scheduling::begin(plan, spawned.child().pid)
             .and_then(|()| spawned.place(plan.oom_score_adj, None, cgroup));
         match placed {
@@ -420,6 +434,7 @@ impl<'p> Joining<'p> {
         if self.is_in_user_namespace() {
             credentials::become_mapped(self.namespaces.set_up)?;
         }
+        launch::protect_executable(&self.process)?;
         if let Some(root) = &self.root {
             change_root(root.as_fd()).at(Step::JoinNamespace)?;
         }
@@ -433,6 +448,12 @@ impl<'p> Joining<'p> {
         channel.expect(ToInit::Go).at(Step::Runtime)?;
         launch::execute(&self.process, program, channel)
     }
+}
+
+/// Until a container is started its first process can be looked at by nobody but root: it has the runtime's memory.
+fn not_started(container: &Container) -> Error {
+    let message = "has to be started before anybody but root can run something in it";
+    Error::new(Code::WrongState, format!("the container `{}` {message}", container.id.as_str()))
 }
 
 fn change_root(root: BorrowedFd<'_>) -> core::result::Result<(), rustix::io::Errno> {

@@ -17,6 +17,7 @@ pub(crate) mod labels;
 pub(crate) mod launch;
 mod masks;
 pub(crate) mod mounts;
+mod streams;
 mod target;
 
 use std::convert::Infallible;
@@ -26,6 +27,7 @@ use sys::clone::Namespaces;
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::prepare::{Prepared, PreparedRoot, Trees};
+pub(crate) use acquire::clone_mounts;
 pub(crate) use inner::Made;
 use mounts::Deferred;
 pub(crate) use mounts::copy_up::DEEPEST as DEEPEST_COPIED;
@@ -84,9 +86,15 @@ impl Init<'_> {
         }
         rustix::process::umask(rustix::fs::Mode::empty());
         self.take_place()?;
-        // Early, because later on the parent is the one that is waited for.
-        launch::protect_executable(&self.prepared.process)?;
+        // Early, because later on the parent is the one that is waited for; but an ordinary user may do it only inside.
+        let joins_user = self.plan().namespaces.joins(Namespaces::USER).is_some();
+        if !joins_user {
+            launch::protect_executable(&self.prepared.process)?;
+        }
         self.enter_namespaces()?;
+        if joins_user {
+            launch::protect_executable(&self.prepared.process)?;
+        }
         self.set_sysctls()?;
         self.build_root()?;
         self.await_cgroup()?;

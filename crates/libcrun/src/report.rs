@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use crate::capabilities;
 use crate::channel::{Failure, Step};
 use crate::error::{Code, Error, words};
+use crate::explain;
 use crate::init::DEEPEST_COPIED;
 use crate::namespace_file;
 use crate::plan::{InnerPath, MountOperation, MountSource, Plan, ProcessPlan, Sysctl};
@@ -15,6 +16,14 @@ use crate::scheduling;
 
 /// The error for a failed start of a container.
 pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
+    let error = what_failed(plan, failure);
+    match explain::start_failed(plan, failure) {
+        Some(cause) => error.because(&cause),
+        None => error,
+    }
+}
+
+fn what_failed(plan: &Plan, failure: Failure) -> Error {
     let index = usize::from(failure.index);
     let rootfs = &plan.rootfs;
     if let Some(error) = mount_failure(&rootfs.mounts, failure) {
@@ -127,6 +136,7 @@ fn mount_failure(mounts: &[MountOperation], failure: Failure) -> Option<Error> {
             mount.name("a link in the rootfs leads to the root directory itself")
         }
         Step::MountTarget => mount.name("create the mount point"),
+        Step::MountTargetLink if failure.errno == Errno::ACCESS => mount.name("open the mount point"),
         Step::MountTargetLink => {
             mount.name(&format!("invalid target `{destination}`: it must be mounted at the root"))
         }

@@ -17,6 +17,7 @@ use sys::clone::{Child, Namespaces};
 use crate::channel::{self, Failure, FromInit, InitEnd, RuntimeEnd, Step, ToInit};
 use crate::clone::{Cloned, ForChildren, clone_into};
 use crate::error::{Code, Context, Error, Result, words};
+use crate::explain;
 use crate::filesystem;
 use crate::foreground;
 use crate::host::Host;
@@ -257,7 +258,7 @@ impl Spawned {
     fn set_up(&self, oom_score_adj: Option<i32>, id_maps: Option<&IdMaps>) -> Result<()> {
         let pid = self.cloned.child.pid;
         if let Some(maps) = id_maps {
-            map_ids(maps, &ProcFs::open()?, pid)?;
+            map_ids(maps, &ProcFs::open()?, pid).map_err(explain::ids_not_mapped)?;
         }
         if let Some(adjustment) = oom_score_adj {
             match ProcFs::open()?.write(pid, "oom_score_adj", &adjustment.to_string()) {

@@ -12,7 +12,7 @@ use crate::spec;
 
 /// The default configuration, changed by `edit`.
 fn config(edit: impl FnOnce(&mut Value)) -> String {
-    let mut config: Value = serde_json::from_str(&spec::template(None, true)).unwrap();
+    let mut config: Value = serde_json::from_str(&spec::template(false, true)).unwrap();
     config["process"]["terminal"] = json!(false);
     edit(&mut config);
     config.to_string()

@@ -12,6 +12,7 @@ use rustix::process::geteuid;
 
 use super::Status;
 use crate::error::{Code, Context, Error, Result, words};
+use crate::explain;
 use crate::id::ContainerId;
 use crate::input::read_to_end;
 
@@ -71,7 +72,8 @@ impl StateRoot {
             Ok(()) => {}
             Err(Errno::EXIST) => return Err(words::container_exists(id.as_str())),
             Err(errno) => {
-                return Err(Error::os(Code::State, format!("mkdir `{}`", path.display()), errno));
+                let error = Error::os(Code::State, format!("mkdir `{}`", path.display()), errno);
+                return Err(explain::state_root_closed(error, &self.path));
             }
         }
         let directory = openat(CWD, &path, DIRECTORY, Mode::empty())
@@ -87,7 +89,8 @@ impl StateRoot {
             .recursive(true)
             .mode(mode)
             .create(&self.path)
-            .context(Code::State, failed)?;
+            .context(Code::State, failed)
+            .map_err(|error| explain::state_root_closed(error, &self.path))?;
         chmod(&self.path, OWN_DIRECTORY).context(Code::State, failed)
     }
 
@@ -100,7 +103,10 @@ impl StateRoot {
                 let file = path.join(STATUS).display().to_string();
                 Err(words::container_not_found(id.as_str(), &file, errno))
             }
-            Err(errno) => Err(Error::os(Code::State, format!("open `{}`", path.display()), errno)),
+            Err(errno) => {
+                let error = Error::os(Code::State, format!("open `{}`", path.display()), errno);
+                Err(explain::state_root_closed(error, &self.path))
+            }
         }
     }
 
@@ -113,7 +119,9 @@ impl StateRoot {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = match openat(CWD, &self.path, flags, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(Vec::new()),
-            other => other.context(Code::State, failed)?,
+            other => other
+                .context(Code::State, failed)
+                .map_err(|error| explain::state_root_closed(error, &self.path))?,
         };
         let mut ids = Vec::new();
         for entry in Dir::new(directory).context(Code::State, failed)? {
@@ -215,7 +223,7 @@ impl StateDirectory {
 
     /// The filter as it was loaded.
     pub(crate) fn read_filter(&self) -> Result<Vec<u8>> {
-        self.read(FILTER).context(Code::State, || format!("open `{}`", self.file(FILTER)))
+        self.read(FILTER).context(Code::State, || format!("linux.seccomp: open `{}`", self.file(FILTER)))
     }
 
     /// Replaces the status file in one step.
@@ -267,10 +275,16 @@ impl StateDirectory {
         for name in [STATUS, CONFIG] {
             let _ = unlinkat(&self.directory, name, AtFlags::empty());
         }
-        match unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::NOTEMPTY | Errno::EXIST) => {}
-            Err(errno) => return Err(Error::os(Code::State, failed(), errno)),
+        // The filter only of a container that has one.
+        for _ in 0..2 {
+            match unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT) => return Ok(()),
+                Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+                Err(errno) => return Err(Error::os(Code::State, failed(), errno)),
+            }
+            if unlinkat(&self.directory, FILTER, AtFlags::empty()).is_err() {
+                break;
+            }
         }
         remove_content(&self.directory).context(Code::State, failed)?;
         match unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
