@@ -37,6 +37,9 @@ mod condition;
 mod decide;
 mod disassemble;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod judge;
 mod parse;
 mod run;
