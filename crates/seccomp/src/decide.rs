@@ -177,6 +177,9 @@ impl Decided {
         let Some(conditions) = conditions else {
             return Ok(Outcome::Always(action));
         };
+        if self.is_asked(before, conditions) {
+            return Ok(outcome);
+        }
         let link = Link { before, action, conditions };
         // The calls of a rule come one after the other, so that what is looked for is among the last.
         if let Some(known) = self.links.iter().rposition(|known| *known == link) {
@@ -187,6 +190,18 @@ impl Decided {
         }
         self.links.push(link);
         Ok(Outcome::Depends(self.links.len() - 1))
+    }
+
+    /// Whether the rules of a list ask for these conditions already: then they decide, and not another rule after them.
+    fn is_asked(&self, last: Option<usize>, conditions: usize) -> bool {
+        let mut next = last;
+        while let Some(link) = next {
+            if self.conditions[self.links[link].conditions] == self.conditions[conditions] {
+                return true;
+            }
+            next = self.links[link].before;
+        }
+        false
     }
 
     /// The rules of a list from the first that is asked to the last.
