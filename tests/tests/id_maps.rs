@@ -251,3 +251,12 @@ fn root_without_mappings_keeps_all_ids_as_they_are() {
     let bundle = Bundle::new().namespace("user", Some("")).sh(IDS);
     assert_eq!(lines(&runtime!().run(&bundle).ok()), ["0", "0", "0 0 4294967295", "0 0 4294967295", "allow"]);
 }
+
+#[test]
+fn a_users_container_has_clocks_with_offsets() {
+    let crun = by_user(&runtime!(), "alice:200000:65536\n", "alice:300000:65536\n");
+    let bundle =
+        bundle().namespace("time", Some("")).set("/linux/timeOffsets", json!({"boottime": {"secs": 5000}}));
+    let text = crun.run(&bundle.args(["cat", "/proc/self/timens_offsets"])).ok();
+    assert!(text.contains("boottime") && text.contains(" 5000 "), "{text}");
+}
