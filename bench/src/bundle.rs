@@ -20,6 +20,10 @@ pub(crate) const CONFINED: &str = "confined";
 const PROFILE: &str = "seccomp.json";
 /// The program that it becomes, for the floor.
 pub(crate) const FILTER: &str = "filter.bpf";
+/// The one for an ordinary user; ends at once.
+pub(crate) const ROOTLESS: &str = "rootless";
+/// That user.
+pub(crate) const USER: u32 = 1000;
 /// The file of limits for `update`: one that every v2 cgroup has, whatever controllers the host hands on.
 pub(crate) const LIMITS: &str = "limits.json";
 
@@ -27,6 +31,7 @@ pub(crate) const LIMITS: &str = "limits.json";
 pub(crate) fn write_all(dir: &Path) -> Result<()> {
     let rootfs = dir.join("rootfs");
     write(dir, TRUE, &default(&rootfs, &["/bin/true"]))?;
+    write(dir, ROOTLESS, &rootless(&rootfs))?;
     write(dir, SLEEP, &default(&rootfs, &["/bin/sleep", "100000"]))?;
     if let Ok(profile) = fs::read_to_string(dir.join(PROFILE)) {
         let mut confined = default(&rootfs, &["/bin/true"]);
@@ -81,6 +86,24 @@ fn default(rootfs: &Path, args: &[&str]) -> Value {
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
         }
     })
+}
+
+/// What `crun spec --rootless` writes, with the one id that everybody may map: what newuidmap(1) takes is no runtime's affair.
+fn rootless(rootfs: &Path) -> Value {
+    let mut config = default(rootfs, &["/bin/true"]);
+    let linux = &mut config["linux"];
+    for list in ["uidMappings", "gidMappings"] {
+        linux[list] = json!([{ "containerID": 0, "hostID": USER, "size": 1 }]);
+    }
+    if let Some(namespaces) = linux["namespaces"].as_array_mut() {
+        namespaces.push(json!({ "type": "user" }));
+    }
+    for mount in config["mounts"].as_array_mut().into_iter().flatten() {
+        if let Some(options) = mount["options"].as_array_mut() {
+            options.retain(|option| option != "gid=5");
+        }
+    }
+    config
 }
 
 fn namespaces() -> Value {

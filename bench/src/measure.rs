@@ -34,6 +34,7 @@ const SCENARIOS: &[(&str, Operation, u32)] = &[
     ("run, engine-like bundle", Operation::Run(bundle::ENGINE), 100),
     ("create+start+delete", Operation::Lifecycle, 100),
     ("run, systemd driver", Operation::RunSystemd, 100),
+    ("run, rootless", Operation::RunRootless, 100),
     ("exec", Operation::Exec, 100),
     ("state", Operation::State, 100),
     ("kill 0", Operation::Kill, 100),

@@ -1,6 +1,8 @@
 //! The operations that are measured: what is called, and what belongs to the time.
 
 use std::fs;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,6 +22,8 @@ pub(crate) enum Operation {
     Run(&'static str),
     /// `run` with the cgroup made by systemd.
     RunSystemd,
+    /// `run` by an ordinary user, in a user namespace with that user's id.
+    RunRootless,
     /// `create`, `start`, and, once the program has ended, `delete`.
     Lifecycle,
     /// `exec` of `true` in a running container.
@@ -53,6 +57,8 @@ impl Operation {
         match self {
             Self::RunSystemd => Path::new("/run/systemd/private").exists(),
             Self::Run(bundle) => Path::new(&place.bundle(bundle)).exists(),
+            // In the view everybody can reach the programs; on the machine they lie in root's home.
+            Self::RunRootless => Path::new("/sys/fs/cgroup/cgroup.procs").exists(),
             _ => true,
         }
     }
@@ -87,6 +93,7 @@ impl Operation {
             Self::Version => whole(timed(&mut runtime.command(&["--version"]))),
             Self::Run(bundle) => whole(run(place, runtime, bundle)),
             Self::RunSystemd => whole(run_by_systemd(place, runtime)),
+            Self::RunRootless => whole(run_by_user(place, runtime)),
             Self::Lifecycle => lifecycle(place, runtime),
             Self::Exec => whole(timed(&mut runtime.command(&["exec", running, "/bin/true"]))),
             Self::State => whole(timed(&mut runtime.command(&["state", running]))),
@@ -191,6 +198,16 @@ fn run_by_systemd(place: &Place, runtime: &Runtime) -> Result<Duration> {
     let id = fresh_id();
     let arguments = ["--systemd-cgroup", "run", "--bundle", &place.bundle(bundle::TRUE), &id];
     timed(&mut runtime.command(&arguments)).inspect_err(|_| runtime.remove(&id))
+}
+
+fn run_by_user(place: &Place, runtime: &Runtime) -> Result<Duration> {
+    let state = runtime.state.join("user");
+    fs::create_dir_all(&state)?;
+    chown(&state, Some(bundle::USER), Some(bundle::USER))?;
+    let mut command = Command::new(&runtime.path);
+    command.arg("--root").arg(&state).args(["run", "--bundle", &place.bundle(bundle::ROOTLESS), &fresh_id()]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    timed(command.uid(bundle::USER).gid(bundle::USER))
 }
 
 fn lifecycle(place: &Place, runtime: &Runtime) -> Result<Vec<(&'static str, Duration)>> {
