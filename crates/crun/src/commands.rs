@@ -162,7 +162,7 @@ pub(crate) fn print(text: &str) -> Result<i32> {
 fn version(context: &Context<'_>) -> String {
     let root = context.root();
     format!(
-        "crun version {VERSION}\ncommit: {COMMIT}\nrundir: {}\nspec: 1.0.0\n+SYSTEMD +CAP +EBPF\n",
+        "crun version {VERSION}\ncommit: {COMMIT}\nrundir: {}\nspec: 1.0.0\n+SYSTEMD +CAP +SECCOMP +EBPF\n",
         root.path().display()
     )
 }

@@ -17,6 +17,7 @@ pub(crate) mod labels;
 pub(crate) mod launch;
 mod masks;
 pub(crate) mod mounts;
+mod streams;
 mod target;
 
 use std::convert::Infallible;

@@ -38,7 +38,7 @@ pub(crate) use binding::{Affinity, MemoryPolicy, memory_policy_flags, memory_pol
 pub(crate) use filter::{
     FilterPlan, Receiver, Subject as FilterSubject, supported_flags as supported_filter_flags,
 };
-pub(crate) use id_maps::{IdMaps, is_own_only};
+pub(crate) use id_maps::{IdMaps, is_own_only, lines};
 pub(crate) use labels::{Labels, MountLabel};
 pub(crate) use mounts::{
     Bind, CgroupTree, Fallback, Filesystem, Idmap, Maker, Maps, MountOperation, MountSource, Parameter,

@@ -136,6 +136,7 @@ fn mount_failure(mounts: &[MountOperation], failure: Failure) -> Option<Error> {
             mount.name("a link in the rootfs leads to the root directory itself")
         }
         Step::MountTarget => mount.name("create the mount point"),
+        Step::MountTargetLink if failure.errno == Errno::ACCESS => mount.name("open the mount point"),
         Step::MountTargetLink => {
             mount.name(&format!("invalid target `{destination}`: it must be mounted at the root"))
         }

@@ -122,7 +122,7 @@ impl Decided {
         action: Action,
         tables: &mut [Table],
     ) -> Result<(), Error> {
-        let Some(multiplexed) = through(call.name()) else {
+        let Some(multiplexed) = through(call) else {
             return Ok(());
         };
         let conditions = self.keep(&multiplexed.conditions(alternative));
@@ -252,7 +252,7 @@ impl Table {
         if let Some(number) = call.number(self.architecture) {
             self.outcome(number);
         }
-        let through = || through(call.name()).and_then(|call| self.through(&call));
+        let through = || through(call).and_then(|call| self.through(&call));
         if let Some(number) = self.multiplexes().then(through).flatten() {
             self.outcome(number);
         }

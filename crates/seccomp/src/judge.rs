@@ -106,7 +106,7 @@ impl<'a> Judge<'a> {
 fn highest(parsed: &Parsed<'_>, architecture: Architecture) -> Option<u32> {
     let calls = parsed.rules.iter().flat_map(|rule| &rule.calls);
     let numbers = calls.flat_map(|call| {
-        let through = through(call.name()).and_then(|through| architecture.syscall_number(through.through));
+        let through = through(*call).and_then(|through| architecture.syscall_number(through.through));
         [architecture.number(*call), through].into_iter().flatten()
     });
     numbers.filter(|number| !architecture.is_private(*number)).max()
@@ -121,7 +121,7 @@ fn ways(rule: &ParsedRule, syscall: Syscall) -> Vec<Vec<Condition>> {
         if *call == syscall {
             ways.extend(rule.alternatives.iter().cloned());
         }
-        let of_many = if is_for_many { through(call.name()) } else { None };
+        let of_many = if is_for_many { through(*call) } else { None };
         if let Some(multiplexed) = of_many.filter(|through| through.through == syscall.name()) {
             ways.extend(rule.alternatives.iter().map(|conditions| multiplexed.conditions(conditions)));
         }

@@ -223,7 +223,7 @@ impl StateDirectory {
 
     /// The filter as it was loaded.
     pub(crate) fn read_filter(&self) -> Result<Vec<u8>> {
-        self.read(FILTER).context(Code::State, || format!("open `{}`", self.file(FILTER)))
+        self.read(FILTER).context(Code::State, || format!("linux.seccomp: open `{}`", self.file(FILTER)))
     }
 
     /// Replaces the status file in one step.
@@ -275,10 +275,16 @@ impl StateDirectory {
         for name in [STATUS, CONFIG] {
             let _ = unlinkat(&self.directory, name, AtFlags::empty());
         }
-        match unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::NOTEMPTY | Errno::EXIST) => {}
-            Err(errno) => return Err(Error::os(Code::State, failed(), errno)),
+        // The filter only of a container that has one.
+        for _ in 0..2 {
+            match unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT) => return Ok(()),
+                Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+                Err(errno) => return Err(Error::os(Code::State, failed(), errno)),
+            }
+            if unlinkat(&self.directory, FILTER, AtFlags::empty()).is_err() {
+                break;
+            }
         }
         remove_content(&self.directory).context(Code::State, failed)?;
         match unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
