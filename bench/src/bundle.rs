@@ -6,12 +6,20 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::seccomp;
+
 /// The bundles' directories below the working directory, named by what runs in them.
 pub(crate) const TRUE: &str = "true";
 /// A container that stays.
 pub(crate) const SLEEP: &str = "sleep";
 /// The engine-like one; ends at once.
 pub(crate) const ENGINE: &str = "engine";
+/// The default one with the seccomp profile of the containers project; ends at once. There if the profile is.
+pub(crate) const CONFINED: &str = "confined";
+/// The containers project's profile, put here by who starts the benchmark.
+const PROFILE: &str = "seccomp.json";
+/// The program that it becomes, for the floor.
+pub(crate) const FILTER: &str = "filter.bpf";
 /// The one for an ordinary user; ends at once.
 pub(crate) const ROOTLESS: &str = "rootless";
 /// That user.
@@ -25,6 +33,13 @@ pub(crate) fn write_all(dir: &Path) -> Result<()> {
     write(dir, TRUE, &default(&rootfs, &["/bin/true"]))?;
     write(dir, ROOTLESS, &rootless(&rootfs))?;
     write(dir, SLEEP, &default(&rootfs, &["/bin/sleep", "100000"]))?;
+    if let Ok(profile) = fs::read_to_string(dir.join(PROFILE)) {
+        let mut confined = default(&rootfs, &["/bin/true"]);
+        let profile = seccomp::configured(&profile)?;
+        fs::write(dir.join(FILTER), seccomp::program(&profile)?)?;
+        confined["linux"]["seccomp"] = profile;
+        write(dir, CONFINED, &confined)?;
+    }
     let files = dir.join("files");
     fs::create_dir_all(files.join("volume"))?;
     for name in ["hosts", "hostname", "resolv.conf", "containerenv"] {
@@ -120,7 +135,7 @@ fn system_mounts() -> Value {
 }
 
 /// The default with what an engine adds: binds, more capabilities, limits where a controller enforces them, device
-/// rules. The seccomp profile is to follow.
+/// rules.
 fn engine_like(rootfs: &Path, files: &Path, controllers: &str) -> Value {
     let mut config = default(rootfs, &["/bin/true"]);
     let caps: Value = [

@@ -53,9 +53,10 @@ pub(crate) struct Place {
 
 impl Operation {
     /// Whether it can be done here at all.
-    pub(crate) fn is_possible(self) -> bool {
+    pub(crate) fn is_possible(self, place: &Place) -> bool {
         match self {
             Self::RunSystemd => Path::new("/run/systemd/private").exists(),
+            Self::Run(bundle) => Path::new(&place.bundle(bundle)).exists(),
             // In the view everybody can reach the programs; on the machine they lie in root's home.
             Self::RunRootless => Path::new("/sys/fs/cgroup/cgroup.procs").exists(),
             _ => true,
@@ -77,7 +78,7 @@ impl Operation {
 
     /// Whether the floor, which only does the work of one bundle, can take part.
     pub(crate) fn has_floor(self) -> bool {
-        matches!(self, Self::Run(bundle::TRUE) | Self::Parallel(_))
+        matches!(self, Self::Run(bundle::TRUE | bundle::CONFINED) | Self::Parallel(_))
     }
 
     /// Does it once. The names are put behind the scenario's: parts of an operation are told on their own too.
@@ -180,6 +181,9 @@ pub(crate) fn run_command(place: &Place, runtime: &Runtime, bundle: &str, id: &s
         return runtime.command(&["run", "--bundle", &place.bundle(bundle), id]);
     }
     let mut command = Command::new(&runtime.path);
+    if bundle == bundle::CONFINED {
+        command.arg("--filter").arg(place.dir.join(bundle::FILTER));
+    }
     command.arg(place.dir.join("rootfs")).arg(Path::new("/sys/fs/cgroup").join(id)).arg("/bin/true");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use cgroups::Cgroup;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 use sys::exec::StringArray;
 use sys::signal::{SignalSet, set_mask};
@@ -333,7 +332,7 @@ impl<'p> Joining<'p> {
     fn new(
         container: &Container,
         spec: &Spec<'_>,
-        plan: &'p ProcessPlan,
+        plan: &ProcessPlan,
         namespaces: Namespaced,
         process: impl FnOnce(StringArray, Option<ProcFs>) -> PreparedProcess<'p>,
     ) -> Result<Self> {
@@ -415,11 +414,10 @@ impl<'p> Joining<'p> {
         self.namespaces.kinds.contains(Namespaces::USER)
     }
 
-    /// The joining process, from the clone to the exec.
+    /// The joining process, from the clone to the exec; it was not to be traced from its birth ([`clone_into`]).
     fn live(&self, channel: &InitEnd, placement: Placement) -> core::result::Result<Infallible, Failure> {
         let _ = rustix::process::setsid();
         filter::hear_pid(&self.process, channel)?;
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
         let plan = self.process.plan;
         if placement != Placement::Done {
             channel.expect(ToInit::Placed).at(Step::Runtime)?;

@@ -17,12 +17,13 @@ pub(crate) mod labels;
 pub(crate) mod launch;
 mod masks;
 pub(crate) mod mounts;
+mod streams;
 mod target;
+mod time;
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
@@ -81,21 +82,19 @@ impl Init<'_> {
         let _ = rustix::process::setsid();
         filter::hear_pid(&self.prepared.process, self.channel)?;
         // One whose ids are still to be mapped is left visible to the runtime, which may have no privileges.
-        let awaits_ids = self.plan().namespaces.id_maps.is_some();
-        if !awaits_ids {
-            hide()?;
+        if self.plan().namespaces.id_maps.is_none() {
+            credentials::forbid_tracing()?;
         }
         rustix::process::umask(rustix::fs::Mode::empty());
+        let time_offsets = self.open_time_offsets()?;
         self.take_place()?;
-        if awaits_ids {
-            hide()?;
-        }
         // Early, because later on the parent is the one that is waited for; but an ordinary user may do it only inside.
-        let joins_user = self.plan().namespaces.join.iter().any(|join| join.kind == Namespaces::USER);
+        let joins_user = self.plan().namespaces.joins(Namespaces::USER).is_some();
         if !joins_user {
             launch::protect_executable(&self.prepared.process)?;
         }
         self.enter_namespaces()?;
+        self.make_time_namespace(time_offsets)?;
         if joins_user {
             launch::protect_executable(&self.prepared.process)?;
         }
@@ -173,14 +172,15 @@ impl Init<'_> {
     /// Enters the namespaces that exist: first those for which the process has the right, then the user namespace, then
     /// those for which it has it from there.
     fn join_namespaces(&mut self) -> Result<(), Failure> {
-        let (namespaces, joins) = (&self.prepared.plan.namespaces, self.prepared.joins.as_slice());
+        let prepared = self.prepared;
+        let (namespaces, joins) = (&prepared.plan.namespaces, prepared.joins.as_slice());
         if joins.is_empty() {
             return Ok(());
         }
         if namespaces.joins(Namespaces::USER).is_none() {
             return join::all(joins, join::BY_INIT);
         }
-        let mut left = join::BY_INIT - self.prepared.joined.get();
+        let mut left = join::BY_INIT - prepared.joined.get();
         if !namespaces.user_by_relay {
             left = join::what_may_be(joins, left)?;
             join::all(joins, Namespaces::USER)?;
@@ -269,12 +269,11 @@ impl Init<'_> {
         self.channel.expect(ToInit::Go).at(Step::Runtime)?;
         match self.exec_fifo {
             None => Ok(()),
-            Some(fifo) => launch::wait_on_fifo(fifo).at(Step::Runtime),
+            Some(fifo) => {
+                launch::wait_on_fifo(fifo).at(Step::Runtime)?;
+                self.channel.part();
+                Ok(())
+            }
         }
     }
-}
-
-/// Until the exec, nobody in the container may trace this process or look through its /proc entry (CVE-2016-9962).
-fn hide() -> Result<(), Failure> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use cgroups::Cgroup;
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
 
@@ -209,16 +210,17 @@ impl Visit<'_> {
         work: impl Fn(BorrowedFd<'_>, &InitEnd, &[PreparedMount]) -> core::result::Result<(), Failure>,
         describe: impl Fn(Failure) -> Error,
     ) -> Result<Spawned> {
-        let (mut borrowed, mut relay, mut left_to_join) = (ForChildren::default(), None, self.namespaces);
-        if self.namespaces.contains(Namespaces::PID) {
+        let (mut borrowed, mut relay) = (ForChildren::default(), None);
+        let mut left_to_join = self.namespaces;
+        if self.namespaces.contains(Namespaces::PID | Namespaces::USER) && !geteuid().is_root() {
+            // Only from within the user namespace an ordinary user may join that of pids.
+            let (namespace, set_up) = (self.pidfd.as_fd(), self.set_up);
+            relay = Some(Relay::JoinedPids(namespace, Some(Users { namespace, set_up, others: None })));
+            left_to_join -= Namespaces::USER;
+        } else if self.namespaces.contains(Namespaces::PID) {
             match borrowed.join_pid(self.pidfd.as_fd()) {
                 Err(error) if error.errno() == Some(Errno::PERM) => {
-                    let (namespace, set_up) = (self.pidfd.as_fd(), self.set_up);
-                    // Without privileges, the one gives the right to the other.
-                    let has_users = self.namespaces.contains(Namespaces::USER);
-                    let users = has_users.then_some(Users { namespace, set_up, others: None });
-                    relay = Some(Relay::JoinedPids(namespace, users));
-                    left_to_join -= Namespaces::USER;
+                    relay = Some(Relay::JoinedPids(self.pidfd.as_fd(), None));
                 }
                 joined => joined?,
             }
@@ -229,9 +231,8 @@ impl Visit<'_> {
         let live = |channel: &InitEnd, placement| {
             let way = Way {
                 container: self.pidfd.as_fd(),
-                namespaces: self.namespaces,
-                set_up: self.set_up,
                 left_to_join,
+                set_up: self.namespaces.contains(Namespaces::USER).then_some(self.set_up),
                 belongings: &belongings,
                 clones: self.clones,
             };

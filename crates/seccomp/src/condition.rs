@@ -1,5 +1,7 @@
 //! What has to hold of an argument.
 
+use std::fmt;
+
 use crate::Architecture;
 
 /// The operators a profile may compare arguments with (runtime-spec config-linux.md#seccomp).
@@ -60,9 +62,15 @@ impl Condition {
         Some(Self { index, operator, mask: u64::MAX, value })
     }
 
+    /// Whether it looks at any bit of arguments as wide as an architecture's. What does not holds always, and is as if it
+    /// were not there.
+    pub(crate) fn looks(&self, is_wide: bool) -> bool {
+        self.mask & seen(is_wide) != 0
+    }
+
     /// Whether it holds of the arguments of a call from an architecture.
     pub(crate) fn holds(&self, arguments: &[u64; 6], architecture: Architecture) -> bool {
-        let seen = if architecture.is_wide() { u64::MAX } else { u64::from(u32::MAX) };
+        let seen = seen(architecture.is_wide());
         let argument = arguments[usize::from(self.index)] & self.mask & seen;
         let value = self.value & seen;
         match self.operator {
@@ -74,4 +82,28 @@ impl Condition {
             Operator::Greater => argument > value,
         }
     }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let operator = match self.operator {
+            Operator::NotEqual => "!=",
+            Operator::Less => "<",
+            Operator::LessOrEqual => "<=",
+            Operator::Equal => "==",
+            Operator::GreaterOrEqual => ">=",
+            Operator::Greater => ">",
+        };
+        let number = |number: u64| if number < 1024 { number.to_string() } else { format!("{number:#x}") };
+        write!(f, "argument {}", self.index)?;
+        if self.mask != u64::MAX {
+            write!(f, " & {}", number(self.mask))?;
+        }
+        write!(f, " {operator} {}", number(self.value))
+    }
+}
+
+/// The bits of arguments that are looked at.
+fn seen(is_wide: bool) -> u64 {
+    if is_wide { u64::MAX } else { u64::from(u32::MAX) }
 }

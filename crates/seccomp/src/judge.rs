@@ -6,7 +6,7 @@ use crate::architecture::{Architecture, X32_BIT};
 use crate::condition::Condition;
 use crate::decide::BAD_ARCHITECTURE;
 use crate::error::Error;
-use crate::parse::{self, Parsed};
+use crate::parse::{self, Parsed, ParsedRule};
 use crate::syscalls::{Syscall, through};
 use crate::{Data, Options, Profile};
 
@@ -19,10 +19,37 @@ pub struct Verdict {
     pub reason: Reason,
 }
 
+/// What happens to a call if its arguments are so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    /// What happens, and why.
+    pub verdict: Verdict,
+    conditions: Vec<Condition>,
+    /// That of the call, if the profile names it.
+    architecture: Option<Architecture>,
+}
+
+impl Case {
+    /// Whether it is the one for these arguments.
+    #[must_use]
+    pub fn holds(&self, arguments: &[u64; 6]) -> bool {
+        let Some(architecture) = self.architecture else {
+            return true;
+        };
+        self.conditions.iter().all(|condition| condition.holds(arguments, architecture))
+    }
+
+    /// What has to hold of the arguments, in words; nothing if it always does.
+    #[must_use]
+    pub fn conditions(&self) -> String {
+        self.conditions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+    }
+}
+
 /// Why something happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// It is what a rule of the profile says, by its place in there.
+    /// A rule of the profile says so; its place there.
     Rule(usize),
     /// No rule says anything.
     Default,
@@ -32,90 +59,127 @@ pub enum Reason {
     Architecture,
 }
 
-/// Judges a call by a profile.
-///
-/// # Errors
-/// Those of [`compile`](crate::compile), but that for a program too long.
-pub fn judge(profile: &Profile<'_>, options: &Options, call: &Data) -> Result<Verdict, Error> {
-    Ok(Judge { parsed: parse::profile(profile, options)? }.judge(call))
-}
-
-/// A profile by which many calls can be judged.
+/// A profile by which calls can be judged.
 #[derive(Debug)]
-struct Judge<'a> {
+pub struct Judge<'a> {
     parsed: Parsed<'a>,
+    /// The highest number that the profile names of each of its architectures.
+    highest: Vec<Option<u32>>,
 }
 
-impl Judge<'_> {
-    fn judge(&self, call: &Data) -> Verdict {
-        let Some(architecture) = self.architecture(call) else {
-            return Verdict { action: BAD_ARCHITECTURE, reason: Reason::Architecture };
+impl<'a> Judge<'a> {
+    /// Reads a profile.
+    ///
+    /// # Errors
+    /// Those of [`compile`](crate::compile), but that for a program too long.
+    pub fn new(profile: &Profile<'a>, options: &Options) -> Result<Self, Error> {
+        let parsed = parse::profile(profile, options)?;
+        let highest =
+            parsed.architectures.iter().map(|architecture| highest(&parsed, *architecture)).collect();
+        Ok(Self { parsed, highest })
+    }
+
+    /// Says what happens to a call, and why.
+    #[must_use]
+    pub fn judge(&self, call: &Data) -> Verdict {
+        let cases = self.cases(call.architecture, call.number);
+        let holds = |case: &&Case| case.holds(&call.arguments);
+        cases.iter().find(holds).map_or(self.default(), |case| case.verdict)
+    }
+
+    /// What can happen to the calls of a number, depending on their arguments: the first of these that holds. The last one
+    /// always does.
+    #[must_use]
+    pub fn cases(&self, token: u32, number: u32) -> Vec<Case> {
+        let Some(architecture) = self.architecture(token, number) else {
+            let verdict = Verdict { action: BAD_ARCHITECTURE, reason: Reason::Architecture };
+            return vec![Case { verdict, conditions: Vec::new(), architecture: None }];
         };
-        let mut conditional = None;
+        let case = |verdict, conditions| Case { verdict, conditions, architecture: Some(architecture) };
+        let otherwise = case(self.if_newer(number, architecture).unwrap_or(self.default()), Vec::new());
+        let Some(syscall) = architecture.syscall_at(number) else {
+            return vec![otherwise];
+        };
+        let mut cases = Vec::new();
         for (at, rule) in
             self.parsed.rules.iter().enumerate().filter(|(_, rule)| rule.action != self.parsed.default)
         {
             let verdict = Verdict { action: rule.action, reason: Reason::Rule(at) };
-            let forms =
-                rule.calls.iter().flat_map(|syscall| forms(*syscall, &rule.alternatives, architecture));
-            for (_, conditions) in forms.filter(|(number, _)| *number == call.number) {
+            for mut conditions in ways(rule, syscall) {
+                conditions.retain(|condition| condition.looks(architecture.is_wide()));
                 if conditions.is_empty() {
-                    return verdict;
+                    return vec![case(verdict, conditions)];
                 }
-                if conditions.iter().all(|condition| condition.holds(&call.arguments, architecture)) {
-                    conditional = conditional.or(Some(verdict));
-                }
+                cases.push(case(verdict, conditions));
             }
         }
-        conditional.unwrap_or_else(|| self.otherwise(call.number, architecture))
+        cases.push(otherwise);
+        cases
+    }
+
+    /// The names of the calls that nobody knows.
+    #[must_use]
+    pub fn unknown(&self) -> &[&'a str] {
+        &self.parsed.unknown
+    }
+
+    /// What happens to a call of which the profile says nothing.
+    #[must_use]
+    pub fn default(&self) -> Verdict {
+        Verdict { action: self.parsed.default, reason: Reason::Default }
+    }
+
+    /// The architectures of the profile, the native one first.
+    #[must_use]
+    pub fn architectures(&self) -> &[Architecture] {
+        &self.parsed.architectures
     }
 
     /// The architecture that a call comes from, if the profile names it.
-    fn architecture(&self, call: &Data) -> Option<Architecture> {
-        let is_x32 = call.architecture == Architecture::X32.token() && call.number >= X32_BIT;
+    fn architecture(&self, token: u32, number: u32) -> Option<Architecture> {
+        let is_x32 = token == Architecture::X32.token() && number >= X32_BIT;
         let of_call = |architecture: &Architecture| {
-            architecture.token() == call.architecture && is_x32 == (*architecture == Architecture::X32)
+            architecture.token() == token && is_x32 == (*architecture == Architecture::X32)
         };
         let named = self.parsed.architectures.iter().copied().find(of_call);
         // A tracer makes a call that is not to be made one with this number, also where there is no x32.
         let x86_64 = Architecture::X86_64;
-        let none = call.number == u32::MAX && is_x32 && self.parsed.architectures.contains(&x86_64);
+        let none = number == u32::MAX && is_x32 && self.parsed.architectures.contains(&x86_64);
         named.or(none.then_some(x86_64))
     }
 
-    /// What happens to a call of which no rule says anything.
-    fn otherwise(&self, number: u32, architecture: Architecture) -> Verdict {
-        let default = Verdict { action: self.parsed.default, reason: Reason::Default };
-        let calls = self.parsed.rules.iter().flat_map(|rule| &rule.calls);
-        let numbers =
-            calls.flat_map(|call| forms(*call, &[Vec::new()], architecture)).map(|(number, _)| number);
-        let highest = numbers.filter(|number| *number < architecture.private()).max();
-        let is_newer = highest.is_some_and(|highest| number > highest) && number < architecture.private();
-        if is_newer && default.action.refuses() {
-            Verdict { action: architecture.not_there(), reason: Reason::Newer }
-        } else {
-            default
-        }
+    /// What happens to a call that no rule is for, if it is newer than the profile.
+    fn if_newer(&self, number: u32, architecture: Architecture) -> Option<Verdict> {
+        let at = self.parsed.architectures.iter().position(|known| *known == architecture)?;
+        let is_newer = number > self.highest[at]? && !architecture.is_private(number);
+        let verdict = Verdict { action: architecture.not_there(), reason: Reason::Newer };
+        (is_newer && self.parsed.default.refuses()).then_some(verdict)
     }
 }
 
-/// The numbers a call has on an architecture, each with what has to hold: its own, and that of the one call for many that
-/// it can be made through.
-fn forms(
-    call: Syscall,
-    alternatives: &[Vec<Condition>],
-    architecture: Architecture,
-) -> Vec<(u32, Vec<Condition>)> {
-    let mut forms = Vec::new();
-    for conditions in alternatives {
-        if let Some(number) = architecture.syscall_number(call.name()) {
-            forms.push((number, conditions.clone()));
+/// The highest number that a profile names of an architecture.
+fn highest(parsed: &Parsed<'_>, architecture: Architecture) -> Option<u32> {
+    let calls = parsed.rules.iter().flat_map(|rule| &rule.calls);
+    let numbers = calls.flat_map(|call| {
+        let through = through(*call).and_then(|through| architecture.syscall_number(through.through));
+        [architecture.number(*call), through].into_iter().flatten()
+    });
+    numbers.filter(|number| !architecture.is_private(*number)).max()
+}
+
+/// What has to hold for a rule to be for a call: its conditions, or, of a call that is made for many others, which of
+/// them it is and their conditions. Any of the lists will do.
+fn ways(rule: &ParsedRule, syscall: Syscall) -> Vec<Vec<Condition>> {
+    let mut ways = Vec::new();
+    let is_for_many = matches!(syscall.name(), "socketcall" | "ipc");
+    for call in &rule.calls {
+        if *call == syscall {
+            ways.extend(rule.alternatives.iter().cloned());
         }
-        if let Some(multiplexed) = through(call.name())
-            && let Some(number) = architecture.syscall_number(multiplexed.through)
-        {
-            forms.push((number, multiplexed.conditions(conditions)));
+        let of_many = if is_for_many { through(*call) } else { None };
+        if let Some(multiplexed) = of_many.filter(|through| through.through == syscall.name()) {
+            ways.extend(rule.alternatives.iter().map(|conditions| multiplexed.conditions(conditions)));
         }
     }
-    forms
+    ways
 }

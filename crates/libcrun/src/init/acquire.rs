@@ -21,10 +21,10 @@ use crate::prepare::{
 };
 
 impl Init<'_> {
-    /// Takes on the ids it has in the user namespace it has just entered. What is to be cloned is cloned before.
+    /// Takes on ids of the user namespace it has just entered. What is to be cloned is cloned before.
     pub(super) fn become_mapped(&mut self) -> Result<(), Failure> {
         self.acquire()?;
-        credentials::become_mapped(self.prepared.plan.namespaces.set_up)
+        credentials::become_mapped(self.plan().namespaces.set_up)
     }
 
     /// Makes the mount namespace and clones, once, what the runtime has left to be cloned.

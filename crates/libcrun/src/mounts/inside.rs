@@ -10,7 +10,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags, openat, statx};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
@@ -24,12 +23,10 @@ use crate::prepare::{ByInit, PreparedMount};
 pub(super) struct Way<'a> {
     /// The container's first process.
     pub(super) container: BorrowedFd<'a>,
-    /// The namespaces to be in.
-    pub(super) namespaces: Namespaces,
-    /// Who it is in the container's user namespace.
-    pub(super) set_up: SetUpIds,
-    /// Those of them that it is not born in. The pid namespace it always is.
+    /// The namespaces that it is not born in. The pid namespace it always is.
     pub(super) left_to_join: Namespaces,
+    /// Who it is in the container's user namespace, if that is another.
+    pub(super) set_up: Option<SetUpIds>,
     /// The descriptors to keep beside the channel, sorted by number.
     pub(super) belongings: &'a [BorrowedFd<'a>],
     /// What it clones of the host before it leaves that.
@@ -47,7 +44,6 @@ pub(super) struct Entered {
 
 /// Enters the namespaces of the container's first process.
 pub(super) fn enter(way: &Way<'_>, channel: &InitEnd, placement: Placement) -> Result<Entered, Failure> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
     sys::exec::close_everything_but(way.belongings, channel.as_fd()).at(Step::Runtime)?;
     rustix::process::umask(Mode::empty());
     if placement != Placement::Done {
@@ -69,10 +65,8 @@ pub(super) fn enter(way: &Way<'_>, channel: &InitEnd, placement: Placement) -> R
         }
     });
     sys::namespace::join(way.container, left).at(Step::JoinNamespace)?;
-    if way.namespaces.contains(Namespaces::USER) {
-        credentials::become_mapped(way.set_up)?;
-        // Taking on other ids may have reset it (`PR_SET_DUMPABLE`, /proc/sys/fs/suid_dumpable).
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
+    if let Some(ids) = way.set_up {
+        credentials::become_mapped(ids)?;
     }
     // Joining the mount namespace has made its root the root of this process.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
