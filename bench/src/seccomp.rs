@@ -1,13 +1,13 @@
 //! `crun-bench seccomp [PROFILE]`: how long the compiler takes for a profile, and what comes of it. The profile is one in
 //! the form of the containers project or of Docker (by default the former's, where Debian has it), of which all rules are
-//! taken.
+//! taken. What an engine makes of it for an ordinary container is the profile of a scenario, too ([`configured`]).
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use ::seccomp::{Action, Architecture, Argument, Data, Filter, Options, Profile, Rule, compile, run};
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const CONTAINERS: &str = "/usr/share/containers/seccomp.json";
 
@@ -55,11 +55,47 @@ fn steps(filter: &Filter) -> String {
     format!("an allowed call takes {mean} of them, {most} at most")
 }
 
+/// `linux.seccomp` as an engine writes it for a container without special rights, from the containers project's profile.
+pub(crate) fn configured(text: &str) -> Result<Value> {
+    let json: Value = serde_json::from_str(text)?;
+    let rules: Vec<Value> = list(&json["syscalls"]).filter(|rule| is_for_all(rule)).map(plain).collect();
+    let architectures = profile(&json).architectures;
+    Ok(json!({
+        "defaultAction": json["defaultAction"],
+        "defaultErrnoRet": json["defaultErrnoRet"],
+        "architectures": architectures,
+        "syscalls": rules,
+    }))
+}
+
+/// Whether a rule is for containers without capabilities, on this architecture. (All have some version of Linux.)
+fn is_for_all(rule: &Value) -> bool {
+    let includes = &rule["includes"];
+    let has = |key: &str| list(&includes[key]).next().is_some();
+    !has("caps") && (!has("arches") || list(&includes["arches"]).any(|name| name == DEBIAN_NAME))
+}
+
+/// What that form calls the architecture.
+const DEBIAN_NAME: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+
+fn plain(rule: &Value) -> Value {
+    let fields = ["names", "action", "errnoRet", "args"];
+    let present = fields.into_iter().filter(|key| !rule[key].is_null() && rule[key] != json!([]));
+    present.map(|key| (key.to_owned(), rule[key].clone())).collect::<serde_json::Map<_, _>>().into()
+}
+
+/// The program of [`configured`], as the kernel takes it.
+pub(crate) fn program(configured: &Value) -> Result<Vec<u8>> {
+    let filter = compile(&profile(configured), &Options::default())?;
+    Ok(filter.program.iter().flat_map(|instruction| instruction.to_bytes()).collect())
+}
+
 /// A profile with all rules, whatever capabilities and architectures they are for.
 fn profile(json: &Value) -> Profile<'_> {
     let native = Architecture::NATIVE.name();
     let family = list(&json["archMap"]).find(|family| family["architecture"] == native);
     let others = family.into_iter().flat_map(|family| list(&family["subArchitectures"]));
+    let others = others.chain(list(&json["architectures"]).filter(|name| *name != native));
     Profile {
         default_action: json["defaultAction"].as_str().unwrap_or_default(),
         default_errno: number(&json["defaultErrnoRet"]),

@@ -97,10 +97,28 @@ fn a_users_container_lives_through_its_whole_life() {
     let status = fs::read_to_string(container.proc().join("status")).unwrap();
     assert!(status.contains("\nUid:\t1000\t1000\t") && status.contains("\nGid:\t1000\t1000\t"), "{status}");
     assert!(status.contains("\nGroups:\t300003 300008"), "{status}");
+    assert_eq!(container.cmd(["exec", "ID", "sh", "-c", "id -u; id -G"]).ok(), "5\n7 3 9\n");
+    assert_eq!(container.cmd(["exec", "--user", "6:0", "ID", "sh", "-c", "id -u; echo $$"]).ok().len(), 4);
+    container.cmd(["exec", "--user", "70000", "ID", "true"]).error_with(["process.user.uid: 70000"]);
     container.kill("KILL");
     container.wait();
     assert_eq!(container.cmd(["delete", "ID"]).ok(), "");
     container.deleted();
+}
+
+#[test]
+fn a_users_container_can_join_the_namespaces_of_another() {
+    let crun = by_user(&runtime!(), "alice:200000:65536\n", "alice:300000:65536\n");
+    let first = crun.start(&bundle().sh("echo up; exec sleep 99"));
+    first.wait_output("up");
+    let pid = first.state()["pid"].to_string();
+    let mut second = bundle().sh("ps | grep -c 'sleep 9[9]'; id -u; ls /sys/class/net");
+    for (kind, file) in [("user", "user"), ("pid", "pid"), ("network", "net"), ("ipc", "ipc")] {
+        second = second.namespace(kind, Some(&format!("/proc/{pid}/ns/{file}")));
+    }
+    assert_eq!(crun.run(&second).ok(), "1\n0\nlo\n");
+    let own_pids = bundle().sh("echo $$").namespace("user", Some(&format!("/proc/{pid}/ns/user")));
+    assert_eq!(crun.run(&own_pids).ok(), "1\n");
 }
 
 #[test]
@@ -232,4 +250,13 @@ fn ranges_that_continue_each_other_are_one() {
 fn root_without_mappings_keeps_all_ids_as_they_are() {
     let bundle = Bundle::new().namespace("user", Some("")).sh(IDS);
     assert_eq!(lines(&runtime!().run(&bundle).ok()), ["0", "0", "0 0 4294967295", "0 0 4294967295", "allow"]);
+}
+
+#[test]
+fn a_users_container_has_clocks_with_offsets() {
+    let crun = by_user(&runtime!(), "alice:200000:65536\n", "alice:300000:65536\n");
+    let bundle =
+        bundle().namespace("time", Some("")).set("/linux/timeOffsets", json!({"boottime": {"secs": 5000}}));
+    let text = crun.run(&bundle.args(["cat", "/proc/self/timens_offsets"])).ok();
+    assert!(text.contains("boottime") && text.contains(" 5000 "), "{text}");
 }

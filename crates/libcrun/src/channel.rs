@@ -110,6 +110,7 @@ pub(crate) enum Step {
     JoinNamespace,
     NewNamespaces,
     CgroupNamespace,
+    TimeNamespace,
     MappedRoot,
     KeyringLabel,
     Loopback,
@@ -164,11 +165,12 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 55] = [
+    const ALL: [Self; 56] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
         Self::CgroupNamespace,
+        Self::TimeNamespace,
         Self::MappedRoot,
         Self::KeyringLabel,
         Self::Loopback,

@@ -171,6 +171,7 @@ impl Plan {
         namespaces.settle_user_join(host);
         let is_rootless = host.is_rootless();
         namespaces.share_work(is_rootless);
+        namespaces.settle_time(is_rootless);
         let has = |flag| namespaces.contains(flag);
         for (name, set) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
             if set.is_some() && !has(Namespaces::UTS) {

@@ -59,6 +59,11 @@ impl ProcFs {
         self.open_resolving(path, ResolveFlags::NO_MAGICLINKS)
     }
 
+    /// Opens a namespace of the calling process. Allocates nothing.
+    pub(crate) fn open_own_namespace(&self, path: &CStr) -> core::result::Result<OwnedFd, Errno> {
+        openat(&self.0, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    }
+
     fn write_below(&self, path: &str, value: &str) -> Result<()> {
         let name = || format!("write `{}` to `/proc/{path}`", value.trim_end());
         let written = self.open_to_write(path).and_then(|file| write(&file, value.as_bytes()));

@@ -40,6 +40,9 @@ fn what_failed(plan: &Plan, failure: Failure) -> Error {
             (Code::Namespace, format!("join the namespace `{}`{why}", join.path.display()))
         }
         Step::NewNamespaces => (Code::Namespace, "create the namespaces".to_owned()),
+        Step::TimeNamespace => {
+            (Code::Namespace, "create the time namespace with linux.timeOffsets".to_owned())
+        }
         Step::CgroupNamespace => (Code::Namespace, "create the cgroup namespace".to_owned()),
         Step::MappedRoot => (Code::Namespace, MAPPED_ROOT.to_owned()),
         Step::Loopback => (Code::Namespace, "bring the loopback interface up".to_owned()),

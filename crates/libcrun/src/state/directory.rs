@@ -354,6 +354,30 @@ mod tests {
     }
 
     #[test]
+    fn who_reads_the_status_while_it_is_written_again_reads_the_one_or_the_other() {
+        let root = root("torn");
+        let directory = root.create(&ContainerId::new("web").unwrap()).unwrap();
+        let text = r#"{"pid":1,"process-start-time":2,"bundle":"/b","created":"2026-11-23T23:32:06Z"}"#;
+        let mut status: Status = serde_json::from_str(text).unwrap();
+        directory.write_status(&status).unwrap();
+        let is_done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for length in 0..2000 {
+                    status.rootfs = "r".repeat(length);
+                    directory.write_status(&status).unwrap();
+                }
+                is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+            while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                directory.read_status().unwrap();
+            }
+        });
+        directory.remove().unwrap();
+        std::fs::remove_dir_all(root.path().parent().unwrap()).unwrap();
+    }
+
+    #[test]
     fn caches_and_foreign_files_are_no_containers() {
         let root = root("foreign");
         drop(root.create(&ContainerId::new("a").unwrap()).unwrap());
