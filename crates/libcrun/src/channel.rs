@@ -8,6 +8,7 @@
 //!    ├── Network (a descriptor) ────────► │  only where the runtime makes the network namespace for it
 //!    │ ◄────────── Mount (a descriptor) ──┤  only where init may not mount a filesystem that it can make
 //!    ├── Mounted (a descriptor), or not ► │
+//!    │ ◄─────── Terminal (a descriptor) ──┤  only where it has a terminal
 //!    ├── Attended ──────────────────────► │  everything around it is done: state, cgroup, devices
 //!    │ ◄───────────── Ready or Failed ────┤  set up, program found, rights given up
 //!    ├── Go ────────────────────────────► │  nothing more can go wrong here
@@ -67,6 +68,8 @@ pub(crate) enum FromInit {
     Born(Pid),
     /// Here is a filesystem to be mounted with these attributes (`fsmount(2)`), because the runtime may.
     Mount(OwnedFd, MountAttr),
+    /// Here is the runtime's end of the terminal.
+    Terminal(OwnedFd),
     /// Something could not be done; init has ended.
     Failed(Failure),
 }
@@ -123,6 +126,8 @@ pub(crate) enum Step {
     DevDirectory,
     Device,
     DeviceLink,
+    Terminal,
+    Console,
     WorkingDirectoryCreate,
     MaskedPath,
     ReadOnlyPath,
@@ -133,6 +138,7 @@ pub(crate) enum Step {
     FinalCpus,
     MemoryPolicy,
     SelfProtection,
+    ControllingTerminal,
     Rlimit,
     Bounding,
     Groups,
@@ -148,7 +154,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 47] = [
+    const ALL: [Self; 50] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
@@ -174,6 +180,8 @@ impl Step {
         Self::DevDirectory,
         Self::Device,
         Self::DeviceLink,
+        Self::Terminal,
+        Self::Console,
         Self::WorkingDirectoryCreate,
         Self::MaskedPath,
         Self::ReadOnlyPath,
@@ -184,6 +192,7 @@ impl Step {
         Self::FinalCpus,
         Self::MemoryPolicy,
         Self::SelfProtection,
+        Self::ControllingTerminal,
         Self::Rlimit,
         Self::Bounding,
         Self::Groups,
@@ -265,6 +274,7 @@ impl RuntimeEnd {
                 let attributes = MountAttr::from_bits_retain(u64::from(number.cast_unsigned()));
                 Some(FromInit::Mount(descriptor.ok_or(Errno::PROTO)?, attributes))
             }
+            (REPORT, TERMINAL) => Some(FromInit::Terminal(descriptor.ok_or(Errno::PROTO)?)),
             _ => Some(FromInit::Ready),
         })
     }
@@ -319,6 +329,11 @@ impl InitEnd {
         self.expect_descriptor(ToInit::Mounted)
     }
 
+    /// Hands over the runtime's end of the terminal.
+    pub(crate) fn hand_over_terminal(&self, master: BorrowedFd<'_>) -> Result<(), Errno> {
+        send_descriptor(self.socket.as_fd(), &message(TERMINAL, None, 0), master)
+    }
+
     /// Waits until the runtime says `expected`.
     ///
     /// # Errors
@@ -361,6 +376,7 @@ const READY: u8 = 0;
 const FAILED: u8 = 1;
 const BORN: u8 = 2;
 const MOUNT: u8 = 3;
+const TERMINAL: u8 = 4;
 
 /// A message from init; `number` is what its kind has a number for.
 fn message(kind: u8, failure: Option<Failure>, number: i32) -> [u8; REPORT] {
@@ -474,6 +490,16 @@ mod tests {
         assert_eq!(rustix::io::read(&reader, &mut [0_u8; 1]), Ok(1));
         drop(runtime);
         assert_eq!(init.expect_descriptor(ToInit::Network).unwrap_err(), Errno::PIPE);
+    }
+
+    #[test]
+    fn a_terminal_arrives_before_the_word_that_all_is_ready() {
+        let (runtime, init) = pair().unwrap();
+        let (_reader, writer) = rustix::pipe::pipe().unwrap();
+        init.hand_over_terminal(writer.as_fd()).unwrap();
+        init.tell_ready().unwrap();
+        assert!(matches!(runtime.hear().unwrap(), Some(FromInit::Terminal(_))));
+        assert!(matches!(runtime.hear().unwrap(), Some(FromInit::Ready)));
     }
 
     #[test]

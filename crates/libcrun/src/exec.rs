@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use cgroups::Cgroup;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
 
@@ -22,10 +22,11 @@ use crate::exec_cgroup::Home;
 use crate::foreground;
 use crate::home;
 use crate::id::ContainerId;
-use crate::init::{Placement, binding, credentials, launch};
+use crate::init::{Placement, binding, credentials, launch, terminal};
 use crate::pid_file;
-use crate::plan::{MemoryPolicy, ProcessPlan, namespace_type, process_plan};
+use crate::plan::{IdMaps, MemoryPolicy, ProcessPlan, namespace_type, process_plan};
 use crate::prepare::PreparedProcess;
+use crate::prepare::terminal::HostTerminal;
 use crate::relay::{self, Relay};
 use crate::report;
 use crate::scheduling;
@@ -33,6 +34,7 @@ use crate::self_protection;
 use crate::spawn::Spawned;
 use crate::spec::{self, Spec, Text, User};
 use crate::state::StateRoot;
+use crate::terminal::Terminal;
 
 /// What to run, where it differs from the container's own process.
 #[derive(Debug, Clone)]
@@ -49,10 +51,14 @@ pub struct ExecOptions {
     pub capabilities: Vec<String>,
     /// Whether `execve(2)` may give no more privileges, whatever the container's own process is allowed.
     pub no_new_privileges: bool,
+    /// Whether it gets a terminal.
+    pub terminal: bool,
     /// A file with a process object, instead of all of the above.
     pub process: Option<PathBuf>,
     /// A file that gets the pid of the process.
     pub pid_file: Option<PathBuf>,
+    /// As for [`crate::CreateOptions`].
+    pub console_socket: Option<PathBuf>,
     /// How many descriptors from 3 on the process keeps.
     pub preserve_fds: u32,
     /// Whether not to wait for the process.
@@ -74,8 +80,10 @@ impl Default for ExecOptions {
             user: None,
             capabilities: Vec::new(),
             no_new_privileges: false,
+            terminal: false,
             process: None,
             pid_file: None,
+            console_socket: None,
             preserve_fds: 0,
             detach: false,
             cgroups: Vec::new(),
@@ -166,11 +174,15 @@ fn apply_options<'a>(
     if options.no_new_privileges {
         process.no_new_privileges = Some(true);
     }
+    process.terminal = Some(options.terminal);
 }
 
 fn finish(process: &spec::Process<'_>, spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
     let mut plan = process_plan(process, options.preserve_fds)?;
     plan.memory_policy = MemoryPolicy::of(spec.linux.as_ref())?;
+    if let Some(terminal) = &mut plan.terminal {
+        terminal.settle(spec);
+    }
     if process.capabilities.is_none() {
         let own = spec.process.as_ref().and_then(|own| own.capabilities.as_ref());
         plan.capabilities = crate::capabilities::Sets::from_spec(own)?;
@@ -199,17 +211,24 @@ fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &Exe
         // Other processes of the container see this one from the clone on.
         self_protection::protect_now()?;
     }
+    let detached_by = options.detach.then_some("--detach");
+    let terminal = Terminal::new(plan, options.console_socket.as_deref(), detached_by)?;
     let joining = Joining::new(container, spec, plan)?;
     let mut home = Home::new(container, &options.cgroups)?;
     let spawned = home.make(|cgroup| joining.spawn_in(cgroup))?;
-    let started = attend(&spawned, &joining, home.cgroup()).and_then(|()| {
+    let started = attend(&spawned, &joining, home.cgroup(), terminal.as_ref()).and_then(|()| {
         options.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid))
     });
     if let Err(error) = started {
         spawned.end();
         return Err(error);
     }
-    if options.detach { Ok(0) } else { foreground::wait(spawned.child(), None) }
+    if options.detach {
+        return Ok(0);
+    }
+    // With the host's end of it open here, the end of the terminal would go unnoticed.
+    drop(joining);
+    foreground::wait(spawned.child(), None, terminal.and_then(Terminal::into_kept))?.status()
 }
 
 /// The namespaces that the container does not share with the runtime.
@@ -233,11 +252,14 @@ impl<'p> Joining<'p> {
         let root = openat(CWD, &root_path, flags, Mode::empty())
             .context(Code::Namespace, || format!("open `{root_path}`"))?;
         let env = home::environment(plan, root.as_fd()).context(Code::InvalidConfig, || "process.env")?;
+        let namespaces = namespaces(spec);
+        let owner = || owner_outside(plan, namespaces, container.status.pid);
+        let host_terminal = HostTerminal::new(plan, owner)?;
         Ok(Self {
             pidfd,
-            namespaces: namespaces(spec),
+            namespaces,
             root: (!has_new_mount_namespace(spec)).then_some(root),
-            process: PreparedProcess { plan, env, executable_view: None },
+            process: PreparedProcess { plan, env, executable_view: None, host_terminal },
         })
     }
 
@@ -288,6 +310,13 @@ impl<'p> Joining<'p> {
         }
     }
 
+    /// The terminal, in the devpts of the container.
+    fn make_terminal(&self, channel: &InitEnd) -> core::result::Result<Option<terminal::Terminal>, Failure> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat(CWD, c"/", flags, Mode::empty()).at(Step::Terminal)?;
+        terminal::make(root.as_fd(), &self.process, channel)
+    }
+
     fn is_in_user_namespace(&self) -> bool {
         self.namespaces.contains(Namespaces::USER)
     }
@@ -312,6 +341,9 @@ impl<'p> Joining<'p> {
         if let Some(root) = &self.root {
             change_root(root.as_fd()).at(Step::JoinNamespace)?;
         }
+        if plan.terminal.is_some() {
+            terminal::take(self.make_terminal(channel)?)?;
+        }
         launch::close_descriptors(plan, [Some(channel.as_fd()), None])?;
         credentials::assume(plan, !self.is_in_user_namespace())?;
         let program = launch::find_executable(plan)?;
@@ -321,15 +353,34 @@ impl<'p> Joining<'p> {
     }
 }
 
+/// The process' user as the host knows it; nobody where that cannot be told.
+fn owner_outside(plan: &ProcessPlan, namespaces: Namespaces, container: i32) -> Option<u32> {
+    let uid = plan.uid.as_raw();
+    if !namespaces.contains(Namespaces::USER) {
+        return Some(uid);
+    }
+    IdMaps::of(Pid::from_raw(container)?).ok()?.outside_uid(uid)
+}
+
 fn change_root(root: BorrowedFd<'_>) -> core::result::Result<(), rustix::io::Errno> {
     rustix::process::fchdir(root)?;
     rustix::process::chroot(c".")
 }
 
 /// The parent's part.
-fn attend(spawned: &Spawned, joining: &Joining<'_>, cgroup: Option<&Cgroup>) -> Result<()> {
+fn attend(
+    spawned: &Spawned,
+    joining: &Joining<'_>,
+    cgroup: Option<&Cgroup>,
+    terminal: Option<&Terminal>,
+) -> Result<()> {
     let plan = joining.process.plan;
     scheduling::apply(plan, spawned.child().pid)?;
-    let limits = if joining.is_in_user_namespace() { plan.rlimits.as_slice() } else { &[] };
-    spawned.execute(limits, cgroup, |failure| report::process_failure(plan, failure))
+    let mut limits = if joining.is_in_user_namespace() { plan.rlimits.as_slice() } else { &[] };
+    let describe = |failure| report::process_failure(plan, failure);
+    if let Some(terminal) = terminal {
+        spawned.make_ready(std::mem::take(&mut limits), cgroup, describe)?;
+        terminal.take_over(spawned)?;
+    }
+    spawned.execute(limits, cgroup, describe)
 }

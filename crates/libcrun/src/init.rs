@@ -14,6 +14,7 @@ pub(crate) mod launch;
 mod masks;
 pub(crate) mod mounts;
 mod target;
+pub(crate) mod terminal;
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,6 +29,7 @@ use crate::relay;
 pub(crate) use inner::Made;
 use mounts::Deferred;
 pub(crate) use mounts::copy_up::DEEPEST as DEEPEST_COPIED;
+use terminal::Terminal;
 
 /// When init has to wait until the runtime has put it into its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,8 @@ pub(crate) struct Init<'a> {
     pub(crate) is_attended: bool,
     /// Whether nothing of the host's mounts is in sight any more.
     pub(crate) sees_no_host: bool,
+    /// What the process is to be attached to.
+    pub(crate) terminal: Option<Terminal>,
 }
 
 impl Init<'_> {
@@ -87,6 +91,7 @@ impl Init<'_> {
         binding::settle(self.prepared.process.plan)?;
         self.set_names()?;
         self.wait_for_runtime()?;
+        terminal::take(self.terminal.take())?;
         let keep = [Some(self.channel.as_fd()), self.exec_fifo];
         launch::close_descriptors(self.prepared.process.plan, keep)?;
         credentials::assume(self.prepared.process.plan, !self.plan().namespaces.contains(Namespaces::USER))?;

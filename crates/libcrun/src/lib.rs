@@ -22,6 +22,7 @@
 mod capabilities;
 mod channel;
 mod clone;
+mod console_socket;
 mod container;
 mod create;
 mod delegation;
@@ -59,6 +60,7 @@ mod spawn;
 pub mod spec;
 mod start;
 mod state;
+mod terminal;
 mod update;
 
 pub use container::{Phase, Snapshot, annotations, list, matching, snapshot};

@@ -15,6 +15,7 @@ mod process;
 mod rootfs;
 mod running;
 mod scheduling;
+mod terminal;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +41,7 @@ pub(crate) use process::{ProcessPlan, process_plan};
 pub(crate) use rootfs::{DevicePlan, NodeKind, RootfsPlan, SYMLINKS};
 pub(crate) use running::{AddedMounts, RemovedMounts, Running};
 pub(crate) use scheduling::{IoPriority, Kind as SchedulerKind, Scheduler};
+pub(crate) use terminal::{Console, TerminalPlan};
 
 use crate::delegation::Delegation;
 use crate::error::{Code, Error, Result};
@@ -160,6 +162,10 @@ impl Plan {
         let rootfs = rootfs::plan(spec, linux, request, &namespaces, cgroup.as_ref(), host)?;
         let mut process = process_plan(process, request.preserve_fds)?;
         process.memory_policy = MemoryPolicy::of(Some(linux))?;
+        if let Some(terminal) = &mut process.terminal {
+            terminal.settle(spec);
+            terminal.console = Console::of(&rootfs);
+        }
         // That is for those that come later, but a mistake in it is found now.
         process.affinity = Affinity::default();
         if request.listen_fds > 0 && namespaces.creates(Namespaces::PID) {

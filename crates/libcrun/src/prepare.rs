@@ -8,6 +8,7 @@ pub(crate) mod classic;
 mod devices;
 mod masks;
 mod mounts;
+pub(crate) mod terminal;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -31,6 +32,7 @@ use classic::Classic;
 pub(crate) use devices::ATTRIBUTES as NODE_ATTRIBUTES;
 pub(crate) use masks::Masks;
 pub(crate) use mounts::PreparedMount;
+use terminal::HostTerminal;
 
 /// Everything init needs, acquired.
 #[derive(Debug)]
@@ -94,6 +96,8 @@ pub(crate) struct PreparedProcess<'p> {
     pub(crate) env: StringArray,
     /// The runtime's executable through a read-only mount, when init has to exchange it (CVE-2019-5736).
     pub(crate) executable_view: Option<ReadOnlyView>,
+    /// What it is attached to if the container has no devpts.
+    pub(crate) host_terminal: Option<HostTerminal>,
 }
 
 /// Opens a directory of the host only to name it.
@@ -132,8 +136,18 @@ impl<'p> Prepared<'p> {
             false => PreparedRoot::Directory,
             true => prepare_root(plan, root_path, cgroup, state_root, rung)?,
         };
-        let process = PreparedProcess { plan: &plan.process, env, executable_view };
+        let host_terminal = HostTerminal::new(&plan.process, || owner_outside(plan))?;
+        let process = PreparedProcess { plan: &plan.process, env, executable_view, host_terminal };
         Ok(Self { plan, root, joins, process })
+    }
+}
+
+/// The process' user as the host knows it; nobody where that is decided by mappings that are not known here.
+fn owner_outside(plan: &Plan) -> Option<u32> {
+    let uid = plan.process.uid.as_raw();
+    match &plan.namespaces.id_maps {
+        Some(maps) => maps.outside_uid(uid),
+        None => (!plan.namespaces.contains(Namespaces::USER)).then_some(uid),
     }
 }
 

@@ -21,7 +21,7 @@ use serde::Deserialize;
 pub use linux::{Device, IdMapping, Linux, Namespace, TimeOffset};
 pub(crate) use load::parse_annotations;
 pub use load::{parse, parse_mounts, parse_process, parse_resources};
-pub use process::{Capabilities, Process, Rlimit, User};
+pub use process::{Capabilities, ConsoleSize, Process, Rlimit, User};
 pub use scheduling::{ExecCpuAffinity, IoPriority, MemoryPolicy, Scheduler};
 pub use template::template;
 pub use text::Text;

@@ -6,7 +6,7 @@ use rustix::fs::Mode;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use sys::exec::StringArray;
 
-use super::{Affinity, IoPriority, MemoryPolicy, Scheduler, invalid};
+use super::{Affinity, IoPriority, MemoryPolicy, Scheduler, TerminalPlan, invalid};
 use crate::capabilities::Sets;
 use crate::error::{Code, Error, Result};
 use crate::rlimits;
@@ -37,6 +37,8 @@ pub(crate) struct ProcessPlan {
     pub(crate) affinity: Affinity,
     /// That of the container.
     pub(crate) memory_policy: Option<MemoryPolicy>,
+    /// What it is attached to, instead of the caller's descriptors.
+    pub(crate) terminal: Option<TerminalPlan>,
     /// Descriptors from this number on do not survive the exec.
     pub(crate) first_closed_fd: u32,
 }
@@ -75,6 +77,7 @@ pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32) -> Result<P
         io_priority: process.io_priority.as_ref().map(IoPriority::new).transpose()?,
         affinity: process.exec_cpu_affinity.as_ref().map(Affinity::new).transpose()?.unwrap_or_default(),
         memory_policy: None,
+        terminal: TerminalPlan::new(process)?,
         first_closed_fd: 3_u32.saturating_add(preserve_fds),
     })
 }

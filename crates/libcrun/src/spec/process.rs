@@ -11,6 +11,9 @@ pub struct Process<'a> {
     /// Whether it gets a terminal.
     #[serde(default)]
     pub terminal: Option<bool>,
+    /// How large that is.
+    #[serde(default)]
+    pub console_size: Option<ConsoleSize>,
     /// As whom it runs.
     #[serde(default)]
     pub user: Option<User>,
@@ -48,6 +51,17 @@ pub struct Process<'a> {
     pub(crate) apparmor_profile: Presence,
     #[serde(default)]
     pub(crate) selinux_label: Presence,
+}
+
+/// `process.consoleSize`, in characters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct ConsoleSize {
+    /// The number of lines.
+    #[serde(default)]
+    pub height: u32,
+    /// The length of a line.
+    #[serde(default)]
+    pub width: u32,
 }
 
 /// `process.user`: ids inside the container.

@@ -55,9 +55,6 @@ pub(crate) fn refuse_unsupported_labels(spec: &Spec<'_>) -> Result<()> {
 
 /// The same for a process object alone, as `exec` gets one.
 pub(crate) fn refuse_unsupported_process(process: &Process<'_>) -> Result<()> {
-    if process.terminal == Some(true) {
-        return Err(refuse("process.terminal"));
-    }
     let wanted = [
         ("process.apparmorProfile", process.apparmor_profile),
         ("process.selinuxLabel", process.selinux_label),
