@@ -380,7 +380,9 @@ fn it_works_under_script() {
     let typescript = tempfile::NamedTempFile::new().unwrap();
     let mut script = Command::new("script");
     script.args(["-q", "-e", "-c", &line(&command(&container))]).arg(typescript.path());
-    let output = script.stdin(Stdio::null()).output().unwrap();
+    // It would take the end of its input for something to be typed.
+    let (input, _open) = std::io::pipe().unwrap();
+    let output = script.stdin(input).output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(shown.starts_with("/dev/pts/0\r\nxxx"), "{:?}", shown.chars().take(40).collect::<String>());

@@ -123,6 +123,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         summary: "exec a command in a running container",
         arguments: "CONTAINER cmd",
         options: &[
+            option("apparmor", None, "PROFILE", "set the AppArmor profile for the process"),
             option("cap", Some('c'), "CAP", "add a capability (may be repeated)"),
             option(
                 "cgroup",
@@ -138,6 +139,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             PID_FILE,
             PRESERVE_FDS,
             option("process", Some('p'), "FILE", "path to the process.json"),
+            option("process-label", None, "LABEL", "set the SELinux label for the process"),
             switch_with_value("tty", Some('t'), "TTY", "allocate a pseudo-TTY ('false' and 'no': do not)"),
             option("user", Some('u'), "USERSPEC", "specify the user in the form UID[:GID]"),
         ],

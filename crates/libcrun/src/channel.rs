@@ -3,6 +3,7 @@
 //! ```text
 //! runtime                                init
 //!    │  (clone)                           │
+//!    ├── Pid ───────────────────────────► │  only where a seccomp agent is told of it
 //!    ├── Mapped ────────────────────────► │  only where it has id maps, and its cgroup comes later
 //!    ├── Placed ────────────────────────► │  only where it has to wait for its cgroup or its id maps
 //!    ├── Network (a descriptor) ────────► │  only where the runtime makes the network namespace for it
@@ -10,6 +11,7 @@
 //!    ├── Mounted (a descriptor), or not ► │
 //!    │ ◄─────── Terminal (a descriptor) ──┤  only where it has a terminal
 //!    ├── Attended ──────────────────────► │  everything around it is done: state, cgroup, devices
+//!    │ ◄──────────────────── Listening ───┤  only where a seccomp agent answers from here on
 //!    │ ◄───────────── Ready or Failed ────┤  set up, program found, rights given up
 //!    ├── Go ────────────────────────────► │  nothing more can go wrong here
 //!    │ ◄──── Failed, or end of file ──────┤  the exec failed, or it happened and closed the channel
@@ -30,7 +32,9 @@ use std::cell::Cell;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -45,6 +49,8 @@ use sys::mount::MountAttr;
 pub(crate) enum ToInit {
     /// The process is in its cgroup and its ids are mapped.
     Placed,
+    /// This is its pid.
+    Pid,
     /// Its ids are mapped.
     Mapped,
     /// Here is the network namespace.
@@ -70,6 +76,8 @@ pub(crate) enum FromInit {
     Mount(OwnedFd, MountAttr),
     /// Here is the runtime's end of the terminal.
     Terminal(OwnedFd),
+    /// From now on it may be that it waits for a seccomp agent.
+    Listening,
     /// Something could not be done; init has ended.
     Failed(Failure),
 }
@@ -106,7 +114,9 @@ pub(crate) enum Step {
     NewNamespaces,
     CgroupNamespace,
     MappedRoot,
+    KeyringLabel,
     Loopback,
+    Sysctl,
     HostPropagation,
     MountNamespace,
     AttachRoot,
@@ -121,6 +131,7 @@ pub(crate) enum Step {
     MountAttributes,
     MountIdmap,
     MountCopyUp,
+    MountLabel,
     NotMounted,
     Unmount,
     DevDirectory,
@@ -140,11 +151,16 @@ pub(crate) enum Step {
     SelfProtection,
     ControllingTerminal,
     Rlimit,
+    Personality,
     Bounding,
     Groups,
     UserIds,
     Capabilities,
     NoNewPrivileges,
+    SelinuxLabel,
+    AppArmor,
+    Seccomp,
+    SeccompReceiver,
     WorkingDirectory,
     WorkingDirectoryOutside,
     FindExecutable,
@@ -154,13 +170,15 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 50] = [
+    const ALL: [Self; 58] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
         Self::CgroupNamespace,
         Self::MappedRoot,
+        Self::KeyringLabel,
         Self::Loopback,
+        Self::Sysctl,
         Self::HostPropagation,
         Self::MountNamespace,
         Self::AttachRoot,
@@ -175,6 +193,7 @@ impl Step {
         Self::MountAttributes,
         Self::MountIdmap,
         Self::MountCopyUp,
+        Self::MountLabel,
         Self::NotMounted,
         Self::Unmount,
         Self::DevDirectory,
@@ -194,11 +213,16 @@ impl Step {
         Self::SelfProtection,
         Self::ControllingTerminal,
         Self::Rlimit,
+        Self::Personality,
         Self::Bounding,
         Self::Groups,
         Self::UserIds,
         Self::Capabilities,
         Self::NoNewPrivileges,
+        Self::SelinuxLabel,
+        Self::AppArmor,
+        Self::Seccomp,
+        Self::SeccompReceiver,
         Self::WorkingDirectory,
         Self::WorkingDirectoryOutside,
         Self::FindExecutable,
@@ -232,7 +256,10 @@ const REPORT: usize = 10;
 /// Both ends, close-on-exec: the runtime's and init's.
 pub(crate) fn pair() -> Result<(RuntimeEnd, InitEnd), Errno> {
     let (runtime, init) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    Ok((RuntimeEnd(runtime), InitEnd { socket: init, has_heard_go: Cell::new(false) }))
+    Ok((
+        RuntimeEnd(runtime),
+        InitEnd { socket: init, has_heard_go: Cell::new(false), has_parted: Cell::new(false) },
+    ))
 }
 
 /// The runtime's end.
@@ -245,6 +272,12 @@ impl RuntimeEnd {
         let _ = send(&self.0, &[message as u8], SendFlags::NOSIGNAL);
     }
 
+    /// Says which pid init has here.
+    pub(crate) fn tell_pid(&self, pid: Pid) {
+        let [a, b, c, d] = pid.as_raw_nonzero().get().to_ne_bytes();
+        let _ = send(&self.0, &[ToInit::Pid as u8, a, b, c, d], SendFlags::NOSIGNAL);
+    }
+
     /// Says something to init and hands over a descriptor with it.
     pub(crate) fn hand_over(&self, message: ToInit, descriptor: BorrowedFd<'_>) {
         let _ = send_descriptor(self.0.as_fd(), &[message as u8], descriptor);
@@ -253,6 +286,19 @@ impl RuntimeEnd {
     /// Says nothing more. What init says can still be heard.
     pub(crate) fn give_up(&self) {
         let _ = shutdown(&self.0, Shutdown::Write);
+    }
+
+    /// Whether init has something to say, or has closed its end, before `deadline`.
+    pub(crate) fn has_word_by(&self, deadline: Instant) -> bool {
+        let mut awaited = [PollFd::new(&self.0, PollFlags::IN)];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+            match poll(&mut awaited, Some(&left)) {
+                Err(Errno::INTR) => {}
+                ready => return ready != Ok(0),
+            }
+        }
     }
 
     /// Waits for init's next message; `None` when it has closed its end.
@@ -269,6 +315,7 @@ impl RuntimeEnd {
                 detail: u16::from_ne_bytes([d0, d1]),
                 errno: Errno::from_raw_os_error(number),
             })),
+            (REPORT, LISTENING) => Some(FromInit::Listening),
             (REPORT, BORN) => Pid::from_raw(number).map(FromInit::Born),
             (REPORT, MOUNT) => {
                 let attributes = MountAttr::from_bits_retain(u64::from(number.cast_unsigned()));
@@ -286,6 +333,7 @@ pub(crate) struct InitEnd {
     socket: OwnedFd,
     /// Go came while init was waiting for the answer to a request: the runtime had nothing else left to do.
     has_heard_go: Cell<bool>,
+    has_parted: Cell<bool>,
 }
 
 impl AsFd for InitEnd {
@@ -295,9 +343,23 @@ impl AsFd for InitEnd {
 }
 
 impl InitEnd {
+    /// Notes that the runtime has gone its way.
+    pub(crate) fn part(&self) {
+        self.has_parted.set(true);
+    }
+
+    pub(crate) fn has_parted(&self) -> bool {
+        self.has_parted.get()
+    }
+
     /// Says that init is ready.
     pub(crate) fn tell_ready(&self) -> Result<(), Errno> {
         self.tell(message(READY, None, 0))
+    }
+
+    /// Says that calls of this process may wait for a seccomp agent from now on.
+    pub(crate) fn tell_listening(&self) -> Result<(), Errno> {
+        self.tell(message(LISTENING, None, 0))
     }
 
     /// Says that the container's process exists.
@@ -350,6 +412,18 @@ impl InitEnd {
         }
     }
 
+    /// Waits until the runtime says which pid this process has there.
+    pub(crate) fn expect_pid(&self) -> Result<Pid, Errno> {
+        let mut buffer = [0_u8; 5];
+        let length = receive(self.socket.as_fd(), &mut buffer)?;
+        let [kind, pid @ ..] = buffer;
+        match (length, kind == ToInit::Pid as u8) {
+            (5, true) => Pid::from_raw(i32::from_ne_bytes(pid)).ok_or(Errno::PROTO),
+            (0, _) => Err(Errno::PIPE),
+            _ => Err(Errno::PROTO),
+        }
+    }
+
     /// Waits until the runtime hands over a descriptor with `expected`.
     ///
     /// # Errors
@@ -376,7 +450,8 @@ const READY: u8 = 0;
 const FAILED: u8 = 1;
 const BORN: u8 = 2;
 const MOUNT: u8 = 3;
-const TERMINAL: u8 = 4;
+const LISTENING: u8 = 4;
+const TERMINAL: u8 = 5;
 
 /// A message from init; `number` is what its kind has a number for.
 fn message(kind: u8, failure: Option<Failure>, number: i32) -> [u8; REPORT] {
@@ -510,6 +585,29 @@ mod tests {
         assert_eq!((init.expect(ToInit::Placed), init.expect(ToInit::Go)), (Ok(()), Ok(())));
         init.tell_ready().unwrap();
         assert!(matches!(runtime.hear().unwrap(), Some(FromInit::Ready)));
+    }
+
+    #[test]
+    fn init_learns_its_pid() {
+        let (runtime, init) = pair().unwrap();
+        let pid = rustix::process::getpid();
+        runtime.tell_pid(pid);
+        assert_eq!(init.expect_pid(), Ok(pid));
+        runtime.tell(ToInit::Placed);
+        assert_eq!(init.expect_pid(), Err(Errno::PROTO));
+        drop(runtime);
+        assert_eq!(init.expect_pid(), Err(Errno::PIPE));
+    }
+
+    #[test]
+    fn silence_is_noticed_in_time() {
+        let (runtime, init) = pair().unwrap();
+        assert!(!runtime.has_word_by(Instant::now()));
+        init.tell_listening().unwrap();
+        assert!(runtime.has_word_by(Instant::now()));
+        assert!(matches!(runtime.hear().unwrap(), Some(FromInit::Listening)));
+        drop(init);
+        assert!(runtime.has_word_by(Instant::now()));
     }
 
     #[test]

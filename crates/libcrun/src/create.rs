@@ -2,6 +2,7 @@
 
 mod elsewhere;
 mod unit;
+mod used;
 
 pub(crate) use elsewhere::beside_own;
 
@@ -20,12 +21,15 @@ use sys::signal::{SignalSet, set_mask};
 use crate::channel::Failure;
 use crate::delete::{remove_cgroup, remove_unit};
 use crate::error::{Code, Context, Result};
+use crate::explain;
 use crate::foreground::{self, Adoption};
-use crate::host::Host;
+use crate::host::{Host, users};
 use crate::id::ContainerId;
+use crate::input;
 use crate::pid_file;
 use crate::plan::{CgroupManager, CgroupPlan, Plan, Request};
 use crate::prepare::{Prepared, Rung};
+use crate::receiver::Connection;
 use crate::report;
 use crate::scheduling;
 use crate::self_protection;
@@ -54,6 +58,9 @@ pub struct CreateOptions {
     pub new_keyring: bool,
     /// Whether the root is entered with `pivot_root(2)` (or else `chroot(2)`).
     pub pivot: bool,
+    /// The socket of who answers for system calls that the seccomp profile leaves to somebody, where neither that nor an
+    /// annotation says whom to ask.
+    pub seccomp_receiver: Option<PathBuf>,
     /// Who manages the cgroup.
     pub cgroup_manager: CgroupManager,
     /// Whether the running executable is kept from the container (CVE-2019-5736). An embedder whose executable is not
@@ -74,6 +81,7 @@ impl CreateOptions {
             listen_fds: 0,
             new_keyring: true,
             pivot: true,
+            seccomp_receiver: None,
             cgroup_manager: CgroupManager::default(),
             self_protection: true,
         }
@@ -205,13 +213,13 @@ impl Kind {
 /// The pipeline: spec → host → plan → prepare → spawn → init, and the state in between.
 fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind) -> Result<Starting> {
     let bundle = std::fs::canonicalize(&options.bundle)
-        .context(Code::InvalidConfig, || format!("chdir `{}` failed", options.bundle.display()))?;
+        .context(Code::InvalidConfig, || format!("chdir `{}` failed", options.bundle.display()))
+        .map_err(|error| explain::closed(error, &options.bundle.join("config.json")))?;
     let config_path = match &options.config {
         Some(path) => path.clone(),
         None => bundle.join("config.json"),
     };
-    let config = std::fs::read(&config_path)
-        .context(Code::InvalidConfig, || format!("open `{}`", config_path.display()))?;
+    let config = input::read_file(&config_path).map_err(|error| explain::closed(error, &config_path))?;
     let spec = spec::parse(&config, &config_path.to_string_lossy())?;
     let request = Request {
         id,
@@ -221,6 +229,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
         listen_fds: options.listen_fds,
         new_keyring: options.new_keyring,
         pivot: options.pivot,
+        seccomp_receiver: options.seccomp_receiver.as_deref(),
     };
     let host = Host::new();
     let mut plan = Plan::new(&spec, &request, &host)?;
@@ -229,6 +238,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     }
     let terminal = Terminal::new(&plan.process, options.console_socket.as_deref(), kind.detached_by())?;
 
+    let agent = Connection::open(&plan.process)?;
     let directory = root.create(id)?;
     let mut starting = Starting {
         directory,
@@ -241,15 +251,17 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
         has_own_pid_namespace: plan.namespaces.creates(Namespaces::PID),
         kept: false,
     };
-    starting.directory.write_config(&config)?;
+    starting.directory.write_config(&used::used(&config, &plan.namespaces)?)?;
     let without_cgroup = Request { cgroup_manager: CgroupManager::Disabled, ..request };
-    starting.begin_cgroup_anywhere(&mut plan, root, &host, || Plan::new(&spec, &without_cgroup, &host))?;
+    starting.begin_cgroup_anywhere(&mut plan, root, &host, || {
+        Plan::without_filter(&spec, &without_cgroup, &host)
+    })?;
     let fifo = if kind == Kind::Create { Some(starting.directory.create_fifo()?) } else { None };
     if kind == (Kind::Run { detached: false }) {
         starting.adoption = Adoption::begin(&plan.namespaces)?;
     }
     let fifo = fifo.as_ref().map(AsFd::as_fd);
-    make_process(&mut starting, &plan, root, options, fifo, |starting| {
+    make_process(&mut starting, &plan, root, options, (fifo, agent.as_ref()), |starting| {
         attend(starting, &plan, &bundle, kind, options.pid_file.as_deref())
     })?;
     Ok(starting)
@@ -262,7 +274,7 @@ fn make_process(
     plan: &Plan,
     root: &StateRoot,
     options: &CreateOptions,
-    fifo: Option<BorrowedFd<'_>>,
+    (fifo, agent): (Option<BorrowedFd<'_>>, Option<&Connection>),
     attend: impl Fn(&Starting) -> Result<()>,
 ) -> Result<()> {
     let mut rung = Rung::Newest;
@@ -270,7 +282,7 @@ fn make_process(
         let executable_view =
             if options.self_protection { self_protection::protect(&plan.namespaces)? } else { None };
         let cgroup = starting.cgroup.get();
-        let prepared = Prepared::new(plan, cgroup, root, rung, executable_view)?;
+        let prepared = Prepared::new(plan, cgroup, root, rung, executable_view, agent)?;
         starting.spawned = Some(spawn::spawn(&prepared, cgroup, fifo)?);
         let attended = attend(starting);
         let failure = starting.spawned.as_ref().and_then(Spawned::failure);
@@ -327,7 +339,8 @@ fn attend(
         return Ok(());
     }
     spawned.execute(limits, cgroup, describe)?;
-    if plan.limits_memory() {
+    // A filter may have kept the process from saying what failed.
+    if plan.limits_memory() || plan.process.filter.is_some() {
         spawned.confirm_execution(cgroup)?;
     }
     write_pid_file()
@@ -342,6 +355,10 @@ fn attend_outside(
     kind: Kind,
 ) -> Result<()> {
     let pid = spawned.child().pid;
+    if let Some(filter) = &plan.process.filter {
+        // Before the status, which tells others that they can join.
+        starting.directory.write_filter(&filter.to_bytes())?;
+    }
     let restrict_devices = || match (starting.cgroup.get(), &plan.cgroup) {
         (Some(cgroup), Some(planned)) if !starting.has_device_program() => {
             cgroup.restrict_devices(&planned.device_rules)
@@ -396,13 +413,7 @@ fn owner() -> Option<String> {
     if uid == 0 {
         return Some("root".to_owned());
     }
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    });
-    name.or_else(|| Some(uid.to_string()))
+    users::name_of(uid).or_else(|| Some(uid.to_string()))
 }
 
 /// What the standard descriptors are, for a later checkpoint.

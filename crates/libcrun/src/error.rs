@@ -62,6 +62,13 @@ impl Error {
         Self { code, message: message.into(), errno: Some(errno) }
     }
 
+    /// The same error with what is known about its cause, before the kernel's reason.
+    #[must_use]
+    pub(crate) fn because(mut self, cause: &str) -> Self {
+        self.message = format!("{} ({cause})", self.message);
+        self
+    }
+
     /// What kind of thing went wrong.
     #[must_use]
     pub const fn code(&self) -> Code {
@@ -204,6 +211,11 @@ pub(crate) mod words {
         Error::os(Code::Signal, "process not running", Errno::SRCH)
     }
 
+    /// Said of a profile in the C crun's words.
+    pub(crate) fn no_default_action() -> Error {
+        Error::new(Code::InvalidConfig, "seccomp misses the default action")
+    }
+
     /// Podman maps this to exit status 127.
     pub(crate) fn executable_not_found(name: &str, errno: Errno) -> Error {
         let place = if name.starts_with('/') { "" } else { " in $PATH" };
@@ -258,6 +270,7 @@ mod tests {
             (words::not_deletable("x"), "the container `x` is not in `created` or `stopped` state"),
             (words::no_cgroup(), "the container is not using cgroups"),
             (words::mounts_not_an_array(), "mounts must be an array"),
+            (words::no_default_action(), "seccomp misses the default action"),
             (words::process_not_running(), "process not running: No such process"),
             (
                 words::executable_not_found("x", Errno::NOENT),

@@ -4,30 +4,39 @@
 //! one clone into the container's cgroup, and the same last steps of init.
 
 use std::convert::Infallible;
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cgroups::Cgroup;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use sys::clone::Namespaces;
+use sys::exec::StringArray;
 use sys::signal::{SignalSet, set_mask};
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::clone::{ForChildren, clone_into};
 use crate::container::{Container, Phase};
-use crate::error::{Code, Context, Result, words};
+use crate::error::{Code, Context, Error, Result, words};
 use crate::exec_cgroup::Home;
 use crate::foreground;
 use crate::home;
+use crate::host::Host;
 use crate::id::ContainerId;
-use crate::init::{Placement, binding, credentials, launch, terminal};
+use crate::init::{Placement, binding, credentials, filter, labels, launch, terminal};
+use crate::input;
+use crate::oom_score::OwnScore;
 use crate::pid_file;
-use crate::plan::{IdMaps, MemoryPolicy, ProcessPlan, namespace_type, process_plan};
+use crate::plan::{
+    FilterPlan, FilterSubject, MemoryPolicy, ProcessPlan, SetUpIds, keeps_groups, namespace_type,
+    personality, process_plan,
+};
 use crate::prepare::PreparedProcess;
 use crate::prepare::terminal::HostTerminal;
-use crate::relay::{self, Relay};
+use crate::procfs::ProcFs;
+use crate::receiver::Connection;
+use crate::relay::{self, Relay, Users};
 use crate::report;
 use crate::scheduling;
 use crate::self_protection;
@@ -35,6 +44,7 @@ use crate::spawn::Spawned;
 use crate::spec::{self, Spec, Text, User};
 use crate::state::StateRoot;
 use crate::terminal::Terminal;
+use crate::user_namespace;
 
 /// What to run, where it differs from the container's own process.
 #[derive(Debug, Clone)]
@@ -53,6 +63,10 @@ pub struct ExecOptions {
     pub no_new_privileges: bool,
     /// Whether it gets a terminal.
     pub terminal: bool,
+    /// The AppArmor profile, if it is not to be the container's.
+    pub apparmor_profile: Option<String>,
+    /// The SELinux label, if it is not to be the container's.
+    pub selinux_label: Option<String>,
     /// A file with a process object, instead of all of the above.
     pub process: Option<PathBuf>,
     /// A file that gets the pid of the process.
@@ -66,6 +80,8 @@ pub struct ExecOptions {
     /// The cgroup below the container's to run in; with v1 hierarchies also several, for a part of them each:
     /// `[CONTROLLER[,CONTROLLER...]:]PATH`.
     pub cgroups: Vec<String>,
+    /// As for [`crate::CreateOptions`].
+    pub seccomp_receiver: Option<PathBuf>,
     /// As for [`crate::CreateOptions`]. A program with several threads can only be kept from the container by being
     /// executed through a read-only mount.
     pub self_protection: bool,
@@ -81,12 +97,15 @@ impl Default for ExecOptions {
             capabilities: Vec::new(),
             no_new_privileges: false,
             terminal: false,
+            apparmor_profile: None,
+            selinux_label: None,
             process: None,
             pid_file: None,
             console_socket: None,
             preserve_fds: 0,
             detach: false,
             cgroups: Vec::new(),
+            seccomp_receiver: None,
             self_protection: true,
         }
     }
@@ -105,26 +124,40 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result
     }
     let config = container.directory.read_config()?;
     let spec = spec::parse(&config, &container.directory.file("config.json"))?;
-    let plan = plan(&spec, options)?;
+    let mut plan = plan(&spec, options)?;
+    plan.filter = saved_filter(&container, &spec, options)?;
+    let namespaces = Namespaced::new(&container, &spec, &mut plan)?;
     let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
-    let status = run(&container, &spec, &plan, options);
+    let status = run(&container, &spec, &plan, namespaces, options);
     set_mask(before).context(Code::System, || "restore the signal mask")?;
     status
+}
+
+/// The filter of the container, as it was loaded then, so that it is not made anew.
+fn saved_filter(container: &Container, spec: &Spec<'_>, options: &ExecOptions) -> Result<Option<FilterPlan>> {
+    if !FilterPlan::is_asked_for(spec) {
+        return Ok(None);
+    }
+    let subject = FilterSubject {
+        id: &container.id,
+        bundle: Path::new(&container.status.bundle),
+        status: "running",
+        receiver: options.seccomp_receiver.as_deref(),
+    };
+    FilterPlan::of_saved(spec, &container.directory.read_filter()?, subject).map(Some)
 }
 
 /// The process: an object of its own, or the container's with changes.
 fn plan(spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
     let own = spec.process.as_ref();
-    // A process beside a confined one must not be less confined.
-    spec::refuse_unsupported_confinement(spec)?;
     let Some(path) = &options.process else {
         let mut process = container_process(own);
         apply_options(&mut process, own, options);
+        label(&mut process, own, options);
         return finish(&process, spec, options);
     };
-    let text = std::fs::read(path).context(Code::InvalidConfig, || format!("open `{}`", path.display()))?;
+    let text = input::read_file(path)?;
     let mut process = spec::parse_process(&text, &path.to_string_lossy())?;
-    spec::refuse_unsupported_process(&process)?;
     if process.env.is_none() {
         process.env = own.and_then(|own| own.env.clone());
     }
@@ -134,6 +167,7 @@ fn plan(spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
     if process.exec_cpu_affinity.is_none() {
         process.exec_cpu_affinity = own.and_then(|own| own.exec_cpu_affinity.clone());
     }
+    label(&mut process, own, options);
     finish(&process, spec, options)
 }
 
@@ -177,12 +211,28 @@ fn apply_options<'a>(
     process.terminal = Some(options.terminal);
 }
 
+/// A process beside a confined one is confined alike, unless it says otherwise itself.
+fn label<'a>(process: &mut spec::Process<'a>, own: Option<&spec::Process<'a>>, options: &'a ExecOptions) {
+    let choose = |option: &'a Option<String>, given: &mut Option<Text<'a>>, own: Option<&Text<'a>>| {
+        if let Some(label) = option {
+            *given = Some(Text::from(label.as_str()));
+        } else if given.is_none() {
+            *given = own.cloned();
+        }
+    };
+    let profile = own.and_then(|own| own.apparmor_profile.as_ref());
+    choose(&options.apparmor_profile, &mut process.apparmor_profile, profile);
+    let label = own.and_then(|own| own.selinux_label.as_ref());
+    choose(&options.selinux_label, &mut process.selinux_label, label);
+}
+
 fn finish(process: &spec::Process<'_>, spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
-    let mut plan = process_plan(process, options.preserve_fds)?;
+    let mut plan = process_plan(process, options.preserve_fds, &Host::new())?;
     plan.memory_policy = MemoryPolicy::of(spec.linux.as_ref())?;
     if let Some(terminal) = &mut plan.terminal {
         terminal.settle(spec);
     }
+    plan.personality = personality(spec.linux.as_ref())?;
     if process.capabilities.is_none() {
         let own = spec.process.as_ref().and_then(|own| own.capabilities.as_ref());
         plan.capabilities = crate::capabilities::Sets::from_spec(own)?;
@@ -200,20 +250,35 @@ fn finish(process: &spec::Process<'_>, spec: &Spec<'_>, options: &ExecOptions) -
 /// What the joining process needs, acquired before it exists.
 struct Joining<'p> {
     pidfd: OwnedFd,
-    namespaces: Namespaces,
+    namespaces: Namespaced,
     /// The container's root directory, for a container that shares the mount namespace.
     root: Option<OwnedFd>,
     process: PreparedProcess<'p>,
+    /// The name of its session keyring: with the caller's it would hold the caller's keys.
+    keyring: CString,
 }
 
-fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &ExecOptions) -> Result<i32> {
-    if options.self_protection {
-        // Other processes of the container see this one from the clone on.
-        self_protection::protect_now()?;
-    }
+fn run(
+    container: &Container,
+    spec: &Spec<'_>,
+    plan: &ProcessPlan,
+    namespaces: Namespaced,
+    options: &ExecOptions,
+) -> Result<i32> {
+    // Other processes of the container see this one from the clone on.
+    let executable_view = match options.self_protection {
+        true => self_protection::protect_joining(namespaces.kinds.contains(Namespaces::USER))?,
+        false => None,
+    };
     let detached_by = options.detach.then_some("--detach");
     let terminal = Terminal::new(plan, options.console_socket.as_deref(), detached_by)?;
-    let joining = Joining::new(container, spec, plan)?;
+    let host_terminal = HostTerminal::new(plan)?;
+    let agent = Connection::open(plan)?;
+    let process = |env, proc| {
+        let agent = agent.as_ref();
+        PreparedProcess { plan, env, executable_view, host_terminal, proc, agent }
+    };
+    let joining = Joining::new(container, spec, plan, namespaces, process)?;
     let mut home = Home::new(container, &options.cgroups)?;
     let spawned = home.make(|cgroup| joining.spawn_in(cgroup))?;
     let started = attend(&spawned, &joining, home.cgroup(), terminal.as_ref()).and_then(|()| {
@@ -223,18 +288,56 @@ fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &Exe
         spawned.end();
         return Err(error);
     }
+    // Not open for as long as the process runs: its agent may wait for the end of what is said.
+    drop(joining);
+    drop(agent);
     if options.detach {
         return Ok(0);
     }
-    // With the host's end of it open here, the end of the terminal would go unnoticed.
-    drop(joining);
     foreground::wait(spawned.child(), None, terminal.and_then(Terminal::into_kept))?.status()
 }
 
 /// The namespaces that the container does not share with the runtime.
-fn namespaces(spec: &Spec<'_>) -> Namespaces {
+fn namespaces(container: &Container, spec: &Spec<'_>) -> Namespaces {
     let entries = spec.linux.as_ref().and_then(|linux| linux.namespaces.as_deref()).unwrap_or_default();
-    entries.iter().filter_map(|entry| namespace_type(&entry.kind)).collect()
+    let configured = entries.iter().filter_map(|entry| namespace_type(&entry.kind));
+    configured.chain(container.is_an_ordinary_users().then_some(Namespaces::USER)).collect()
+}
+
+/// The namespaces a process enters, and who it is there before it becomes who it is to be.
+#[derive(Debug, Clone, Copy)]
+struct Namespaced {
+    kinds: Namespaces,
+    set_up: SetUpIds,
+    /// Whether it is a process in between that joins the user namespace: only from there an ordinary user may join that of
+    /// pids.
+    user_by_relay: bool,
+}
+
+impl Namespaced {
+    /// Makes sure, too, that the user namespace has the ids of the process.
+    fn new(container: &Container, spec: &Spec<'_>, process: &mut ProcessPlan) -> Result<Self> {
+        let mut kinds = namespaces(container, spec);
+        if keeps_groups(spec) {
+            process.groups = None;
+        }
+        if !kinds.contains(Namespaces::USER) {
+            process.own_terminal(None);
+            return Ok(Self { kinds, set_up: SetUpIds::default(), user_by_relay: false });
+        }
+        let path = format!("/proc/{}/ns/user", container.status.pid);
+        if user_namespace::is_own(Path::new(&path)) {
+            kinds -= Namespaces::USER;
+        }
+        let namespace = user_namespace::at(Path::new(&path))
+            .ok_or_else(|| words::exec_not_running(container.id.as_str()))?;
+        process.settle_in(&namespace)?;
+        process.own_terminal(kinds.contains(Namespaces::USER).then_some(&namespace));
+        let set_up = SetUpIds::new(&namespace.maps, process.uid, process.gid);
+        let user_by_relay =
+            kinds.contains(Namespaces::PID | Namespaces::USER) && !rustix::process::geteuid().is_root();
+        Ok(Self { kinds, set_up, user_by_relay })
+    }
 }
 
 /// A container with a new mount namespace has made its root that namespace's; any other was put into a root directory.
@@ -245,30 +348,39 @@ fn has_new_mount_namespace(spec: &Spec<'_>) -> bool {
 }
 
 impl<'p> Joining<'p> {
-    fn new(container: &Container, spec: &Spec<'_>, plan: &'p ProcessPlan) -> Result<Self> {
+    fn new(
+        container: &Container,
+        spec: &Spec<'_>,
+        plan: &ProcessPlan,
+        namespaces: Namespaced,
+        process: impl FnOnce(StringArray, Option<ProcFs>) -> PreparedProcess<'p>,
+    ) -> Result<Self> {
         let pidfd = container.open_process().map_err(|_| words::exec_not_running(container.id.as_str()))?;
         let root_path = format!("/proc/{}/root", container.status.pid);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, &root_path, flags, Mode::empty())
-            .context(Code::Namespace, || format!("open `{root_path}`"))?;
+            .context(Code::Namespace, || format!("open `{root_path}`"))
+            .map_err(|error| explain_closed(error, container))?;
         let env = home::environment(plan, root.as_fd()).context(Code::InvalidConfig, || "process.env")?;
-        let namespaces = namespaces(spec);
-        let owner = || owner_outside(plan, namespaces, container.status.pid);
-        let host_terminal = HostTerminal::new(plan, owner)?;
+        let proc = if plan.labels.is_empty() { None } else { Some(ProcFs::open()?) };
         Ok(Self {
             pidfd,
             namespaces,
             root: (!has_new_mount_namespace(spec)).then_some(root),
-            process: PreparedProcess { plan, env, executable_view: None, host_terminal },
+            process: process(env, proc),
+            keyring: container.id.to_c_string(),
         })
     }
 
     fn spawn(&self, cgroup: Option<&Cgroup>) -> Result<Spawned> {
         let (mut borrowed, mut relay) = (ForChildren::default(), None);
-        if self.namespaces.contains(Namespaces::PID) {
+        if self.namespaces.user_by_relay {
+            let (namespace, set_up) = (self.pidfd.as_fd(), self.namespaces.set_up);
+            relay = Some(Relay::JoinedPids(namespace, Some(Users { namespace, set_up, others: None })));
+        } else if self.namespaces.kinds.contains(Namespaces::PID) {
             match borrowed.join_pid(self.pidfd.as_fd()) {
                 Err(error) if error.errno() == Some(Errno::PERM) => {
-                    relay = Some(Relay::JoinedPids(self.pidfd.as_fd()));
+                    relay = Some(Relay::JoinedPids(self.pidfd.as_fd(), None));
                 }
                 joined => joined?,
             }
@@ -287,18 +399,22 @@ impl<'p> Joining<'p> {
             None => (cgroup, placement),
         };
         let none = Namespaces::empty();
-        Spawned::new(borrowed, live, |live| match relay {
+        let spawned = Spawned::new(borrowed, live, |live| match relay {
             None => clone_into(none, cgroup, placement, live),
             Some(relay) => relay::clone_by_relay(relay, none, cgroup, placement, live, |failure| {
                 report::process_failure(self.process.plan, failure)
             }),
-        })
+        })?;
+        spawned.tell_pid(self.process.plan);
+        Ok(spawned)
     }
 
     /// Makes the process and puts it into its place.
     fn spawn_in(&self, cgroup: Option<&Cgroup>) -> Result<Spawned> {
-        let spawned = self.spawn(cgroup)?;
         let plan = self.process.plan;
+        let inherited = OwnScore::set_for_child(plan.oom_score_adj);
+        let spawned = self.spawn(cgroup)?;
+        drop(inherited);
         let placed = scheduling::begin(plan, spawned.child().pid)
             .and_then(|()| spawned.place(plan.oom_score_adj, None, cgroup));
         match placed {
@@ -318,48 +434,56 @@ impl<'p> Joining<'p> {
     }
 
     fn is_in_user_namespace(&self) -> bool {
-        self.namespaces.contains(Namespaces::USER)
+        self.namespaces.kinds.contains(Namespaces::USER)
     }
 
-    /// The joining process, from the clone to the exec.
+    /// The joining process, from the clone to the exec; it was not to be traced from its birth ([`clone_into`]).
     fn live(&self, channel: &InitEnd, placement: Placement) -> core::result::Result<Infallible, Failure> {
         let _ = rustix::process::setsid();
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
+        filter::hear_pid(&self.process, channel)?;
         let plan = self.process.plan;
         if placement != Placement::Done {
             channel.expect(ToInit::Placed).at(Step::Runtime)?;
         }
         binding::settle(plan)?;
         // The pid namespace is that of the clone already; joining it again would only concern children.
-        let others = self.namespaces - Namespaces::PID;
+        let mut others = self.namespaces.kinds - Namespaces::PID;
+        if self.namespaces.user_by_relay {
+            others -= Namespaces::USER;
+        }
         if !others.is_empty() {
             sys::namespace::join(self.pidfd.as_fd(), others).at(Step::JoinNamespace)?;
         }
         if self.is_in_user_namespace() {
-            credentials::become_mapped_root()?;
+            credentials::become_mapped(self.namespaces.set_up)?;
         }
+        launch::protect_executable(&self.process)?;
         if let Some(root) = &self.root {
             change_root(root.as_fd()).at(Step::JoinNamespace)?;
         }
         if plan.terminal.is_some() {
             terminal::take(self.make_terminal(channel)?)?;
         }
-        launch::close_descriptors(plan, [Some(channel.as_fd()), None])?;
-        credentials::assume(plan, !self.is_in_user_namespace())?;
+        labels::take_keyring(&self.process, &self.keyring)?;
+        labels::assume(&self.process)?;
+        launch::close_descriptors(&self.process, channel, None)?;
+        let load_early = || filter::load_early(&self.process, channel);
+        credentials::assume(plan, !self.is_in_user_namespace(), load_early)?;
         let program = launch::find_executable(plan)?;
         channel.tell_ready().at(Step::Runtime)?;
         channel.expect(ToInit::Go).at(Step::Runtime)?;
-        launch::execute(&self.process, program)
+        launch::execute(&self.process, program, channel)
     }
 }
 
-/// The process' user as the host knows it; nobody where that cannot be told.
-fn owner_outside(plan: &ProcessPlan, namespaces: Namespaces, container: i32) -> Option<u32> {
-    let uid = plan.uid.as_raw();
-    if !namespaces.contains(Namespaces::USER) {
-        return Some(uid);
+/// Until a container is started its first process can be looked at by nobody but root: it has the runtime's memory.
+fn explain_closed(error: Error, container: &Container) -> Error {
+    match error.errno() {
+        Some(Errno::ACCESS) if container.directory.has_fifo() => {
+            error.because("the container has to be started before anybody but root can run something in it")
+        }
+        _ => error,
     }
-    IdMaps::of(Pid::from_raw(container)?).ok()?.outside_uid(uid)
 }
 
 fn change_root(root: BorrowedFd<'_>) -> core::result::Result<(), rustix::io::Errno> {
@@ -382,5 +506,7 @@ fn attend(
         spawned.make_ready(std::mem::take(&mut limits), cgroup, describe)?;
         terminal.take_over(spawned)?;
     }
-    spawned.execute(limits, cgroup, describe)
+    spawned.execute(limits, cgroup, describe)?;
+    // A filter may have kept the process from saying what failed.
+    if plan.filter.is_some() { spawned.confirm_execution(cgroup) } else { Ok(()) }
 }

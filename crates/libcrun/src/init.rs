@@ -4,12 +4,16 @@
 //! walks the plan with the descriptors that [`crate::prepare`] acquired, reports the first failure and ends. Read from
 //! top to bottom, [`Init::live`] is the story of how a container is born.
 
+mod acquire;
 pub(crate) mod binding;
 mod classic;
 pub(crate) mod credentials;
 mod devices;
 mod enter;
+pub(crate) mod filter;
 pub(crate) mod inner;
+pub(crate) mod join;
+pub(crate) mod labels;
 pub(crate) mod launch;
 mod masks;
 pub(crate) mod mounts;
@@ -19,13 +23,11 @@ pub(crate) mod terminal;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
-use crate::prepare::{Prepared, PreparedRoot};
-use crate::relay;
+use crate::prepare::{Prepared, PreparedRoot, Trees};
+pub(crate) use acquire::clone_mounts;
 pub(crate) use inner::Made;
 use mounts::Deferred;
 pub(crate) use mounts::copy_up::DEEPEST as DEEPEST_COPIED;
@@ -55,6 +57,8 @@ pub(crate) struct Init<'a> {
     pub(crate) deferred: Vec<Deferred>,
     /// Room for the clones of the host's trees that it makes itself, by their place in the plan.
     pub(crate) own_clones: Vec<(usize, OwnedFd)>,
+    /// What it has cloned where the runtime could not.
+    pub(crate) trees: Option<Trees>,
     /// What was made in the root filesystem, which a failed start leaves as it was.
     pub(crate) made: Made,
     /// Whether the network namespace that the runtime makes is still to come.
@@ -78,26 +82,37 @@ impl Init<'_> {
     fn live(&mut self) -> Result<Infallible, Failure> {
         // Not in the terminal's foreground group, whose signals the runtime forwards.
         let _ = rustix::process::setsid();
-        // Until the exec, nobody in the container may trace this process or look through its /proc entry
-        // (CVE-2016-9962).
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
+        filter::hear_pid(&self.prepared.process, self.channel)?;
+        // One whose ids are still to be mapped is left visible to the runtime, which may have no privileges.
+        if self.plan().namespaces.id_maps.is_none() {
+            credentials::forbid_tracing()?;
+        }
         rustix::process::umask(rustix::fs::Mode::empty());
         self.take_place()?;
-        // Early, because later on the parent is the one that is waited for.
-        launch::protect_executable(&self.prepared.process)?;
+        // Early, because later on the parent is the one that is waited for; but an ordinary user may do it only inside.
+        let joins_user = self.plan().namespaces.joins(Namespaces::USER).is_some();
+        if !joins_user {
+            launch::protect_executable(&self.prepared.process)?;
+        }
         self.enter_namespaces()?;
+        if joins_user {
+            launch::protect_executable(&self.prepared.process)?;
+        }
+        self.set_sysctls()?;
         self.build_root()?;
         self.await_cgroup()?;
         binding::settle(self.prepared.process.plan)?;
         self.set_names()?;
         self.wait_for_runtime()?;
         terminal::take(self.terminal.take())?;
-        let keep = [Some(self.channel.as_fd()), self.exec_fifo];
-        launch::close_descriptors(self.prepared.process.plan, keep)?;
-        credentials::assume(self.prepared.process.plan, !self.plan().namespaces.contains(Namespaces::USER))?;
-        let program = launch::find_executable(self.prepared.process.plan)?;
+        let process = &self.prepared.process;
+        labels::assume(process)?;
+        launch::close_descriptors(process, self.channel, self.exec_fifo)?;
+        let set_limits = !self.plan().namespaces.contains(Namespaces::USER);
+        credentials::assume(process.plan, set_limits, || filter::load_early(process, self.channel))?;
+        let program = launch::find_executable(process.plan)?;
         self.wait_for_start()?;
-        launch::execute(&self.prepared.process, program)
+        launch::execute(&self.prepared.process, program, self.channel)
     }
 
     fn plan(&self) -> &crate::plan::Plan {
@@ -105,7 +120,7 @@ impl Init<'_> {
     }
 
     /// Waits for cgroup and id maps where the process was not cloned into them, and takes on the ids it has inside.
-    fn take_place(&self) -> Result<(), Failure> {
+    fn take_place(&mut self) -> Result<(), Failure> {
         match self.placement {
             Placement::BeforeMounts => self.channel.expect(ToInit::Placed).at(Step::Runtime)?,
             Placement::BeforeCgroupNamespace if self.plan().namespaces.id_maps.is_some() => {
@@ -114,32 +129,18 @@ impl Init<'_> {
             _ => {}
         }
         if self.plan().namespaces.creates(Namespaces::USER) {
-            credentials::become_mapped_root()?;
+            self.become_mapped()?;
         }
-        if let Some(name) = &self.plan().keyring {
-            match sys::keyring::join_session(name) {
-                // A kernel without keyrings, or one that has no more for this user or namespace.
-                Ok(()) | Err(Errno::NOSYS | Errno::DQUOT | Errno::PERM | Errno::ACCESS) => {}
-                Err(errno) => return Err(errno).at(Step::Runtime),
-            }
+        match &self.plan().keyring {
+            Some(name) => labels::take_keyring(&self.prepared.process, name),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Enters the namespaces that exist, then makes those that do not.
     fn enter_namespaces(&mut self) -> Result<(), Failure> {
-        for (index, (kind, namespace)) in self.prepared.joins.iter().enumerate() {
-            // What only takes effect for children has been joined by the parent for its child.
-            let joined = *kind == Namespaces::PID
-                || *kind == Namespaces::USER && relay::is_needed(&self.plan().namespaces);
-            if joined {
-                continue;
-            }
-            sys::namespace::join(namespace.as_fd(), *kind).at_entry(Step::JoinNamespace, index)?;
-            if *kind == Namespaces::USER {
-                credentials::become_mapped_root()?;
-            }
-        }
+        self.join_namespaces()?;
+        self.acquire()?;
         // A mount namespace of the container's tree alone is made with that.
         let of_tree = match self.prepared.makes_mount_namespace() {
             true => Namespaces::MOUNT,
@@ -154,6 +155,39 @@ impl Init<'_> {
             return Ok(());
         }
         self.make_cgroup_namespace()
+    }
+
+    /// Sets the parameters of its namespaces, before anybody makes devices in them.
+    fn set_sysctls(&mut self) -> Result<(), Failure> {
+        let prepared = self.prepared;
+        let Some(proc) = &prepared.process.proc else { return Ok(()) };
+        for (index, sysctl) in prepared.plan.sysctls.iter().enumerate() {
+            if sysctl.namespace == Namespaces::NETWORK {
+                self.enter_network()?;
+            }
+            proc.write_at(&sysctl.path, sysctl.value.as_bytes()).at_entry(Step::Sysctl, index)?;
+        }
+        Ok(())
+    }
+
+    /// Enters the namespaces that exist: first those for which the process has the right, then the user namespace, then
+    /// those for which it has it from there.
+    fn join_namespaces(&mut self) -> Result<(), Failure> {
+        let prepared = self.prepared;
+        let (namespaces, joins) = (&prepared.plan.namespaces, prepared.joins.as_slice());
+        if joins.is_empty() {
+            return Ok(());
+        }
+        if namespaces.joins(Namespaces::USER).is_none() {
+            return join::all(joins, join::BY_INIT);
+        }
+        let mut left = join::BY_INIT - prepared.joined.get();
+        if !namespaces.user_by_relay {
+            left = join::what_may_be(joins, left)?;
+            join::all(joins, Namespaces::USER)?;
+        }
+        self.become_mapped()?;
+        join::all(joins, left)
     }
 
     /// Enters the network namespace the runtime has made meanwhile; called by the first that needs to be in it.
@@ -222,6 +256,7 @@ impl Init<'_> {
         match &self.prepared.root {
             PreparedRoot::Directory => {}
             PreparedRoot::Trees(trees) => self.unprotect_trees(trees),
+            PreparedRoot::ByInit(_) => self.trees.iter().for_each(|trees| self.unprotect_trees(trees)),
             PreparedRoot::Classic(_) => self.unprotect_by_mount(),
         }
         self.made.undo();
@@ -235,7 +270,11 @@ impl Init<'_> {
         self.channel.expect(ToInit::Go).at(Step::Runtime)?;
         match self.exec_fifo {
             None => Ok(()),
-            Some(fifo) => launch::wait_on_fifo(fifo).at(Step::Runtime),
+            Some(fifo) => {
+                launch::wait_on_fifo(fifo).at(Step::Runtime)?;
+                self.channel.part();
+                Ok(())
+            }
         }
     }
 }

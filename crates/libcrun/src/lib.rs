@@ -19,6 +19,7 @@
 //! or pid namespace and the process not be traceable; both are as before when the operation returns.
 #![deny(unsafe_code)]
 
+mod base64;
 mod capabilities;
 mod channel;
 mod clone;
@@ -31,25 +32,33 @@ mod error;
 mod events;
 mod exec;
 mod exec_cgroup;
+pub mod explain;
 mod features;
 mod filesystem;
 mod foreground;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod home;
 mod host;
 mod id;
 mod idmap;
 mod init;
+pub mod input;
 mod kill;
 mod mount_options;
 mod mounts;
+mod namespace_file;
 mod network_interfaces;
 mod number_set;
+mod oom_score;
 mod pause;
 mod pid_file;
 mod plan;
 mod prepare;
 mod processes;
 mod procfs;
+mod receiver;
 mod relay;
 mod report;
 mod rlimits;
@@ -62,6 +71,7 @@ mod start;
 mod state;
 mod terminal;
 mod update;
+mod user_namespace;
 
 pub use container::{Phase, Snapshot, annotations, list, matching, snapshot};
 pub use create::{CreateOptions, RunMode, create, run};
@@ -70,7 +80,7 @@ pub use error::{Code, Error, Result};
 pub use events::{Event, IntelRdt, Statistics, statistics, watch};
 pub use exec::{ExecOptions, exec};
 pub use features::{Features, features};
-pub use host::Host;
+pub use host::{Host, SecurityModule};
 pub use id::ContainerId;
 pub use kill::{kill, kill_all};
 pub use mounts::{MountsOptions, add_mounts, remove_mounts};

@@ -4,12 +4,14 @@
 //! Third stage of the pipeline, the last one before the clone. What fails here has made nothing but the cgroup, which
 //! the guard of [`crate::create`] takes back.
 
+mod by_init;
 pub(crate) mod classic;
 mod devices;
 mod masks;
 mod mounts;
 pub(crate) mod terminal;
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -24,14 +26,19 @@ use sys::mount::{MountChange, Propagation, Reach, set_attributes};
 
 use crate::channel::{Failure, Step};
 use crate::error::{Code, Context, Error, Result};
+use crate::explain;
 use crate::home;
+use crate::host::Host;
 use crate::idmap::UserNamespaces;
 use crate::plan::{Join, MountOperation, Plan, ProcessPlan};
+use crate::procfs::ProcFs;
+use crate::receiver::Connection;
 use crate::state::StateRoot;
+pub(crate) use by_init::ByInit;
 use classic::Classic;
 pub(crate) use devices::ATTRIBUTES as NODE_ATTRIBUTES;
 pub(crate) use masks::Masks;
-pub(crate) use mounts::PreparedMount;
+pub(crate) use mounts::{PreparedMount, change_clone, is_directory, shown_instead};
 use terminal::HostTerminal;
 
 /// Everything init needs, acquired.
@@ -41,6 +48,8 @@ pub(crate) struct Prepared<'p> {
     pub(crate) root: PreparedRoot,
     /// The namespaces to join; that of pids is joined by the parent for its child.
     pub(crate) joins: Vec<(Namespaces, OwnedFd)>,
+    /// Which kinds a process in between has joined for init, before it made that.
+    pub(crate) joined: Cell<Namespaces>,
     pub(crate) process: PreparedProcess<'p>,
 }
 
@@ -51,6 +60,8 @@ pub(crate) enum PreparedRoot {
     Directory,
     /// Detached mounts, to be attached.
     Trees(Trees),
+    /// This process may clone no mounts: init clones them, once it is in namespaces where it may.
+    ByInit(ByInit),
     /// Nothing, on a kernel without detached mounts: everything is done by path.
     Classic(Classic),
 }
@@ -87,6 +98,8 @@ pub(crate) enum Rung {
     CopiedNamespace,
     /// The same, and what is bound with all that is mounted in it is cloned by init from the copy.
     ClonesInside,
+    /// Without any detached mounts.
+    Classic,
 }
 
 /// The process with its final environment.
@@ -98,24 +111,37 @@ pub(crate) struct PreparedProcess<'p> {
     pub(crate) executable_view: Option<ReadOnlyView>,
     /// What it is attached to if the container has no devpts.
     pub(crate) host_terminal: Option<HostTerminal>,
+    /// The host's procfs, for what the process writes about itself and its namespaces: nothing of the container's is ever
+    /// mounted over it.
+    pub(crate) proc: Option<ProcFs>,
+    /// Who answers for its system calls, where its filter leaves any to somebody.
+    pub(crate) agent: Option<&'p Connection>,
 }
 
 /// Opens a directory of the host only to name it.
 const PATH_ONLY: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 impl<'p> Prepared<'p> {
-    /// Whether the container's mount namespace is made of its tree alone.
+    /// Whether the container's mount namespace is not made along with the others: made of its tree alone, or before, so
+    /// that init can clone mounts in it.
     pub(crate) fn makes_mount_namespace(&self) -> bool {
-        matches!(&self.root, PreparedRoot::Trees(trees) if matches!(trees.root, RootTree::Namespace(_)))
+        match &self.root {
+            PreparedRoot::Trees(trees) => matches!(trees.root, RootTree::Namespace(_)),
+            PreparedRoot::ByInit(_) => true,
+            _ => false,
+        }
     }
 
     /// Where a failure of init says that this rung cannot hold the container, the one it is to be tried on. A tree with a
     /// mount namespace pinned in it as a file (as snapd does) can only be attached in an older namespace than that.
     pub(crate) fn next_rung(&self, failure: Failure) -> Option<Rung> {
-        let PreparedRoot::Trees(trees) = &self.root else { return None };
-        match (failure.step, failure.errno) {
-            (Step::MountNamespace, _) => Some(Rung::CopiedNamespace),
-            (Step::MountAttach, Errno::LOOP) if !trees.clones_binds_inside => Some(Rung::ClonesInside),
+        match (&self.root, failure.step, failure.errno) {
+            (PreparedRoot::Trees(_), Step::MountNamespace, _) => Some(Rung::CopiedNamespace),
+            (PreparedRoot::Trees(trees), Step::MountAttach, Errno::LOOP) if !trees.clones_binds_inside => {
+                Some(Rung::ClonesInside)
+            }
+            // Before Linux 5.12, or taken away by a filter.
+            (PreparedRoot::ByInit(_), Step::AttachRoot, Errno::NOSYS | Errno::PERM) => Some(Rung::Classic),
             _ => None,
         }
     }
@@ -127,6 +153,7 @@ impl<'p> Prepared<'p> {
         state_root: &StateRoot,
         rung: Rung,
         executable_view: Option<ReadOnlyView>,
+        agent: Option<&'p Connection>,
     ) -> Result<Self> {
         let joins = open_joins(&plan.namespaces.join)?;
         let root_path = open_root(plan)?;
@@ -136,18 +163,12 @@ impl<'p> Prepared<'p> {
             false => PreparedRoot::Directory,
             true => prepare_root(plan, root_path, cgroup, state_root, rung)?,
         };
-        let host_terminal = HostTerminal::new(&plan.process, || owner_outside(plan))?;
-        let process = PreparedProcess { plan: &plan.process, env, executable_view, host_terminal };
-        Ok(Self { plan, root, joins, process })
-    }
-}
-
-/// The process' user as the host knows it; nobody where that is decided by mappings that are not known here.
-fn owner_outside(plan: &Plan) -> Option<u32> {
-    let uid = plan.process.uid.as_raw();
-    match &plan.namespaces.id_maps {
-        Some(maps) => maps.outside_uid(uid),
-        None => (!plan.namespaces.contains(Namespaces::USER)).then_some(uid),
+        let needs_proc = !plan.sysctls.is_empty() || !plan.process.labels.is_empty();
+        let proc = if needs_proc { Some(ProcFs::open()?) } else { None };
+        let host_terminal = HostTerminal::new(&plan.process)?;
+        let process =
+            PreparedProcess { plan: &plan.process, env, executable_view, host_terminal, proc, agent };
+        Ok(Self { plan, root, joins, joined: Cell::default(), process })
     }
 }
 
@@ -163,7 +184,11 @@ fn prepare_root(
         RootTree::Namespace(root_path)
     } else {
         match clone_root(plan, root_path.as_fd()) {
-            // Before Linux 5.12, taken away by a filter, or not for this user namespace.
+            // The mount namespace is somebody else's.
+            Err(Errno::PERM) if rung != Rung::Classic && by_init::can_do(plan) => {
+                return ByInit::new(plan, cgroup, state_root).map(PreparedRoot::ByInit);
+            }
+            // Before Linux 5.12, or taken away by a filter.
             Err(Errno::NOSYS | Errno::PERM) => {
                 // Made here, because init only names it.
                 drop(state_root.empty_directory()?);
@@ -194,19 +219,41 @@ fn prepare_mounts(mounts: &[MountOperation], cgroup: Option<&Cgroup>) -> Result<
     mounts.iter().map(|mount| mounts::prepare(mount, cgroup, &mut user_namespaces)).collect()
 }
 
-/// What of the mounts for a running container can be had outside of it. There is only the way of detached mounts: none
-/// other brings a mount of the host into a mount namespace that exists.
-pub(crate) fn for_running(mounts: &[MountOperation], cgroup: Option<&Cgroup>) -> Result<Vec<PreparedMount>> {
-    let detached = clone_tree(Path::new("/"), Reach::Mount).and_then(|tree| {
-        let private = MountChange { propagation: Some(Propagation::Private), ..MountChange::default() };
-        set_attributes(tree.as_fd(), private, Reach::Mount)
-    });
-    if let Err(errno @ (Errno::NOSYS | Errno::PERM)) = detached {
-        let needs =
-            "adding mounts to a running container takes open_tree(2) and mount_setattr(2) (Linux 5.12)";
-        return Err(Error::os(Code::Unsupported, needs, errno));
+/// What of the mounts for a running container there is before somebody enters it.
+#[derive(Debug)]
+pub(crate) enum ForRunning {
+    /// All that can be had outside.
+    Ready(Vec<PreparedMount>),
+    /// Nothing: this process may clone no mounts, but who enters may.
+    ByVisitor(ByInit),
+}
+
+impl ForRunning {
+    /// There is only the way of detached mounts: none other brings a mount of the host into a mount namespace that exists.
+    pub(crate) fn new(mounts: &[MountOperation], cgroup: Option<&Cgroup>, host: &Host) -> Result<Self> {
+        let detached = clone_tree(Path::new("/"), Reach::Mount).and_then(|tree| {
+            let private = MountChange { propagation: Some(Propagation::Private), ..MountChange::default() };
+            set_attributes(tree.as_fd(), private, Reach::Mount)
+        });
+        match detached {
+            Err(Errno::PERM) if host.effective_uid() != 0 => {
+                ByInit::mounts(mounts, cgroup).map(Self::ByVisitor)
+            }
+            Err(errno @ (Errno::NOSYS | Errno::PERM)) => {
+                let needs = "adding mounts to a running container takes open_tree(2) and mount_setattr(2) (Linux 5.12)";
+                Err(Error::os(Code::Unsupported, needs, errno))
+            }
+            _ => prepare_mounts(mounts, cgroup).map(Self::Ready),
+        }
     }
-    prepare_mounts(mounts, cgroup)
+
+    /// The descriptors in it.
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Self::Ready(ready) => ready.iter().flat_map(PreparedMount::descriptors).collect(),
+            Self::ByVisitor(wanted) => wanted.idmaps.iter().flatten().map(AsFd::as_fd).collect(),
+        }
+    }
 }
 
 /// Opens the namespaces to join while their paths still mean what the configuration meant.
@@ -227,7 +274,10 @@ fn open_root(plan: &Plan) -> Result<OwnedFd> {
         Errno::NOENT => {
             Error::new(Code::Rootfs, format!("the rootfs path `{}` does not exist", path.display()))
         }
-        _ => Error::os(Code::Rootfs, format!("open the rootfs `{}`", path.display()), errno),
+        _ => {
+            let error = Error::os(Code::Rootfs, format!("open the rootfs `{}`", path.display()), errno);
+            explain::closed(error, path)
+        }
     })
 }
 
@@ -252,7 +302,8 @@ fn may_clone(directory: BorrowedFd<'_>) -> bool {
     !matches!(open_tree(directory, c"", flags), Err(Errno::PERM))
 }
 
-fn clone_root(plan: &Plan, root: BorrowedFd<'_>) -> core::result::Result<OwnedFd, Errno> {
+/// Clones the tree of the container's root. Does not allocate, because init does it, too.
+pub(crate) fn clone_root(plan: &Plan, root: BorrowedFd<'_>) -> core::result::Result<OwnedFd, Errno> {
     let tree = open_tree(root, c"", clone_flags(Reach::Tree) | OpenTreeFlags::AT_EMPTY_PATH)?;
     // A clone of a shared mount is its peer: what is mounted in one shows up in the other. A slave only listens.
     let propagation = match plan.rootfs.propagation {

@@ -7,6 +7,7 @@ mod linux;
 mod load;
 mod process;
 mod scheduling;
+mod seccomp;
 mod template;
 mod text;
 mod unsupported;
@@ -18,16 +19,15 @@ pub use cgroups::Resources;
 pub use cgroups::resources::{BlockIo, Cpu, Memory, Pids};
 use serde::Deserialize;
 
-pub use linux::{Device, IdMapping, Linux, Namespace, TimeOffset};
+pub use linux::{Device, IdMapping, Linux, Namespace, Personality, TimeOffset};
 pub(crate) use load::parse_annotations;
 pub use load::{parse, parse_mounts, parse_process, parse_resources};
 pub use process::{Capabilities, ConsoleSize, Process, Rlimit, User};
 pub use scheduling::{ExecCpuAffinity, IoPriority, MemoryPolicy, Scheduler};
+pub use seccomp::{Argument, Seccomp, Syscall};
 pub use template::template;
 pub use text::Text;
-pub(crate) use unsupported::{
-    refuse_unsupported, refuse_unsupported_confinement, refuse_unsupported_labels, refuse_unsupported_process,
-};
+pub(crate) use unsupported::refuse_unsupported;
 
 /// A whole configuration (runtime-spec config.md).
 #[derive(Debug, Default, Deserialize)]

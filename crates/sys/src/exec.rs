@@ -84,7 +84,7 @@ pub fn exec_descriptor(
     last_errno()
 }
 
-/// Closes every descriptor but 0 to 2, the two given, and those below `first` that were inherited.
+/// Closes every descriptor but 0 to 2, those given, and those below `first` that were inherited.
 ///
 /// The kernel resolves a program, its `#!` line and its loader before it closes what is close-on-exec, so a directory of
 /// the host that is still open then can be walked out of through `/proc/self/fd` (CVE-2024-21626). What was inherited
@@ -94,7 +94,10 @@ pub fn exec_descriptor(
 ///
 /// # Errors
 /// Those of `close_range(2)`.
-pub fn close_all_but(keep: [Option<std::os::fd::BorrowedFd<'_>>; 2], first: u32) -> Result<()> {
+pub fn close_all_but<const N: usize>(
+    keep: [Option<std::os::fd::BorrowedFd<'_>>; N],
+    first: u32,
+) -> Result<()> {
     use std::os::fd::AsRawFd;
     let kept = |fd: u32| keep.iter().flatten().any(|kept| kept.as_raw_fd().unsigned_abs() == fd);
     let open_limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
@@ -161,28 +164,6 @@ fn close_one_by_one(first: u32, last: u32) {
 /// Where the search for open descriptors ends that is needed without `close_range(2)`: the kernel's own limit where
 /// nobody has raised it.
 const END_OF_SEARCH: u32 = 1 << 20;
-
-/// Marks every descriptor from `first` on close-on-exec (`close_range(2)` with `CLOSE_RANGE_CLOEXEC`, Linux 5.11).
-///
-/// # Errors
-/// Those of `close_range(2)`.
-pub fn close_on_exec_from(first: u32) -> Result<()> {
-    // SAFETY: only a descriptor flag changes; no descriptor is closed under its owner.
-    let marked = checked(unsafe {
-        libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
-    });
-    match marked {
-        // Linux before 5.11 (5.9 knows the call, but not the flag), or a filter.
-        Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => {
-            for fd in first..END_OF_SEARCH {
-                // SAFETY: as above; a number that is not open is no harm.
-                unsafe { libc::fcntl(fd.cast_signed(), libc::F_SETFD, libc::FD_CLOEXEC) };
-            }
-            Ok(())
-        }
-        other => other.map(drop),
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -14,11 +14,13 @@
 //! | [`running`] | a command of it, running or done |
 //! | [`mapped_root`] | a user namespace of an ordinary user, for a runtime that is root only there |
 //! | [`mountinfo`] | what is mounted in a container, in parts |
+//! | [`seccomp_agent`] | who answers for system calls of a container |
 //! | [`outside`] | a directory of the host that no container may reach |
 //! | [`cpu`] | how much processor time a container gets |
 //! | [`loop_device`] | a block device made of a file |
 //! | [`leftovers`] | what a container left behind on the machine |
 //! | [`lane`] | which lane of `cargo xtask lane` a test is in, and the user with a session there |
+//! | [`user`] | an ordinary user of the machine, for a runtime without any privilege |
 //! | [`owned`] | cgroups and directories that do not outlive the tool they belong to |
 //!
 //! It is a developer's tool: it uses `mount(8)`, `unshare(1)` and the like where a product would make system calls.
@@ -40,5 +42,7 @@ pub mod outside;
 pub mod owned;
 pub mod rootfs;
 pub mod running;
+pub mod seccomp_agent;
 pub mod terminal;
+pub mod user;
 pub mod view;

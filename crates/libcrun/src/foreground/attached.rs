@@ -43,8 +43,6 @@ struct Attached<'a> {
     output: Result<()>,
     /// Nobody has the other end open. Somebody may open it again.
     is_deserted: bool,
-    /// The child may have ended.
-    look: bool,
 }
 
 /// What is known of the caller's standard input.
@@ -62,6 +60,7 @@ enum Input {
 #[derive(Debug, Default)]
 struct Ready {
     signal: bool,
+    child: bool,
     input: bool,
     output: bool,
     from_process: bool,
@@ -92,25 +91,27 @@ pub(super) fn wait(
         said: Buffer::new(),
         output: Ok(()),
         is_deserted: false,
-        look: true,
     };
-    loop {
-        if attached.look
-            && let Some(status) = status(child, adoption)?
-        {
-            attached.hear_last_words()?;
-            return Ok(Ended { status, output: attached.output });
+    let status = loop {
+        if let Some(status) = attached.turn(adoption)? {
+            break status;
         }
-        attached.look = false;
-        attached.turn()?;
-    }
+    };
+    attached.hear_last_words()?;
+    Ok(Ended { status, output: attached.output })
 }
 
 impl Attached<'_> {
-    /// Waits until something can be done, and does it.
-    fn turn(&mut self) -> Result<()> {
+    /// Waits until something can be done, and does it. Returns the status of the process if it has ended.
+    fn turn(&mut self, adoption: Option<&Adoption>) -> Result<Option<i32>> {
         self.tell_end();
         let ready = self.await_anything(true)?;
+        // Looked at before each signal: it would be lost on a process that has ended.
+        if (ready.child || ready.signal)
+            && let Some(status) = status(self.child, adoption)?
+        {
+            return Ok(Some(status));
+        }
         if ready.signal {
             while let Some(signal) = self.next_signal()? {
                 self.handle(signal);
@@ -128,7 +129,7 @@ impl Attached<'_> {
         if ready.output {
             self.write_said();
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Everything else that can be waited for depends on there being something to do about it: otherwise what can be done
@@ -168,12 +169,12 @@ impl Attached<'_> {
             }
         }
         let [signal, child, process, input, output] = awaited.map(|file| file.revents());
-        self.look |= !child.is_empty();
         self.is_deserted = false;
         // A hang-up or an error is found out about by trying.
         let trouble = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
         Ok(Ready {
             signal: !signal.is_empty(),
+            child: !child.is_empty(),
             input: !input.is_empty(),
             output: !output.is_empty(),
             from_process: !from_process.is_empty() && process.intersects(PollFlags::IN | trouble),
@@ -186,10 +187,8 @@ impl Attached<'_> {
     }
 
     fn handle(&mut self, signal: i32) {
-        if signal == SIGCHLD {
-            self.look = true;
-        } else if signal == Signal::PIPE.as_raw() {
-            // It is about what this process has written itself.
+        if [SIGCHLD, Signal::PIPE.as_raw()].contains(&signal) {
+            // About this process itself: its children, and what it has written.
         } else if let (true, Some(size), Some(master)) =
             (signal == Signal::WINCH.as_raw(), caller::size(), &self.master)
         {

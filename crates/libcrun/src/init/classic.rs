@@ -150,15 +150,6 @@ pub(super) fn bind_node(
     make_private(find()?.as_fd(), Reach::Mount)
 }
 
-/// The same for a node of the host's, by its path.
-pub(super) fn bind_hosts(
-    path: &CStr,
-    place: BorrowedFd<'_>,
-    find: impl Fn() -> Result<OwnedFd, Errno>,
-) -> Result<(), Errno> {
-    bind_node(open_path(path)?.as_fd(), place, find)
-}
-
 /// Shows the node of a device that lies below the root of the host.
 pub(super) fn bind_host_node(
     host: BorrowedFd<'_>,

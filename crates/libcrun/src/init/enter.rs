@@ -22,6 +22,12 @@ impl Init<'_> {
         match &self.prepared.root {
             PreparedRoot::Directory => self.enter_host_tree(),
             PreparedRoot::Trees(trees) => self.attach_trees(trees),
+            PreparedRoot::ByInit(_) => {
+                let trees = self.trees.take().ok_or(Errno::INVAL).at(Step::AttachRoot)?;
+                let built = self.attach_trees(&trees);
+                self.trees = Some(trees);
+                built
+            }
             PreparedRoot::Classic(classic) => self.build_root_by_mount(classic),
         }
     }

@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 use std::io::IoSlice;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, statat};
 use rustix::io::{Errno, read, writev};
 use sys::signal::{SignalSet, reset_actions, set_mask};
 
+use super::filter;
 use crate::channel::{At, Failure, InitEnd, Step};
 use crate::plan::ProcessPlan;
 use crate::prepare::PreparedProcess;
@@ -23,10 +24,15 @@ pub(crate) fn protect_executable(process: &PreparedProcess<'_>) -> Result<(), Fa
 /// Closes every descriptor of the host before anything is looked up by a path of the container's (CVE-2024-21626), and
 /// before the container's limits are set: that on descriptors would say nothing about how many are open.
 pub(crate) fn close_descriptors(
-    process: &ProcessPlan,
-    keep: [Option<BorrowedFd<'_>>; 2],
+    process: &PreparedProcess<'_>,
+    channel: &InitEnd,
+    exec_fifo: Option<BorrowedFd<'_>>,
 ) -> Result<(), Failure> {
-    sys::exec::close_all_but(keep, process.first_closed_fd).at(Step::Runtime)
+    let keep = [Some(channel.as_fd()), exec_fifo, process.agent.map(AsFd::as_fd)];
+    sys::exec::close_all_but(keep, process.plan.first_closed_fd).at(Step::Runtime)?;
+    // Early, because a filter may forbid it later.
+    reset_actions();
+    Ok(())
 }
 
 /// The first candidate that can be executed by the user the process has become; returns its place in the list.
@@ -54,6 +60,8 @@ fn try_candidate(process: &ProcessPlan, index: usize) -> Result<(), Failure> {
     };
     match (FileType::from_raw_mode(stat.st_mode), executable) {
         (FileType::RegularFile, Ok(())) => Ok(()),
+        // The answer of a filter that does not know faccessat2(2); the exec will tell.
+        (FileType::RegularFile, Err(Errno::PERM | Errno::NOSYS)) => Ok(()),
         (FileType::RegularFile, Err(Errno::ACCESS)) if stat.st_mode & 0o111 == 0 => {
             Err(Errno::PERM).at_entry(Step::NotExecutable, index)
         }
@@ -76,11 +84,14 @@ pub(crate) fn wait_on_fifo(fifo: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 /// Becomes the program.
-pub(crate) fn execute(process: &PreparedProcess<'_>, program: usize) -> Result<Infallible, Failure> {
+pub(crate) fn execute(
+    process: &PreparedProcess<'_>,
+    program: usize,
+    channel: &InitEnd,
+) -> Result<Infallible, Failure> {
     let plan = process.plan;
-    reset_actions();
     set_mask(SignalSet::EMPTY).at(Step::Runtime)?;
-    sys::exec::close_on_exec_from(plan.first_closed_fd).at(Step::Runtime)?;
+    filter::load_at_last(process, channel)?;
     let Some(path) = plan.candidates.get(program) else { return Err(Errno::NOENT).at(Step::Exec) };
     let errno = sys::exec::exec(path, &plan.argv, &process.env);
     Err(errno).at_entry(Step::Exec, program)
@@ -89,12 +100,20 @@ pub(crate) fn execute(process: &PreparedProcess<'_>, program: usize) -> Result<I
 /// Reports a failure and returns the exit status. Where nobody listens any more (a created container whose exec fails at
 /// its start) the standard error, which is the container's, is the only place left to say it.
 pub(crate) fn report_failure(channel: &InitEnd, process: &ProcessPlan, failure: Failure) -> i32 {
-    if channel.tell_failed(failure).is_err() && failure.step == Step::Exec {
-        let program = process.candidates.get(usize::from(failure.index));
-        let program = program.map_or(&b""[..], |program| program.to_bytes());
-        let text = [b"exec container process `", program, b"`: ", reason(failure.errno).as_bytes(), b"\n"];
-        let _ = writev(rustix::stdio::stderr(), &text.map(IoSlice::new));
+    if !channel.has_parted() {
+        let _ = channel.tell_failed(failure);
+        return 1;
     }
+    let program = process.candidates.get(usize::from(failure.index));
+    let program = program.map_or(&b""[..], |program| program.to_bytes());
+    let [begin, object, end]: [&[u8]; 3] = match failure.step {
+        Step::Exec => [b"exec container process `", program, b"`: "],
+        Step::Seccomp => [b"linux.seccomp: load the filter", b"", b": "],
+        Step::SeccompReceiver => [b"hand the listener over to the seccomp receiver", b"", b": "],
+        _ => return 1,
+    };
+    let text = [begin, object, end, reason(failure.errno).as_bytes(), b"\n"];
+    let _ = writev(rustix::stdio::stderr(), &text.map(IoSlice::new));
     1
 }
 
@@ -103,7 +122,7 @@ fn reason(errno: Errno) -> &'static str {
     REASONS.iter().find(|(known, _)| *known == errno).map_or("failed", |(_, words)| words)
 }
 
-const REASONS: [(Errno, &str); 16] = [
+const REASONS: [(Errno, &str); 17] = [
     (Errno::PERM, "Operation not permitted"),
     (Errno::NOENT, "No such file or directory"),
     (Errno::IO, "Input/output error"),
@@ -118,6 +137,7 @@ const REASONS: [(Errno, &str); 16] = [
     (Errno::NFILE, "Too many open files in system"),
     (Errno::TXTBSY, "Text file busy"),
     (Errno::NAMETOOLONG, "File name too long"),
+    (Errno::PIPE, "Broken pipe"),
     (Errno::LOOP, "Too many levels of symbolic links"),
     (Errno::LIBBAD, "Accessing a corrupted shared library"),
 ];

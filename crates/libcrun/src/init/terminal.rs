@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    FileType, FsWord, Mode, OFlags, ResolveFlags, fchown, fstat, fstatfs, makedev, openat, openat2,
+    CWD, FileType, FsWord, Mode, OFlags, ResolveFlags, fchown, fstat, fstatfs, makedev, openat, openat2,
 };
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::ioctl_tiocsctty;
@@ -14,7 +14,7 @@ use super::inner::{self, Made};
 use super::{Init, classic, devices, mounts};
 use crate::channel::{At, Failure, InitEnd, Step};
 use crate::plan::{Console, InnerPath, ProcessPlan};
-use crate::prepare::terminal::clone_node;
+use crate::prepare::terminal::{HostTerminal, clone_node};
 use crate::prepare::{PreparedProcess, PreparedRoot};
 
 const DEVPTS_MAGIC: FsWord = 0x1cd1;
@@ -57,22 +57,26 @@ impl Init<'_> {
         if (shown.st_dev, shown.st_ino) == (slave.st_dev, slave.st_ino) { Ok(()) } else { Err(Errno::XDEV) }
     }
 
-    /// Mounts the terminal's node. One that is in another mount namespace can be mounted in this one only as the detached
-    /// clone that it is, or by its path here.
+    /// Mounts the terminal's node. That of one of the host's has been cloned before, or else is the one that is in sight at
+    /// its path here: a descriptor from another mount namespace is of no use.
     fn mount_console(
         &self,
         dev: BorrowedFd<'_>,
         place: BorrowedFd<'_>,
         terminal: &Terminal,
     ) -> Result<(), Errno> {
-        let slave = terminal.slave.as_fd();
-        let is_classic = matches!(self.prepared.root, PreparedRoot::Classic(_));
-        let host = self.prepared.process.host_terminal.as_ref().filter(|_| terminal.is_hosts);
-        match (host, is_classic) {
-            (Some(host), true) => classic::bind_hosts(&host.path, place, || find_console(dev)),
-            (None, true) => classic::bind_node(slave, place, || find_console(dev)),
-            (Some(host), false) => mounts::attach(host.node.as_ref().ok_or(Errno::NOSYS)?.as_fd(), place),
-            (None, false) => mounts::attach(clone_node(slave)?.as_fd(), place),
+        let in_sight;
+        let node = match self.prepared.process.host_terminal.as_ref().filter(|_| terminal.is_hosts) {
+            None => terminal.slave.as_fd(),
+            Some(HostTerminal { node: Some(node), .. }) => return mounts::attach(node.as_fd(), place),
+            Some(HostTerminal { path, .. }) => {
+                in_sight = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+                in_sight.as_fd()
+            }
+        };
+        match &self.prepared.root {
+            PreparedRoot::Classic(_) => classic::bind_node(node, place, || find_console(dev)),
+            _ => mounts::attach(clone_node(node)?.as_fd(), place),
         }
     }
 }

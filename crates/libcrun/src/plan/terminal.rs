@@ -3,7 +3,7 @@
 use rustix::termios::Winsize;
 use sys::mount::Propagation;
 
-use super::{InnerPath, MountSource, RootfsPlan, invalid};
+use super::{InnerPath, MountSource, ProcessPlan, RootfsPlan, UserNamespace, invalid};
 use crate::error::Result;
 use crate::spec::{ConsoleSize, Process, Spec};
 
@@ -14,6 +14,8 @@ pub(crate) struct TerminalPlan {
     pub(crate) devpts: InnerPath,
     /// Whether it is the host's where the container has no devpts there.
     pub(crate) may_be_hosts: bool,
+    /// The process' user as the host knows it; nothing where that cannot be told.
+    pub(crate) owner: Option<u32>,
     /// Its size, where the configuration has one.
     pub(crate) size: Option<Winsize>,
     /// Whether it is the container's console, too.
@@ -42,6 +44,7 @@ impl TerminalPlan {
         Ok(Some(Self {
             devpts: InnerPath::new(DEVPTS, || DEVPTS.to_owned())?,
             may_be_hosts: false,
+            owner: None,
             size: process.console_size.map_or(Ok(None), size)?,
             console: Console::Untouched,
         }))
@@ -53,6 +56,16 @@ impl TerminalPlan {
         let mut destinations = spec.mounts.iter().flatten().map(|mount| &*mount.destination);
         let is_there = |path: &str| InnerPath::new(path, String::new).is_ok_and(|path| path == self.devpts);
         self.may_be_hosts = !destinations.any(is_there);
+    }
+}
+
+impl ProcessPlan {
+    /// Makes a terminal of the host's the user's that the process is in its user namespace, or in the host's.
+    pub(crate) fn own_terminal(&mut self, namespace: Option<&UserNamespace>) {
+        let uid = self.uid.as_raw();
+        if let Some(terminal) = &mut self.terminal {
+            terminal.owner = namespace.map_or(Some(uid), |namespace| namespace.maps.outside_uid(uid));
+        }
     }
 }
 

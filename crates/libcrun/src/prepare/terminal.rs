@@ -25,15 +25,15 @@ pub(crate) struct HostTerminal {
 }
 
 impl HostTerminal {
-    /// Makes it if it may be needed. `owner` is the process' user as the host knows it.
-    pub(crate) fn new(process: &ProcessPlan, owner: impl FnOnce() -> Option<u32>) -> Result<Option<Self>> {
+    /// Makes it if it may be needed.
+    pub(crate) fn new(process: &ProcessPlan) -> Result<Option<Self>> {
         let Some(plan) = process.terminal.as_ref().filter(|plan| plan.may_be_hosts) else { return Ok(None) };
         let failed = || "process.terminal: open a pseudoterminal of the host's (`/dev/ptmx`)";
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags).context(Code::System, failed)?;
         unlockpt(&master).context(Code::System, failed)?;
         let slave = ioctl_tiocgptpeer(&master, flags).context(Code::System, failed)?;
-        if let Some(owner) = owner() {
+        if let Some(owner) = plan.owner {
             give_to(slave.as_fd(), owner)
                 .context(Code::System, || "process.terminal: give the terminal to the process' user")?;
         }
