@@ -113,6 +113,7 @@ pub(crate) enum Step {
     JoinNamespace,
     NewNamespaces,
     CgroupNamespace,
+    TimeNamespace,
     MappedRoot,
     KeyringLabel,
     Loopback,
@@ -170,11 +171,12 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 58] = [
+    const ALL: [Self; 59] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
         Self::CgroupNamespace,
+        Self::TimeNamespace,
         Self::MappedRoot,
         Self::KeyringLabel,
         Self::Loopback,

@@ -6,6 +6,7 @@
 mod linux;
 mod load;
 mod process;
+mod profile;
 mod scheduling;
 mod seccomp;
 mod template;
@@ -23,6 +24,7 @@ pub use linux::{Device, IdMapping, Linux, Namespace, Personality, TimeOffset};
 pub(crate) use load::parse_annotations;
 pub use load::{parse, parse_mounts, parse_process, parse_resources};
 pub use process::{Capabilities, ConsoleSize, Process, Rlimit, User};
+pub use profile::parse_seccomp;
 pub use scheduling::{ExecCpuAffinity, IoPriority, MemoryPolicy, Scheduler};
 pub use seccomp::{Argument, Seccomp, Syscall};
 pub use template::template;
