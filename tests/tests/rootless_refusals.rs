@@ -39,6 +39,15 @@ fn a_limit_that_allows_no_user_namespaces_is_named() {
 }
 
 #[test]
+fn who_has_no_id_in_a_user_namespace_is_told_so() {
+    let crun = runtime_of_user!().through(["unshare", "--user"]);
+    crun.run(&bundle()).error_with([
+        "create the container's process (the user of this process has no id in the user namespace it is in",
+        "Operation not permitted",
+    ]);
+}
+
+#[test]
 fn the_directory_that_keeps_the_user_from_the_bundle_is_named() {
     let crun = runtime_of_user!();
     let (closed, bundle) = (tempfile::tempdir().unwrap(), bundle());
