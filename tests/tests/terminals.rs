@@ -72,6 +72,23 @@ fn a_runtime_that_is_root_of_a_user_namespace_only_makes_one_too() {
     assert_eq!((code, shown.as_str()), (0, "fine\n"));
 }
 
+#[test]
+fn an_ordinary_user_has_terminals_too() {
+    let crun = kit::runtime_of_user!();
+    for (name, crun) in crun.mount_rungs() {
+        let bundle = with_terminal().of_user().set("/process/user", json!({"uid": 7, "gid": 7}));
+        assert_eq!(run(&crun, &bundle.sh(LOOK)), seen(7), "{name}");
+        // The user cannot give away the host's.
+        let bundle = without_devpts(with_terminal()).of_user();
+        let script = "test -t 0 && test -t 2 && stat -c '%t' /dev/console && echo fine >/dev/console";
+        assert_eq!(run(&crun, &bundle.sh(script)), (0, "88\nfine\n".to_owned()), "{name}");
+    }
+    let container = sleeping(&crun, &Bundle::new().of_user());
+    let script = "tty; stat -c %u $(tty); exit 5";
+    let shown = at_terminal(&container, ["exec", "-t", "-u", "7:7", "ID", "sh", "-c", script]);
+    assert_eq!(shown, (5, "/dev/pts/0\n7\n".to_owned()));
+}
+
 fn without_devpts(bundle: Bundle) -> Bundle {
     bundle.edit(|config| {
         config["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/dev/pts");
@@ -110,7 +127,7 @@ fn without_a_mount_namespace_it_is_the_hosts_and_there_is_no_console() {
         .unset("/linux/readonlyPaths")
         .set("/mounts", json!([]))
         .namespace("mount", None)
-        .sh("test -t 0 && test -t 1 && test -t 2 && echo fine; ls /dev/console 2>/dev/null; exit 3");
+        .sh("test -t 0 && test -t 1 && test -t 2 && echo fine; test -e /dev/console && echo there; exit 3");
     assert_eq!(run(&crun, &bundle), (3, "fine\n".to_owned()));
     assert!(fs::symlink_metadata(bundle.rootfs().join("dev/console")).is_err());
 }

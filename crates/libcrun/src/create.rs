@@ -156,7 +156,8 @@ pub fn create(root: &StateRoot, id: &ContainerId, options: &CreateOptions) -> Re
 /// it was detached.
 ///
 /// While it waits for a container without a pid namespace of its own in the foreground, the calling process is a
-/// subreaper and waits for all children that end.
+/// subreaper and waits for all children that end. With a terminal and no console socket the standard input of the calling
+/// process is read and its standard output written meanwhile, and if they are a terminal, that hands on every key.
 ///
 /// # Errors
 /// Any; nothing is left of the container then.

@@ -111,7 +111,8 @@ impl Default for ExecOptions {
     }
 }
 
-/// Runs a process in a running container. Returns its status as [`crate::run`] does, or 0 when it was detached.
+/// Runs a process in a running container. Returns its status as [`crate::run`] does, or 0 when it was detached. What is
+/// said there of a terminal holds here, too.
 ///
 /// # Errors
 /// When the container does not run, or the process cannot be started.
