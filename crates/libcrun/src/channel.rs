@@ -9,6 +9,7 @@
 //!    ├── Network (a descriptor) ────────► │  only where the runtime makes the network namespace for it
 //!    │ ◄────────── Mount (a descriptor) ──┤  only where init may not mount a filesystem that it can make
 //!    ├── Mounted (a descriptor), or not ► │
+//!    │ ◄─────── Terminal (a descriptor) ──┤  only where it has a terminal
 //!    ├── Attended ──────────────────────► │  everything around it is done: state, cgroup, devices
 //!    │ ◄──────────────────── Listening ───┤  only where a seccomp agent answers from here on
 //!    │ ◄───────────── Ready or Failed ────┤  set up, program found, rights given up
@@ -73,6 +74,8 @@ pub(crate) enum FromInit {
     Born(Pid),
     /// Here is a filesystem to be mounted with these attributes (`fsmount(2)`), because the runtime may.
     Mount(OwnedFd, MountAttr),
+    /// Here is the runtime's end of the terminal.
+    Terminal(OwnedFd),
     /// From now on it may be that it waits for a seccomp agent.
     Listening,
     /// Something could not be done; init has ended.
@@ -135,6 +138,8 @@ pub(crate) enum Step {
     DevDirectory,
     Device,
     DeviceLink,
+    Terminal,
+    Console,
     WorkingDirectoryCreate,
     MaskedPath,
     ReadOnlyPath,
@@ -145,6 +150,7 @@ pub(crate) enum Step {
     FinalCpus,
     MemoryPolicy,
     SelfProtection,
+    ControllingTerminal,
     Rlimit,
     Personality,
     Bounding,
@@ -165,7 +171,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 56] = [
+    const ALL: [Self; 59] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
@@ -195,6 +201,8 @@ impl Step {
         Self::DevDirectory,
         Self::Device,
         Self::DeviceLink,
+        Self::Terminal,
+        Self::Console,
         Self::WorkingDirectoryCreate,
         Self::MaskedPath,
         Self::ReadOnlyPath,
@@ -205,6 +213,7 @@ impl Step {
         Self::FinalCpus,
         Self::MemoryPolicy,
         Self::SelfProtection,
+        Self::ControllingTerminal,
         Self::Rlimit,
         Self::Personality,
         Self::Bounding,
@@ -314,6 +323,7 @@ impl RuntimeEnd {
                 let attributes = MountAttr::from_bits_retain(u64::from(number.cast_unsigned()));
                 Some(FromInit::Mount(descriptor.ok_or(Errno::PROTO)?, attributes))
             }
+            (REPORT, TERMINAL) => Some(FromInit::Terminal(descriptor.ok_or(Errno::PROTO)?)),
             _ => Some(FromInit::Ready),
         })
     }
@@ -383,6 +393,11 @@ impl InitEnd {
         self.expect_descriptor(ToInit::Mounted)
     }
 
+    /// Hands over the runtime's end of the terminal.
+    pub(crate) fn hand_over_terminal(&self, master: BorrowedFd<'_>) -> Result<(), Errno> {
+        send_descriptor(self.socket.as_fd(), &message(TERMINAL, None, 0), master)
+    }
+
     /// Waits until the runtime says `expected`.
     ///
     /// # Errors
@@ -438,6 +453,7 @@ const FAILED: u8 = 1;
 const BORN: u8 = 2;
 const MOUNT: u8 = 3;
 const LISTENING: u8 = 4;
+const TERMINAL: u8 = 5;
 
 /// A message from init; `number` is what its kind has a number for.
 fn message(kind: u8, failure: Option<Failure>, number: i32) -> [u8; REPORT] {
@@ -551,6 +567,16 @@ mod tests {
         assert_eq!(rustix::io::read(&reader, &mut [0_u8; 1]), Ok(1));
         drop(runtime);
         assert_eq!(init.expect_descriptor(ToInit::Network).unwrap_err(), Errno::PIPE);
+    }
+
+    #[test]
+    fn a_terminal_arrives_before_the_word_that_all_is_ready() {
+        let (runtime, init) = pair().unwrap();
+        let (_reader, writer) = rustix::pipe::pipe().unwrap();
+        init.hand_over_terminal(writer.as_fd()).unwrap();
+        init.tell_ready().unwrap();
+        assert!(matches!(runtime.hear().unwrap(), Some(FromInit::Terminal(_))));
+        assert!(matches!(runtime.hear().unwrap(), Some(FromInit::Ready)));
     }
 
     #[test]

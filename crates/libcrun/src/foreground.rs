@@ -1,6 +1,10 @@
 //! A process in the foreground: its signals forwarded, its end waited for.
 
-use std::os::fd::AsFd;
+mod attached;
+mod buffer;
+mod caller;
+
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,6 +17,7 @@ use sys::signal::{SignalFd, SignalSet};
 
 use crate::error::{Code, Context, Error, Result};
 use crate::plan::NamespacePlan;
+pub(crate) use caller::size as callers_size;
 
 const SIGCHLD: i32 = 17;
 
@@ -44,22 +49,41 @@ impl Adoption {
     }
 }
 
-/// Waits for the end of `child`, forwarding to it every signal that arrives. All signals are blocked in the caller.
-/// Returns the exit status, or 128 plus the number of the signal that ended it. Meanwhile all other children are waited
-/// for too where orphans are adopted; otherwise none, because the caller may have children of its own.
-pub(crate) fn wait(child: &Child, adoption: Option<&Adoption>) -> Result<i32> {
+/// A process that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Its exit status, or 128 plus the number of the signal that ended it.
+    status: i32,
+    /// Whether all it wrote to its terminal has reached the caller.
+    output: Result<()>,
+}
+
+impl Ended {
+    /// Its status, if nothing that it wrote was lost.
+    pub(crate) fn status(self) -> Result<i32> {
+        self.output.map(|()| self.status)
+    }
+}
+
+/// Waits for the end of `child`, forwarding to it every signal that arrives, and with the `master` of its terminal what
+/// the caller types. All signals are blocked in the caller. Meanwhile all other children are waited for too where orphans
+/// are adopted; otherwise none, because the caller may have children of its own.
+pub(crate) fn wait(child: &Child, adoption: Option<&Adoption>, master: Option<OwnedFd>) -> Result<Ended> {
     let signals = SignalFd::new(SignalSet::ALL).context(Code::System, || "open a signal descriptor")?;
+    match master {
+        Some(master) => attached::wait(child, adoption, &signals, master),
+        None => wait_for_signals(child, adoption, &signals).map(|status| Ended { status, output: Ok(()) }),
+    }
+}
+
+fn wait_for_signals(child: &Child, adoption: Option<&Adoption>, signals: &SignalFd) -> Result<i32> {
     loop {
         // Looked at before each signal: one SIGCHLD may stand for several ended children.
-        let ended = match adoption {
-            None => child_ended(child),
-            Some(_) => any_ended(child),
-        };
-        if let Some(status) = ended.context(Code::System, || "wait for the container's process")? {
+        if let Some(status) = status(child, adoption)? {
             return Ok(status);
         }
         // In a program with several threads SIGCHLD may go to one that does not block it, and tell nobody.
-        let mut awaited = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&child.pidfd, PollFlags::IN)];
+        let mut awaited = [PollFd::new(signals, PollFlags::IN), PollFd::new(&child.pidfd, PollFlags::IN)];
         match poll(&mut awaited, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(Error::os(Code::System, "wait for a signal", errno)),
@@ -70,6 +94,15 @@ pub(crate) fn wait(child: &Child, adoption: Option<&Adoption>) -> Result<i32> {
             let _ = sys::signal::send(child.pidfd.as_fd(), signal);
         }
     }
+}
+
+/// The status of the child if it has ended.
+fn status(child: &Child, adoption: Option<&Adoption>) -> Result<Option<i32>> {
+    match adoption {
+        None => child_ended(child),
+        Some(_) => any_ended(child),
+    }
+    .context(Code::System, || "wait for the container's process")
 }
 
 /// The child's status if it has ended.

@@ -19,6 +19,7 @@ mod masks;
 pub(crate) mod mounts;
 mod streams;
 mod target;
+pub(crate) mod terminal;
 mod time;
 
 use std::convert::Infallible;
@@ -32,6 +33,7 @@ pub(crate) use acquire::clone_mounts;
 pub(crate) use inner::Made;
 use mounts::Deferred;
 pub(crate) use mounts::copy_up::DEEPEST as DEEPEST_COPIED;
+use terminal::Terminal;
 
 /// When init has to wait until the runtime has put it into its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,8 @@ pub(crate) struct Init<'a> {
     pub(crate) is_attended: bool,
     /// Whether nothing of the host's mounts is in sight any more.
     pub(crate) sees_no_host: bool,
+    /// What the process is to be attached to.
+    pub(crate) terminal: Option<Terminal>,
 }
 
 impl Init<'_> {
@@ -104,6 +108,7 @@ impl Init<'_> {
         binding::settle(self.prepared.process.plan)?;
         self.set_names()?;
         self.wait_for_runtime()?;
+        terminal::take(self.terminal.take())?;
         let process = &self.prepared.process;
         labels::assume(process)?;
         launch::close_descriptors(process, self.channel, self.exec_fifo)?;

@@ -22,6 +22,7 @@
 mod capabilities;
 mod channel;
 mod clone;
+mod console_socket;
 mod container;
 mod create;
 mod delegation;
@@ -67,6 +68,7 @@ mod spawn;
 pub mod spec;
 mod start;
 mod state;
+mod terminal;
 mod update;
 mod user_namespace;
 

@@ -3,7 +3,7 @@
 //! Fourth stage of the pipeline: the clone ([`crate::clone`]), what is done for the new process from outside, and the
 //! runtime's side of the conversation with it. Shared by containers and `exec`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -38,6 +38,8 @@ pub(crate) struct Spawned {
     is_ready: Cell<bool>,
     /// What it has said could not be done.
     failure: Cell<Option<Failure>>,
+    /// The runtime's end of its terminal, once it has handed that over.
+    terminal: RefCell<Option<OwnedFd>>,
     /// Until when a seccomp agent has to let it go on.
     deadline: Cell<Option<Instant>>,
 }
@@ -83,6 +85,7 @@ pub(crate) fn spawn(
             awaits_network: plan.namespaces.network_by_runtime,
             is_attended: false,
             sees_no_host: false,
+            terminal: None,
         };
         // Never dropped: that would free memory, for which another thread of the runtime may hold the lock.
         ManuallyDrop::new(init).run()
@@ -152,8 +155,8 @@ impl Spawned {
         let closed = || Error::new(Code::System, "the channel to the container's process is closed");
         match borrowed.leave().and_then(|()| runtime_end.take().ok_or_else(closed)) {
             Ok(channel) => {
-                let (is_ready, failure, deadline) = Default::default();
-                Ok(Self { cloned, channel, is_ready, failure, deadline })
+                let (is_ready, failure, terminal, deadline) = Default::default();
+                Ok(Self { cloned, channel, is_ready, failure, terminal, deadline })
             }
             Err(error) => {
                 cloned.end();
@@ -177,6 +180,11 @@ impl Spawned {
     /// What it has said could not be done.
     pub(crate) fn failure(&self) -> Option<Failure> {
         self.failure.get()
+    }
+
+    /// The runtime's end of its terminal; it is handed over before the process is ready.
+    pub(crate) fn take_terminal(&self) -> Option<OwnedFd> {
+        self.terminal.take()
     }
 
     /// Lets the process take back what it has made and end by itself; kills it where that takes long.
@@ -337,6 +345,9 @@ impl Spawned {
                         Ok(mount) => self.channel.hand_over(ToInit::Mounted, mount.as_fd()),
                         Err(_) => self.channel.tell(ToInit::NotMounted),
                     }
+                }
+                Some(FromInit::Terminal(master)) => {
+                    self.terminal.replace(Some(master));
                 }
                 Some(FromInit::Listening) => self.deadline.set(Some(Instant::now() + AGENTS_TIME)),
                 Some(FromInit::Ready) if until == Until::Ready => {
