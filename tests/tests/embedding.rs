@@ -141,6 +141,13 @@ fn bound(bundle: Bundle) -> Bundle {
     bundle.set("/linux/memoryPolicy", policy).set("/process/execCPUAffinity", affinity)
 }
 
+/// With hooks that init runs, which write more than is kept.
+fn hooked(bundle: Bundle, end: &str) -> Bundle {
+    let hook = serde_json::json!({"path": "/bin/sh", "args": ["sh", "-c", format!("head -c 9999 /dev/zero; {end}")]});
+    let bundle = bundle.set("/hooks/startContainer", serde_json::json!([hook]));
+    bundle.set("/hooks/createContainer", serde_json::json!([hook]))
+}
+
 /// Each way a process can take from the clone to the exec or its end, or to a failure before it.
 fn all_ways(crun: &Crun) {
     let sleep = || Bundle::new().args(["sleep", "99"]);
@@ -149,7 +156,7 @@ fn all_ways(crun: &Crun) {
     let joining = sleep()
         .set("/mounts/2/options", serde_json::json!(["newinstance", "ptmxmode=0666", "mode=0620"]))
         .namespace("user", Some(&user_namespace));
-    for bundle in [sleep(), sleep().in_user_namespace(), joining, bound(sleep())] {
+    for bundle in [sleep(), sleep().in_user_namespace(), joining, bound(sleep()), hooked(sleep(), "true")] {
         let (container, created) = create(crun, &bundle);
         created.unwrap();
         libcrun::start(&state_root(crun), &id(&container)).unwrap();
@@ -158,7 +165,7 @@ fn all_ways(crun: &Crun) {
         change_mounts(crun, &container);
     }
     let bad_mount = sleep().mount("/m", "tmpfs", "tmpfs", ["no-such-option"]);
-    for bundle in [Bundle::new().args(["/no/such/program"]), bad_mount] {
+    for bundle in [Bundle::new().args(["/no/such/program"]), bad_mount, hooked(sleep(), "echo no; exit 1")] {
         let (container, created) = create(crun, &bundle);
         assert!(created.is_err());
         container.deleted();
@@ -196,8 +203,8 @@ fn a_foreground_run_gives_back_what_it_has_changed_about_its_process() {
         let bundle = Bundle::new().namespace("pid", None).args([program]);
         let container = crun.container(&bundle);
         let mode = RunMode::Foreground { keep: false };
-        let status = libcrun::run(&state_root(&crun), &id(&container), &options(&bundle), mode);
-        assert_eq!((status.ok(), state()), (expected, before), "{program}");
+        let ended = libcrun::run(&state_root(&crun), &id(&container), &options(&bundle), mode);
+        assert_eq!((ended.ok().map(|ended| ended.status), state()), (expected, before), "{program}");
         container.deleted();
     }
 }
@@ -238,7 +245,8 @@ fn a_foreground_run_leaves_no_zombie_of_what_the_payload_has_left_running() {
     let bundle = Bundle::new().namespace("pid", None).sh("sleep 98 & sleep 97 & true");
     let container = crun.container(&bundle);
     let mode = RunMode::Foreground { keep: false };
-    assert_eq!(libcrun::run(&state_root(&crun), &id(&container), &options(&bundle), mode), Ok(0));
+    let ended = libcrun::run(&state_root(&crun), &id(&container), &options(&bundle), mode).unwrap();
+    assert_eq!(ended.status, 0);
     assert_eq!(zombies(), 0);
     container.deleted();
 }

@@ -6,8 +6,9 @@ mod unit;
 pub(crate) use elsewhere::beside_own;
 
 use std::cell::{OnceCell, RefCell};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use cgroups::systemd::UnitStart;
@@ -18,13 +19,15 @@ use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
 
 use crate::channel::Failure;
-use crate::delete::{remove_cgroup, remove_unit};
+use crate::delete::{Warnings, remove_cgroup, remove_unit};
 use crate::error::{Code, Context, Result};
 use crate::foreground::{self, Adoption};
+use crate::hooks::Hooks;
 use crate::host::Host;
 use crate::id::ContainerId;
+use crate::init::Fifos;
 use crate::pid_file;
-use crate::plan::{CgroupManager, CgroupPlan, Plan, Request};
+use crate::plan::{CgroupManager, CgroupPlan, HookKind, Plan, Request};
 use crate::prepare::{Prepared, Rung};
 use crate::report;
 use crate::scheduling;
@@ -87,6 +90,21 @@ pub enum RunMode {
     Detached,
 }
 
+/// How a container ended that [`run`] has run.
+#[derive(Debug)]
+pub struct Ended {
+    /// The status of its process: its exit status, 128 plus the signal that ended it, or 0 when it was detached.
+    pub status: i32,
+    /// What went wrong when it was removed.
+    pub warnings: Warnings,
+}
+
+impl Ended {
+    fn plainly(status: i32) -> Self {
+        Self { status, warnings: Warnings::new() }
+    }
+}
+
 /// What a start has made so far. Dropped before [`Starting::keep`], it takes everything back, last things first.
 struct Starting {
     directory: StateDirectory,
@@ -97,6 +115,7 @@ struct Starting {
     unit_name: Option<String>,
     spawned: Option<Spawned>,
     adoption: Option<Adoption>,
+    hooks: Option<Rc<Hooks>>,
     has_own_pid_namespace: bool,
     kept: bool,
 }
@@ -106,6 +125,27 @@ impl Starting {
         self.kept = true;
         if let Some(mut unit) = self.unit.take() {
             unit.keep();
+        }
+    }
+}
+
+impl Starting {
+    /// Runs the hooks that look at a container that is about to enter its root.
+    fn run_early_hooks(&self, plan: &Plan, spawned: &Spawned) -> Result<()> {
+        if plan.hooks.as_ref().is_some_and(|hooks| hooks.stop_init()) {
+            let describe = |failure| report::container_failure(plan, failure);
+            spawned.await_hooks(self.cgroup.get(), describe)?;
+            self.run_hooks(HookKind::Prestart)?;
+            self.run_hooks(HookKind::CreateRuntime)?;
+            spawned.tell_hooks_run();
+        }
+        Ok(())
+    }
+
+    fn run_hooks(&self, kind: HookKind) -> Result<()> {
+        match (&self.hooks, &self.spawned) {
+            (Some(hooks), Some(spawned)) => hooks.run(kind, spawned.child().pid.as_raw_nonzero().get()),
+            _ => Ok(()),
         }
     }
 }
@@ -123,6 +163,11 @@ impl Drop for Starting {
             drop(cgroup.undo());
         }
         drop(self.unit.take());
+        if self.spawned.is_some()
+            && let Some(hooks) = &self.hooks
+        {
+            drop(hooks.run_poststop());
+        }
         drop(self.directory.remove());
     }
 }
@@ -138,32 +183,31 @@ pub fn create(root: &StateRoot, id: &ContainerId, options: &CreateOptions) -> Re
     created
 }
 
-/// Runs a container. Returns the status of its process: its exit status, 128 plus the signal that ended it, or 0 when
-/// it was detached.
+/// Runs a container, until it has ended or was detached.
 ///
 /// While it waits for a container without a pid namespace of its own in the foreground, the calling process is a
 /// subreaper and waits for all children that end.
 ///
 /// # Errors
 /// Any; nothing is left of the container then.
-pub fn run(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode: RunMode) -> Result<i32> {
+pub fn run(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode: RunMode) -> Result<Ended> {
     let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
-    let status = run_blocked(root, id, options, mode);
+    let ended = run_blocked(root, id, options, mode);
     set_mask(before).context(Code::System, || "restore the signal mask")?;
-    status
+    ended
 }
 
-fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode: RunMode) -> Result<i32> {
+fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode: RunMode) -> Result<Ended> {
     let detached = mode == RunMode::Detached;
     let mut started = begin(root, id, options, Kind::Run { detached })?;
     started.keep();
-    let RunMode::Foreground { keep } = mode else { return Ok(0) };
+    let RunMode::Foreground { keep } = mode else { return Ok(Ended::plainly(0)) };
     let status = match &started.spawned {
         Some(spawned) => foreground::wait(spawned.child(), started.adoption.as_ref())?,
         None => 0,
     };
     if keep {
-        return Ok(status);
+        return Ok(Ended::plainly(status));
     }
     let has_own_pids = || started.has_own_pid_namespace;
     let cgroup = started.cgroup.get();
@@ -171,9 +215,10 @@ fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode
         Some(unit) => remove_unit(unit, cgroup),
         None => cgroup.map_or(Ok(()), |cgroup| remove_cgroup(root, id, cgroup, has_own_pids).map(drop)),
     };
+    let warnings = started.hooks.iter().flat_map(|hooks| hooks.run_poststop()).collect();
     started.directory.remove()?;
     removed?;
-    Ok(status)
+    Ok(Ended { status, warnings })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,20 +267,29 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
         unit_name: plan.unit().map(|unit| unit.unit.name.clone()),
         spawned: None,
         adoption: None,
+        hooks: None,
         has_own_pid_namespace: plan.namespaces.creates(Namespaces::PID),
         kept: false,
     };
     starting.directory.write_config(&config)?;
     let without_cgroup = Request { cgroup_manager: CgroupManager::Disabled, ..request };
     starting.begin_cgroup_anywhere(&mut plan, root, &host, || Plan::new(&spec, &without_cgroup, &host))?;
-    let fifo = if kind == Kind::Create { Some(starting.directory.create_fifo()?) } else { None };
+    let hooks = plan.hooks.as_ref().map(|hooks| Hooks::new(Rc::clone(hooks), true)).transpose()?;
+    starting.hooks = hooks.map(Rc::new);
+    let follows = plan.hooks.as_ref().is_some_and(|hooks| hooks.follow_start());
+    let is_create = kind == Kind::Create;
+    let fifo = is_create.then(|| starting.directory.create_fifo()).transpose()?;
+    let report = (is_create && follows).then(|| starting.directory.create_report()).transpose()?;
     if kind == (Kind::Run { detached: false }) {
         starting.adoption = Adoption::begin(&plan.namespaces)?;
     }
-    let fifo = fifo.as_ref().map(AsFd::as_fd);
-    make_process(&mut starting, &plan, root, options, fifo, |starting| {
+    let fifos = Fifos { start: fifo.as_ref().map(AsFd::as_fd), report: report.as_ref().map(AsFd::as_fd) };
+    make_process(&mut starting, &plan, root, options, fifos, |starting| {
         attend(starting, &plan, &bundle, kind, options.pid_file.as_deref())
     })?;
+    if !is_create {
+        starting.run_hooks(HookKind::Poststart)?;
+    }
     Ok(starting)
 }
 
@@ -246,16 +300,21 @@ fn make_process(
     plan: &Plan,
     root: &StateRoot,
     options: &CreateOptions,
-    fifo: Option<BorrowedFd<'_>>,
+    fifos: Fifos<'_>,
     attend: impl Fn(&Starting) -> Result<()>,
 ) -> Result<()> {
-    let mut rung = Rung::Newest;
+    let hooks = starting.hooks.clone();
+    let mut rung = match &plan.hooks {
+        // They look at the container's mounts from where the host's are still in sight.
+        Some(hooks) if hooks.see_both_sides() => Rung::CopiedNamespace,
+        _ => Rung::Newest,
+    };
     loop {
         let executable_view =
             if options.self_protection { self_protection::protect(&plan.namespaces)? } else { None };
         let cgroup = starting.cgroup.get();
-        let prepared = Prepared::new(plan, cgroup, root, rung, executable_view)?;
-        starting.spawned = Some(spawn::spawn(&prepared, cgroup, fifo)?);
+        let prepared = Prepared::new(plan, cgroup, root, rung, executable_view, hooks.as_deref())?;
+        starting.spawned = Some(spawn::spawn(&prepared, cgroup, fifos)?);
         let attended = attend(starting);
         let failure = starting.spawned.as_ref().and_then(Spawned::failure);
         match failure.and_then(|failure| prepared.next_rung(failure)) {
@@ -349,7 +408,8 @@ fn attend_outside(
         restrict_devices()?;
     }
     // Last, because it may slow down what the process is still doing.
-    scheduling::apply(&plan.process, pid)
+    scheduling::apply(&plan.process, pid)?;
+    starting.run_early_hooks(plan, spawned)
 }
 
 fn status(plan: &Plan, pid: Pid, bundle: &Path, kind: Kind, path: Option<&CgroupPath>) -> Result<Status> {
@@ -367,6 +427,7 @@ fn status(plan: &Plan, pid: Pid, bundle: &Path, kind: Kind, path: Option<&Cgroup
         created: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
         owner: owner(),
         detached: kind.is_detached(),
+        later_hooks: Some(plan.hooks.as_ref().is_some_and(|hooks| hooks.come_later())),
         external_descriptors: Some(external_descriptors()),
     })
 }

@@ -257,7 +257,7 @@ impl<'p> Joining<'p> {
         };
         let live = |channel: &InitEnd, placement| {
             let Err(failure) = self.live(channel, placement);
-            launch::report_failure(channel, self.process.plan, failure)
+            launch::report_failure(channel, None, self.process.plan, failure)
         };
         // One that has CPUs of its own until then is not born in the cgroup.
         let (cgroup, placement) = match &self.process.plan.affinity.initial {
@@ -312,7 +312,7 @@ impl<'p> Joining<'p> {
         if let Some(root) = &self.root {
             change_root(root.as_fd()).at(Step::JoinNamespace)?;
         }
-        launch::close_descriptors(plan, [Some(channel.as_fd()), None])?;
+        launch::close_descriptors(plan, [Some(channel.as_fd())])?;
         credentials::assume(plan, !self.is_in_user_namespace())?;
         let program = launch::find_executable(plan)?;
         channel.tell_ready().at(Step::Runtime)?;

@@ -9,6 +9,7 @@ mod classic;
 pub(crate) mod credentials;
 mod devices;
 mod enter;
+mod hooks;
 pub(crate) mod inner;
 pub(crate) mod launch;
 mod masks;
@@ -23,6 +24,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
+use crate::hooks::Hooks;
 use crate::prepare::{Prepared, PreparedRoot};
 use crate::relay;
 pub(crate) use inner::Made;
@@ -41,14 +43,22 @@ pub(crate) enum Placement {
     BeforeCgroupNamespace,
 }
 
+/// What a created container has instead of the runtime, when that has ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Fifos<'a> {
+    /// Where it waits for its start.
+    pub(crate) start: Option<BorrowedFd<'a>>,
+    /// Where it says what becomes of that, if somebody has to know.
+    pub(crate) report: Option<BorrowedFd<'a>>,
+}
+
 /// Init's inheritance.
 #[derive(Debug)]
 pub(crate) struct Init<'a> {
     pub(crate) prepared: &'a Prepared<'a>,
     pub(crate) channel: &'a InitEnd,
     pub(crate) placement: Placement,
-    /// Where a created container waits for its start.
-    pub(crate) exec_fifo: Option<BorrowedFd<'a>>,
+    pub(crate) fifos: Fifos<'a>,
     /// Room for the mounts that become read-only at the end; reserved by the parent, because init does not allocate.
     pub(crate) deferred: Vec<Deferred>,
     /// Room for the clones of the host's trees that it makes itself, by their place in the plan.
@@ -61,6 +71,8 @@ pub(crate) struct Init<'a> {
     pub(crate) is_attended: bool,
     /// Whether nothing of the host's mounts is in sight any more.
     pub(crate) sees_no_host: bool,
+    /// Whether the root is attached where the host has it, and not over the host's own.
+    pub(crate) root_is_in_place: bool,
 }
 
 impl Init<'_> {
@@ -68,7 +80,7 @@ impl Init<'_> {
     pub(crate) fn run(&mut self) -> i32 {
         let Err(failure) = self.live();
         self.take_back();
-        launch::report_failure(self.channel, self.prepared.process.plan, failure)
+        launch::report_failure(self.channel, self.fifos.report, self.prepared.process.plan, failure)
     }
 
     fn live(&mut self) -> Result<Infallible, Failure> {
@@ -87,11 +99,11 @@ impl Init<'_> {
         binding::settle(self.prepared.process.plan)?;
         self.set_names()?;
         self.wait_for_runtime()?;
-        let keep = [Some(self.channel.as_fd()), self.exec_fifo];
-        launch::close_descriptors(self.prepared.process.plan, keep)?;
+        self.close_descriptors()?;
         credentials::assume(self.prepared.process.plan, !self.plan().namespaces.contains(Namespaces::USER))?;
         let program = launch::find_executable(self.prepared.process.plan)?;
         self.wait_for_start()?;
+        self.run_start_hooks()?;
         launch::execute(&self.prepared.process, program)
     }
 
@@ -201,6 +213,19 @@ impl Init<'_> {
         Ok(())
     }
 
+    /// Closes what is the host's, but not what it still has to talk to.
+    fn close_descriptors(&self) -> Result<(), Failure> {
+        let hooks = self.prepared.hooks;
+        let keep = [
+            Some(self.channel.as_fd()),
+            self.fifos.start,
+            self.fifos.report,
+            hooks.and_then(Hooks::stdout),
+            hooks.and_then(Hooks::stderr),
+        ];
+        launch::close_descriptors(self.prepared.process.plan, keep)
+    }
+
     fn hear_attended(&mut self) -> Result<(), Failure> {
         if !self.is_attended {
             self.channel.expect(ToInit::Attended).at(Step::Runtime)?;
@@ -228,7 +253,7 @@ impl Init<'_> {
         self.channel.tell_ready().at(Step::Runtime)?;
         self.hear_attended()?;
         self.channel.expect(ToInit::Go).at(Step::Runtime)?;
-        match self.exec_fifo {
+        match self.fifos.start {
             None => Ok(()),
             Some(fifo) => launch::wait_on_fifo(fifo).at(Step::Runtime),
         }

@@ -8,6 +8,7 @@
 mod binding;
 mod cgroup;
 mod force_v1;
+mod hooks;
 mod mounts;
 mod namespaces;
 mod paths;
@@ -30,6 +31,7 @@ use rustix::process::{Resource, Rlimit};
 use sys::clone::Namespaces;
 
 pub(crate) use binding::{Affinity, MemoryPolicy, memory_policy_flags, memory_policy_modes};
+pub(crate) use hooks::{HookKind, HookPlan, HooksPlan, hook_name};
 pub(crate) use mounts::{
     Bind, CgroupTree, Fallback, Filesystem, Idmap, Maker, Maps, MountOperation, MountSource, Parameter,
     SourceLink, Target,
@@ -90,6 +92,7 @@ pub(crate) struct Plan {
     /// The name of the new session keyring.
     pub(crate) keyring: Option<CString>,
     pub(crate) pivot: bool,
+    pub(crate) hooks: Option<Rc<HooksPlan>>,
     /// Whether this process has no power over the host.
     pub(crate) is_rootless: bool,
 }
@@ -173,6 +176,7 @@ impl Plan {
             domainname: spec.domainname.as_deref().map(str::to_owned),
             keyring: request.new_keyring.then(|| request.id.to_c_string()),
             pivot: request.pivot,
+            hooks: HooksPlan::new(spec, request.id, request.bundle)?,
             is_rootless,
             namespaces,
         })

@@ -24,6 +24,7 @@ use sys::mount::{MountChange, Propagation, Reach, set_attributes};
 use crate::channel::{Failure, Step};
 use crate::error::{Code, Context, Error, Result};
 use crate::home;
+use crate::hooks::Hooks;
 use crate::idmap::UserNamespaces;
 use crate::plan::{Join, MountOperation, Plan, ProcessPlan};
 use crate::state::StateRoot;
@@ -40,6 +41,7 @@ pub(crate) struct Prepared<'p> {
     /// The namespaces to join; that of pids is joined by the parent for its child.
     pub(crate) joins: Vec<(Namespaces, OwnedFd)>,
     pub(crate) process: PreparedProcess<'p>,
+    pub(crate) hooks: Option<&'p Hooks>,
 }
 
 /// What there is of the root filesystem before the container's process exists.
@@ -123,6 +125,7 @@ impl<'p> Prepared<'p> {
         state_root: &StateRoot,
         rung: Rung,
         executable_view: Option<ReadOnlyView>,
+        hooks: Option<&'p Hooks>,
     ) -> Result<Self> {
         let joins = open_joins(&plan.namespaces.join)?;
         let root_path = open_root(plan)?;
@@ -133,7 +136,7 @@ impl<'p> Prepared<'p> {
             true => prepare_root(plan, root_path, cgroup, state_root, rung)?,
         };
         let process = PreparedProcess { plan: &plan.process, env, executable_view };
-        Ok(Self { plan, root, joins, process })
+        Ok(Self { plan, root, joins, process, hooks })
     }
 }
 

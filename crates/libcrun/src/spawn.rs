@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use cgroups::Cgroup;
@@ -19,7 +19,8 @@ use crate::clone::{Cloned, ForChildren, clone_into};
 use crate::error::{Code, Context, Error, Result, words};
 use crate::filesystem;
 use crate::foreground;
-use crate::init::{Init, Made, Placement};
+use crate::hooks::with_output;
+use crate::init::{Fifos, Init, Made, Placement};
 use crate::plan::{IdMaps, Plan};
 use crate::prepare::Prepared;
 use crate::procfs::ProcFs;
@@ -40,6 +41,8 @@ pub(crate) struct Spawned {
 /// How far a process has to come before its parent goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Until {
+    /// It waits for hooks to be run.
+    AtHooks,
     /// It is set up.
     Ready,
     /// It has become the program.
@@ -53,11 +56,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const ROOM_FOR_MADE: usize = 128;
 
 /// Makes the container's process.
-pub(crate) fn spawn(
-    prepared: &Prepared<'_>,
-    cgroup: Option<&Cgroup>,
-    exec_fifo: Option<BorrowedFd<'_>>,
-) -> Result<Spawned> {
+pub(crate) fn spawn(prepared: &Prepared<'_>, cgroup: Option<&Cgroup>, fifos: Fifos<'_>) -> Result<Spawned> {
     let plan = prepared.plan;
     let deferred = Cell::new(Vec::with_capacity(plan.rootfs.mounts.len()));
     let own_clones = Cell::new(Vec::with_capacity(plan.rootfs.mounts.len()));
@@ -67,13 +66,14 @@ pub(crate) fn spawn(
             prepared,
             channel,
             placement,
-            exec_fifo,
+            fifos,
             deferred: deferred.take(),
             own_clones: own_clones.take(),
             made: made.take(),
             awaits_network: plan.namespaces.network_by_runtime,
             is_attended: false,
             sees_no_host: false,
+            root_is_in_place: false,
         };
         // Never dropped: that would free memory, for which another thread of the runtime may hold the lock.
         ManuallyDrop::new(init).run()
@@ -241,6 +241,20 @@ impl Spawned {
         Ok(())
     }
 
+    /// Waits until the process has come as far as hooks outside want it.
+    pub(crate) fn await_hooks(
+        &self,
+        cgroup: Option<&Cgroup>,
+        describe: impl Fn(Failure) -> Error,
+    ) -> Result<()> {
+        self.hear(Until::AtHooks, cgroup, describe)
+    }
+
+    /// Says that these hooks are done.
+    pub(crate) fn tell_hooks_run(&self) {
+        self.channel.tell(ToInit::HooksRun);
+    }
+
     /// Waits until the process is set up, and gives it the `limits` that it cannot raise itself: only then, or those on
     /// descriptors and memory would hit the set-up.
     pub(crate) fn make_ready(
@@ -294,12 +308,19 @@ impl Spawned {
 
     /// Listens to the process until it has come that far; `describe` makes an error of a failure it reports.
     fn hear(&self, until: Until, cgroup: Option<&Cgroup>, describe: impl Fn(Failure) -> Error) -> Result<()> {
+        let failed = || "hear from the container's process";
+        let mut text = Vec::new();
         loop {
-            match self.channel.hear().context(Code::System, || "hear from the container's process")? {
+            match self.channel.hear().context(Code::System, failed)? {
                 Some(FromInit::Failed(failure)) => {
                     self.failure.set(Some(failure));
-                    return Err(explain(describe(failure), failure.errno == Errno::NOMEM, cgroup));
+                    let error = with_output(describe(failure), &text);
+                    return Err(explain(error, failure.errno == Errno::NOMEM, cgroup));
                 }
+                Some(FromInit::Text(length)) => {
+                    text = self.channel.hear_text(length).context(Code::System, failed)?;
+                }
+                Some(FromInit::AtHooks) if until == Until::AtHooks => return Ok(()),
                 Some(FromInit::Mount(context, attributes)) => {
                     match filesystem::mount(context.as_fd(), attributes) {
                         Ok(mount) => self.channel.hand_over(ToInit::Mounted, mount.as_fd()),
@@ -310,7 +331,7 @@ impl Spawned {
                     self.is_ready.set(true);
                     return Ok(());
                 }
-                Some(FromInit::Ready | FromInit::Born(_)) => self.is_ready.set(true),
+                Some(FromInit::Ready | FromInit::Born(_) | FromInit::AtHooks) => self.is_ready.set(true),
                 // The exec closes the channel.
                 None if self.is_ready.get() => return Ok(()),
                 None => {

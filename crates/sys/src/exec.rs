@@ -84,7 +84,7 @@ pub fn exec_descriptor(
     last_errno()
 }
 
-/// Closes every descriptor but 0 to 2, the two given, and those below `first` that were inherited.
+/// Closes every descriptor but 0 to 2, those given, and those below `first` that were inherited.
 ///
 /// The kernel resolves a program, its `#!` line and its loader before it closes what is close-on-exec, so a directory of
 /// the host that is still open then can be walked out of through `/proc/self/fd` (CVE-2024-21626). What was inherited
@@ -94,7 +94,10 @@ pub fn exec_descriptor(
 ///
 /// # Errors
 /// Those of `close_range(2)`.
-pub fn close_all_but(keep: [Option<std::os::fd::BorrowedFd<'_>>; 2], first: u32) -> Result<()> {
+pub fn close_all_but<const N: usize>(
+    keep: [Option<std::os::fd::BorrowedFd<'_>>; N],
+    first: u32,
+) -> Result<()> {
     use std::os::fd::AsRawFd;
     let kept = |fd: u32| keep.iter().flatten().any(|kept| kept.as_raw_fd().unsigned_abs() == fd);
     let open_limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;

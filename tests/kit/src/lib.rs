@@ -10,6 +10,7 @@
 //! | [`dbus_peer`] | somebody who plays systemd, badly |
 //! | [`container`] | a container of it, deleted when dropped |
 //! | [`running`] | a command of it, running or done |
+//! | [`hooks`] | hooks for a bundle: scripts that write to a log |
 //! | [`mapped_root`] | a user namespace of an ordinary user, for a runtime that is root only there |
 //! | [`mountinfo`] | what is mounted in a container, in parts |
 //! | [`outside`] | a directory of the host that no container may reach |
@@ -28,6 +29,7 @@ pub mod container;
 pub mod cpu;
 pub mod crun;
 pub mod dbus_peer;
+pub mod hooks;
 pub mod lane;
 pub mod leftovers;
 pub mod loop_device;

@@ -9,6 +9,7 @@ use rustix::io::{Errno, read, writev};
 use sys::signal::{SignalSet, reset_actions, set_mask};
 
 use crate::channel::{At, Failure, InitEnd, Step};
+use crate::following;
 use crate::plan::ProcessPlan;
 use crate::prepare::PreparedProcess;
 
@@ -22,9 +23,9 @@ pub(crate) fn protect_executable(process: &PreparedProcess<'_>) -> Result<(), Fa
 
 /// Closes every descriptor of the host before anything is looked up by a path of the container's (CVE-2024-21626), and
 /// before the container's limits are set: that on descriptors would say nothing about how many are open.
-pub(crate) fn close_descriptors(
+pub(crate) fn close_descriptors<const N: usize>(
     process: &ProcessPlan,
-    keep: [Option<BorrowedFd<'_>>; 2],
+    keep: [Option<BorrowedFd<'_>>; N],
 ) -> Result<(), Failure> {
     sys::exec::close_all_but(keep, process.first_closed_fd).at(Step::Runtime)
 }
@@ -87,9 +88,19 @@ pub(crate) fn execute(process: &PreparedProcess<'_>, program: usize) -> Result<I
 }
 
 /// Reports a failure and returns the exit status. Where nobody listens any more (a created container whose exec fails at
-/// its start) the standard error, which is the container's, is the only place left to say it.
-pub(crate) fn report_failure(channel: &InitEnd, process: &ProcessPlan, failure: Failure) -> i32 {
-    if channel.tell_failed(failure).is_err() && failure.step == Step::Exec {
+/// its start) it is said to who starts the container, by way of `fifo`, or else on the standard error, which is the
+/// container's and the only place left.
+pub(crate) fn report_failure(
+    channel: &InitEnd,
+    fifo: Option<BorrowedFd<'_>>,
+    process: &ProcessPlan,
+    failure: Failure,
+) -> i32 {
+    let told = channel.tell_failed(failure).or_else(|errno| match fifo {
+        Some(fifo) => following::tell_failed(fifo, failure),
+        None => Err(errno),
+    });
+    if told.is_err() && failure.step == Step::Exec {
         let program = process.candidates.get(usize::from(failure.index));
         let program = program.map_or(&b""[..], |program| program.to_bytes());
         let text = [b"exec container process `", program, b"`: ", reason(failure.errno).as_bytes(), b"\n"];

@@ -10,7 +10,7 @@ fn refuse(path: &str) -> Error {
 
 /// Refuses a configuration that asks for something this version cannot do.
 pub(crate) fn refuse_unsupported(spec: &Spec<'_>) -> Result<()> {
-    let mut wanted = vec![("hooks", spec.hooks)];
+    let mut wanted = Vec::new();
     if let Some(linux) = &spec.linux {
         wanted.extend([
             ("linux.seccomp", linux.seccomp),
@@ -77,7 +77,6 @@ mod tests {
         for (text, path) in [
             (r#"{"ociVersion":"1","linux":{"seccomp":{"defaultAction":"X"}}}"#, "linux.seccomp"),
             (r#"{"ociVersion":"1","process":{"apparmorProfile":"p"}}"#, "process.apparmorProfile"),
-            (r#"{"ociVersion":"1","hooks":{"prestart":[{"path":"/x"}]}}"#, "hooks"),
         ] {
             let spec = super::super::parse(text.as_bytes(), "x").unwrap();
             let error = refuse_unsupported(&spec).unwrap_err();
@@ -87,7 +86,7 @@ mod tests {
 
     #[test]
     fn empty_sections_are_no_obstacle() {
-        let text = br#"{"ociVersion":"1","hooks":{},"linux":{"sysctl":{}},"process":{"selinuxLabel":""}}"#;
+        let text = br#"{"ociVersion":"1","linux":{"sysctl":{}},"process":{"selinuxLabel":""}}"#;
         assert!(refuse_unsupported(&super::super::parse(text, "x").unwrap()).is_ok());
     }
 }

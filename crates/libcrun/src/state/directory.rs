@@ -15,6 +15,7 @@ use crate::error::{Code, Context, Error, Result, words};
 use crate::id::ContainerId;
 
 pub(crate) const EXEC_FIFO: &str = "exec.fifo";
+const REPORT_FIFO: &str = "start.fifo";
 const STATUS: &str = "status";
 const CONFIG: &str = "config.json";
 const EMPTY_DIRECTORY: &str = ".empty-directory";
@@ -237,12 +238,30 @@ impl StateDirectory {
 
     /// Makes the FIFO a created container waits on, and opens both ends of it.
     pub(crate) fn create_fifo(&self) -> Result<OwnedFd> {
-        let failed = || format!("create `{}`", self.file(EXEC_FIFO));
-        mknodat(&self.directory, EXEC_FIFO, FileType::Fifo, OWN_FILE, 0)
-            .and_then(|()| chmodat(&self.directory, EXEC_FIFO, OWN_FILE, AtFlags::empty()))
+        self.make_fifo(EXEC_FIFO)
+    }
+
+    /// Makes the FIFO by which `start` hears what becomes of the container, and opens both ends of it.
+    pub(crate) fn create_report(&self) -> Result<OwnedFd> {
+        self.make_fifo(REPORT_FIFO)
+    }
+
+    fn make_fifo(&self, name: &str) -> Result<OwnedFd> {
+        let failed = || format!("create `{}`", self.file(name));
+        mknodat(&self.directory, name, FileType::Fifo, OWN_FILE, 0)
+            .and_then(|()| chmodat(&self.directory, name, OWN_FILE, AtFlags::empty()))
             .context(Code::State, failed)?;
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        openat(&self.directory, EXEC_FIFO, flags, Mode::empty()).context(Code::State, failed)
+        openat(&self.directory, name, flags, Mode::empty()).context(Code::State, failed)
+    }
+
+    /// Opens the FIFO to hear what becomes of the container. It is not there for one that the C crun has made.
+    pub(crate) fn open_report(&self) -> Result<Option<OwnedFd>> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match openat(&self.directory, REPORT_FIFO, flags, Mode::empty()) {
+            Err(Errno::NOENT) => Ok(None),
+            other => other.map(Some).context(Code::State, || format!("open `{}`", self.file(REPORT_FIFO))),
+        }
     }
 
     /// Opens the FIFO to write to it; fails with `ENXIO` when nobody waits on it.
