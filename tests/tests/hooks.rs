@@ -146,13 +146,17 @@ fn a_prestart_hook_can_connect_the_container_to_a_network() {
     let pair = "PID=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); N=${PID}
         ip link add v$N type veth peer name p$N || ip tuntap add p$N mode tap || exit 77
         ip link set p$N netns $PID name eth9 && nsenter -n -t $PID ip addr add 10.99.0.2/24 dev eth9";
-    let bundle = log(Bundle::new().sh("ls /sys/class/net; ip addr show dev eth9 | grep -o 10.99.0.2"));
+    let bundle = log(Bundle::new().sh(
+        "ls /sys/class/net; ip addr show dev eth9 | grep -o 10.99.0.2; cat /proc/sys/net/ipv4/conf/eth9/forwarding",
+    ));
+    // It is of the device that the hook brings.
+    let bundle = bundle.set("/linux/sysctl", json!({"net.ipv4.conf.eth9.forwarding": "1"}));
     let hook = outside(&bundle, "prestart", pair);
     let output = crun.run(&add(bundle, "prestart", hook));
     if output.stderr.contains("exit code 77") {
         return kit::crun::skipped(format!("no network devices can be made: {}", output.stderr));
     }
-    assert_eq!(output.ok(), "eth9\nlo\n10.99.0.2\n");
+    assert_eq!(output.ok(), "eth9\nlo\n10.99.0.2\n1\n");
 }
 
 #[test]

@@ -135,6 +135,28 @@ fn a_start_hook_has_the_rights_of_the_program() {
 }
 
 #[test]
+fn a_start_hook_is_filtered_as_the_program_is() {
+    let crun = runtime!();
+    let look = "grep Seccomp: /proc/self/status >>$LOG; chroot / true || echo refused >>$LOG";
+    // A filter cannot look into what clone3(2) is given, so most answer that it is not there.
+    let filter = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [
+            {"names": ["chroot"], "action": "SCMP_ACT_ERRNO"},
+            {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38},
+        ],
+    });
+    for no_new_privileges in [true, false] {
+        let bundle = log(Bundle::new().sh("echo payload").caps(["CAP_SYS_CHROOT"]))
+            .set("/linux/seccomp", filter.clone())
+            .set("/process/noNewPrivileges", json!(no_new_privileges));
+        let bundle = add(bundle, "startContainer", inside("startContainer", look));
+        live(&crun, &bundle, false);
+        assert_eq!(logged(&bundle), ["Seccomp:\t2", "refused"]);
+    }
+}
+
+#[test]
 fn output_goes_to_the_files_of_the_annotations() {
     let crun = runtime!();
     let bundle = with_all(Bundle::new().sh("echo payload"), "echo out $KIND; echo err $KIND >&2");

@@ -264,29 +264,3 @@ fn on_older_kernels_it_is_the_same() {
         }
     }
 }
-
-#[test]
-fn an_ordinary_user_without_a_user_namespace_is_told_what_is_missing() {
-    let crun = or_skip!(Crun::new());
-    let bundle = bundle().args(["true"]);
-    let text = bundle.save().display().to_string();
-    let user = USER.to_string();
-    let output = std::process::Command::new("setpriv")
-        .args(["--reuid", &user, "--regid", &user, "--clear-groups"])
-        .arg(copy_for_all(&crun))
-        .args(["--root", "/tmp/never-made", "run", "--bundle", &text, "never"])
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(1) && stderr.contains("run it as root"), "{stderr}");
-}
-
-/// The binary where every user can run it.
-fn copy_for_all(crun: &Crun) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt;
-    let directory = crun.state_dir().parent().unwrap().to_owned();
-    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
-    let copy = directory.join("crun");
-    fs::copy(kit::crun::binary(), &copy).unwrap();
-    copy
-}

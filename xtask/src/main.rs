@@ -9,8 +9,10 @@ mod bench;
 mod build;
 mod check;
 mod demo;
+mod fuzz;
 mod lane;
 mod sh;
+mod syscalls;
 mod test;
 mod tools;
 
@@ -36,7 +38,14 @@ const COMMANDS: &[Row] = &[
         "run the integration tests, or a command, in a Debian with systemd",
         lane::run,
     ),
+    (
+        "fuzz",
+        "[TARGET...] [--seconds N]",
+        "feed what reads from outside with bytes nobody would write (nightly)",
+        fuzz::run,
+    ),
     ("check", "", "format, lints, documentation, licenses of dependencies", check::run),
+    ("syscalls", "", "write the table of system calls anew, from the kernel's headers", syscalls::run),
     ("build", "[--pie]", "build the static release binary and print its path", build::run),
     (
         "bench",

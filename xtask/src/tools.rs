@@ -17,6 +17,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ps", "procps"),
     ("cc", "gcc"),
     ("umoci", "umoci"),
+    ("newuidmap", "uidmap"),
 ];
 
 /// Installs what the tests and the benchmark need and this machine lacks. Without apt, or without root, it says what

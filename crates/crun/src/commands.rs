@@ -10,11 +10,10 @@ mod signal;
 mod spec;
 mod update;
 
-use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use libcrun::{CgroupManager, Code, ContainerId, Error, Result, StateRoot};
-use rustix::io::Errno;
 
 use crate::args::Invocation;
 use crate::help;
@@ -134,25 +133,21 @@ pub(crate) fn listening_descriptors() -> Result<u32> {
     }
 }
 
+/// Who answers for system calls, where the container does not say.
+pub(crate) fn seccomp_receiver() -> Option<PathBuf> {
+    std::env::var_os("RUN_OCI_SECCOMP_RECEIVER").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
 fn count(name: &str, text: &str) -> Result<u32> {
     text.parse().map_err(|_| Error::new(Code::InvalidConfig, format!("{name}: `{text}` is not a number")))
 }
 
 /// What is in the file; `-` is the standard input.
 pub(crate) fn read(file: &str) -> Result<Vec<u8>> {
-    let read = if file == "-" {
-        let mut text = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut text).map(|_| text)
-    } else {
-        std::fs::read(file)
-    };
-    read.map_err(|error| {
-        let message = format!("open `{file}`");
-        match error.raw_os_error() {
-            Some(raw) => Error::os(Code::InvalidConfig, message, Errno::from_raw_os_error(raw)),
-            None => Error::new(Code::InvalidConfig, format!("{message}: {error}")),
-        }
-    })
+    match file {
+        "-" => libcrun::input::read_stdin(),
+        file => libcrun::input::read_file(Path::new(file)),
+    }
 }
 
 /// Prints an answer. That the reader has gone away is a failure like any other.

@@ -112,6 +112,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         summary: "exec a command in a running container",
         arguments: "CONTAINER cmd",
         options: &[
+            option("apparmor", None, "PROFILE", "set the AppArmor profile for the process"),
             option("cap", Some('c'), "CAP", "add a capability (may be repeated)"),
             option(
                 "cgroup",
@@ -127,6 +128,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             PID_FILE,
             PRESERVE_FDS,
             option("process", Some('p'), "FILE", "path to the process.json"),
+            option("process-label", None, "LABEL", "set the SELinux label for the process"),
             option("user", Some('u'), "USERSPEC", "specify the user in the form UID[:GID]"),
         ],
         positionals: (1, usize::MAX),

@@ -3,6 +3,7 @@
 //! ```text
 //! runtime                                init
 //!    │  (clone)                           │
+//!    ├── Pid ───────────────────────────► │  only where a seccomp agent is told of it
 //!    ├── Mapped ────────────────────────► │  only where it has id maps, and its cgroup comes later
 //!    ├── Placed ────────────────────────► │  only where it has to wait for its cgroup or its id maps
 //!    ├── Network (a descriptor) ────────► │  only where the runtime makes the network namespace for it
@@ -11,6 +12,7 @@
 //!    │ ◄──────────────────────── AtHooks ─┤  only where the runtime runs hooks while init waits
 //!    ├── HooksRun ──────────────────────► │
 //!    ├── Attended ──────────────────────► │  everything around it is done: state, cgroup, devices
+//!    │ ◄──────────────────── Listening ───┤  only where a seccomp agent answers from here on
 //!    │ ◄───────────── Ready or Failed ────┤  set up, program found, rights given up; before Failed comes what the
 //!    │                                    │  hook has written whose failure it is
 //!    ├── Go ────────────────────────────► │  nothing more can go wrong here
@@ -33,7 +35,9 @@ use std::cell::Cell;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -50,6 +54,8 @@ use crate::hooks::KEPT;
 pub(crate) enum ToInit {
     /// The process is in its cgroup and its ids are mapped.
     Placed,
+    /// This is its pid.
+    Pid,
     /// Its ids are mapped.
     Mapped,
     /// Here is the network namespace.
@@ -79,6 +85,8 @@ pub(crate) enum FromInit {
     AtHooks,
     /// As many bytes of what a hook has written come next ([`RuntimeEnd::hear_text`]).
     Text(usize),
+    /// From now on it may be that it waits for a seccomp agent.
+    Listening,
     /// Something could not be done; init has ended.
     Failed(Failure),
 }
@@ -115,7 +123,9 @@ pub(crate) enum Step {
     NewNamespaces,
     CgroupNamespace,
     MappedRoot,
+    KeyringLabel,
     Loopback,
+    Sysctl,
     HostPropagation,
     MountNamespace,
     AttachRoot,
@@ -130,6 +140,7 @@ pub(crate) enum Step {
     MountAttributes,
     MountIdmap,
     MountCopyUp,
+    MountLabel,
     NotMounted,
     Unmount,
     DevDirectory,
@@ -151,11 +162,16 @@ pub(crate) enum Step {
     MemoryPolicy,
     SelfProtection,
     Rlimit,
+    Personality,
     Bounding,
     Groups,
     UserIds,
     Capabilities,
     NoNewPrivileges,
+    SelinuxLabel,
+    AppArmor,
+    Seccomp,
+    SeccompReceiver,
     WorkingDirectory,
     WorkingDirectoryOutside,
     FindExecutable,
@@ -165,13 +181,15 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 52] = [
+    const ALL: [Self; 60] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
         Self::CgroupNamespace,
         Self::MappedRoot,
+        Self::KeyringLabel,
         Self::Loopback,
+        Self::Sysctl,
         Self::HostPropagation,
         Self::MountNamespace,
         Self::AttachRoot,
@@ -186,6 +204,7 @@ impl Step {
         Self::MountAttributes,
         Self::MountIdmap,
         Self::MountCopyUp,
+        Self::MountLabel,
         Self::NotMounted,
         Self::Unmount,
         Self::DevDirectory,
@@ -207,11 +226,16 @@ impl Step {
         Self::MemoryPolicy,
         Self::SelfProtection,
         Self::Rlimit,
+        Self::Personality,
         Self::Bounding,
         Self::Groups,
         Self::UserIds,
         Self::Capabilities,
         Self::NoNewPrivileges,
+        Self::SelinuxLabel,
+        Self::AppArmor,
+        Self::Seccomp,
+        Self::SeccompReceiver,
         Self::WorkingDirectory,
         Self::WorkingDirectoryOutside,
         Self::FindExecutable,
@@ -258,6 +282,12 @@ impl RuntimeEnd {
         let _ = send(&self.0, &[message as u8], SendFlags::NOSIGNAL);
     }
 
+    /// Says which pid init has here.
+    pub(crate) fn tell_pid(&self, pid: Pid) {
+        let [a, b, c, d] = pid.as_raw_nonzero().get().to_ne_bytes();
+        let _ = send(&self.0, &[ToInit::Pid as u8, a, b, c, d], SendFlags::NOSIGNAL);
+    }
+
     /// Says something to init and hands over a descriptor with it.
     pub(crate) fn hand_over(&self, message: ToInit, descriptor: BorrowedFd<'_>) {
         let _ = send_descriptor(self.0.as_fd(), &[message as u8], descriptor);
@@ -266,6 +296,19 @@ impl RuntimeEnd {
     /// Says nothing more. What init says can still be heard.
     pub(crate) fn give_up(&self) {
         let _ = shutdown(&self.0, Shutdown::Write);
+    }
+
+    /// Whether init has something to say, or has closed its end, before `deadline`.
+    pub(crate) fn has_word_by(&self, deadline: Instant) -> bool {
+        let mut awaited = [PollFd::new(&self.0, PollFlags::IN)];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+            match poll(&mut awaited, Some(&left)) {
+                Err(Errno::INTR) => {}
+                ready => return ready != Ok(0),
+            }
+        }
     }
 
     /// Waits for init's next message; `None` when it has closed its end.
@@ -307,6 +350,7 @@ pub(crate) fn understand(
             Some(FromInit::Mount(descriptor.ok_or(Errno::PROTO)?, attributes))
         }
         AT_HOOKS => Some(FromInit::AtHooks),
+        LISTENING => Some(FromInit::Listening),
         TEXT => Some(FromInit::Text(usize::try_from(number).unwrap_or(0))),
         _ => Some(FromInit::Ready),
     })
@@ -330,6 +374,11 @@ impl InitEnd {
     /// Says that init is ready.
     pub(crate) fn tell_ready(&self) -> Result<(), Errno> {
         self.tell(message(READY, None, 0))
+    }
+
+    /// Says that calls of this process may wait for a seccomp agent from now on.
+    pub(crate) fn tell_listening(&self) -> Result<(), Errno> {
+        self.tell(message(LISTENING, None, 0))
     }
 
     /// Says that the container's process exists.
@@ -388,6 +437,18 @@ impl InitEnd {
         }
     }
 
+    /// Waits until the runtime says which pid this process has there.
+    pub(crate) fn expect_pid(&self) -> Result<Pid, Errno> {
+        let mut buffer = [0_u8; 5];
+        let length = receive(self.socket.as_fd(), &mut buffer)?;
+        let [kind, pid @ ..] = buffer;
+        match (length, kind == ToInit::Pid as u8) {
+            (5, true) => Pid::from_raw(i32::from_ne_bytes(pid)).ok_or(Errno::PROTO),
+            (0, _) => Err(Errno::PIPE),
+            _ => Err(Errno::PROTO),
+        }
+    }
+
     /// Waits until the runtime hands over a descriptor with `expected`.
     ///
     /// # Errors
@@ -416,6 +477,7 @@ const BORN: u8 = 2;
 const MOUNT: u8 = 3;
 const AT_HOOKS: u8 = 4;
 const TEXT: u8 = 5;
+const LISTENING: u8 = 6;
 
 /// The message that something could not be done.
 pub(crate) fn failure_message(failure: Failure) -> [u8; REPORT] {
@@ -549,6 +611,29 @@ mod tests {
         assert_eq!((init.expect(ToInit::Placed), init.expect(ToInit::Go)), (Ok(()), Ok(())));
         init.tell_ready().unwrap();
         assert!(matches!(runtime.hear().unwrap(), Some(FromInit::Ready)));
+    }
+
+    #[test]
+    fn init_learns_its_pid() {
+        let (runtime, init) = pair().unwrap();
+        let pid = rustix::process::getpid();
+        runtime.tell_pid(pid);
+        assert_eq!(init.expect_pid(), Ok(pid));
+        runtime.tell(ToInit::Placed);
+        assert_eq!(init.expect_pid(), Err(Errno::PROTO));
+        drop(runtime);
+        assert_eq!(init.expect_pid(), Err(Errno::PIPE));
+    }
+
+    #[test]
+    fn silence_is_noticed_in_time() {
+        let (runtime, init) = pair().unwrap();
+        assert!(!runtime.has_word_by(Instant::now()));
+        init.tell_listening().unwrap();
+        assert!(runtime.has_word_by(Instant::now()));
+        assert!(matches!(runtime.hear().unwrap(), Some(FromInit::Listening)));
+        drop(init);
+        assert!(runtime.has_word_by(Instant::now()));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::channel::Failure;
 use crate::error::{Code, Context, Error, Result, words};
 use crate::hooks::Hooks;
+use crate::host::Host;
 use crate::id::ContainerId;
 use crate::plan::{HooksPlan, process_plan};
 use crate::report;
@@ -176,7 +177,7 @@ impl Container {
     pub(crate) fn failure(&self, failure: Failure) -> Result<Error> {
         let config = self.directory.read_config()?;
         let spec = spec::parse(&config, &self.directory.file("config.json"))?;
-        let plan = process_plan(&spec.process.unwrap_or_default(), 0)?;
+        let plan = process_plan(&spec.process.unwrap_or_default(), 0, &Host::new())?;
         Ok(report::process_failure(&plan, failure))
     }
 

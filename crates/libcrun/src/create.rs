@@ -2,11 +2,12 @@
 
 mod elsewhere;
 mod unit;
+mod used;
 
 pub(crate) use elsewhere::beside_own;
 
 use std::cell::{OnceCell, RefCell};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -23,12 +24,13 @@ use crate::delete::{Warnings, remove_cgroup, remove_unit};
 use crate::error::{Code, Context, Result};
 use crate::foreground::{self, Adoption};
 use crate::hooks::Hooks;
-use crate::host::Host;
+use crate::host::{Host, users};
 use crate::id::ContainerId;
-use crate::init::Fifos;
+use crate::input;
 use crate::pid_file;
 use crate::plan::{CgroupManager, CgroupPlan, HookKind, Plan, Request};
-use crate::prepare::{Prepared, Rung};
+use crate::prepare::{Beside, Prepared, Rung};
+use crate::receiver::Connection;
 use crate::report;
 use crate::scheduling;
 use crate::self_protection;
@@ -53,6 +55,9 @@ pub struct CreateOptions {
     pub new_keyring: bool,
     /// Whether the root is entered with `pivot_root(2)` (or else `chroot(2)`).
     pub pivot: bool,
+    /// The socket of who answers for system calls that the seccomp profile leaves to somebody, where neither that nor an
+    /// annotation says whom to ask.
+    pub seccomp_receiver: Option<PathBuf>,
     /// Who manages the cgroup.
     pub cgroup_manager: CgroupManager,
     /// Whether the running executable is kept from the container (CVE-2019-5736). An embedder whose executable is not
@@ -72,6 +77,7 @@ impl CreateOptions {
             listen_fds: 0,
             new_keyring: true,
             pivot: true,
+            seccomp_receiver: None,
             cgroup_manager: CgroupManager::default(),
             self_protection: true,
         }
@@ -130,6 +136,14 @@ impl Starting {
 }
 
 impl Starting {
+    /// Opens what hooks need. Returns where the process says what becomes of its start, if that has to be known.
+    fn begin_hooks(&mut self, plan: &Plan, kind: Kind) -> Result<Option<OwnedFd>> {
+        let Some(hooks) = &plan.hooks else { return Ok(None) };
+        self.hooks = Some(Rc::new(Hooks::new(Rc::clone(hooks), true)?));
+        let is_followed = kind == Kind::Create && hooks.follow_start();
+        is_followed.then(|| self.directory.create_report()).transpose()
+    }
+
     /// Runs the hooks that look at a container that is about to enter its root.
     fn run_early_hooks(&self, plan: &Plan, spawned: &Spawned) -> Result<()> {
         if plan.hooks.as_ref().is_some_and(|hooks| hooks.stop_init()) {
@@ -241,8 +255,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
         Some(path) => path.clone(),
         None => bundle.join("config.json"),
     };
-    let config = std::fs::read(&config_path)
-        .context(Code::InvalidConfig, || format!("open `{}`", config_path.display()))?;
+    let config = input::read_file(&config_path)?;
     let spec = spec::parse(&config, &config_path.to_string_lossy())?;
     let request = Request {
         id,
@@ -252,6 +265,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
         listen_fds: options.listen_fds,
         new_keyring: options.new_keyring,
         pivot: options.pivot,
+        seccomp_receiver: options.seccomp_receiver.as_deref(),
     };
     let host = Host::new();
     let mut plan = Plan::new(&spec, &request, &host)?;
@@ -259,6 +273,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
         pid_file::check(path)?;
     }
 
+    let agent = Connection::open(&plan.process)?;
     let directory = root.create(id)?;
     let mut starting = Starting {
         directory,
@@ -271,23 +286,26 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
         has_own_pid_namespace: plan.namespaces.creates(Namespaces::PID),
         kept: false,
     };
-    starting.directory.write_config(&config)?;
+    starting.directory.write_config(&used::used(&config, &plan.namespaces)?)?;
     let without_cgroup = Request { cgroup_manager: CgroupManager::Disabled, ..request };
-    starting.begin_cgroup_anywhere(&mut plan, root, &host, || Plan::new(&spec, &without_cgroup, &host))?;
-    let hooks = plan.hooks.as_ref().map(|hooks| Hooks::new(Rc::clone(hooks), true)).transpose()?;
-    starting.hooks = hooks.map(Rc::new);
-    let follows = plan.hooks.as_ref().is_some_and(|hooks| hooks.follow_start());
-    let is_create = kind == Kind::Create;
-    let fifo = is_create.then(|| starting.directory.create_fifo()).transpose()?;
-    let report = (is_create && follows).then(|| starting.directory.create_report()).transpose()?;
+    starting.begin_cgroup_anywhere(&mut plan, root, &host, || {
+        Plan::without_filter(&spec, &without_cgroup, &host)
+    })?;
+    let fifo = if kind == Kind::Create { Some(starting.directory.create_fifo()?) } else { None };
+    let report = starting.begin_hooks(&plan, kind)?;
     if kind == (Kind::Run { detached: false }) {
         starting.adoption = Adoption::begin(&plan.namespaces)?;
     }
-    let fifos = Fifos { start: fifo.as_ref().map(AsFd::as_fd), report: report.as_ref().map(AsFd::as_fd) };
-    make_process(&mut starting, &plan, root, options, fifos, |starting| {
+    let beside = Beside {
+        agent: agent.as_ref(),
+        hooks: starting.hooks.clone(),
+        report: report.as_ref().map(AsFd::as_fd),
+    };
+    let fifo = fifo.as_ref().map(AsFd::as_fd);
+    make_process(&mut starting, &plan, root, options, (fifo, &beside), |starting| {
         attend(starting, &plan, &bundle, kind, options.pid_file.as_deref())
     })?;
-    if !is_create {
+    if kind != Kind::Create {
         starting.run_hooks(HookKind::Poststart)?;
     }
     Ok(starting)
@@ -300,10 +318,9 @@ fn make_process(
     plan: &Plan,
     root: &StateRoot,
     options: &CreateOptions,
-    fifos: Fifos<'_>,
+    (fifo, beside): (Option<BorrowedFd<'_>>, &Beside<'_>),
     attend: impl Fn(&Starting) -> Result<()>,
 ) -> Result<()> {
-    let hooks = starting.hooks.clone();
     let mut rung = match &plan.hooks {
         // They look at the container's mounts from where the host's are still in sight.
         Some(hooks) if hooks.see_both_sides() => Rung::CopiedNamespace,
@@ -313,8 +330,8 @@ fn make_process(
         let executable_view =
             if options.self_protection { self_protection::protect(&plan.namespaces)? } else { None };
         let cgroup = starting.cgroup.get();
-        let prepared = Prepared::new(plan, cgroup, root, rung, executable_view, hooks.as_deref())?;
-        starting.spawned = Some(spawn::spawn(&prepared, cgroup, fifos)?);
+        let prepared = Prepared::new(plan, cgroup, root, rung, executable_view, beside)?;
+        starting.spawned = Some(spawn::spawn(&prepared, cgroup, fifo)?);
         let attended = attend(starting);
         let failure = starting.spawned.as_ref().and_then(Spawned::failure);
         match failure.and_then(|failure| prepared.next_rung(failure)) {
@@ -367,7 +384,8 @@ fn attend(
         return Ok(());
     }
     spawned.execute(limits, cgroup, describe)?;
-    if plan.limits_memory() {
+    // A filter may have kept the process from saying what failed.
+    if plan.limits_memory() || plan.process.filter.is_some() {
         spawned.confirm_execution(cgroup)?;
     }
     write_pid_file()
@@ -382,6 +400,10 @@ fn attend_outside(
     kind: Kind,
 ) -> Result<()> {
     let pid = spawned.child().pid;
+    if let Some(filter) = &plan.process.filter {
+        // Before the status, which tells others that they can join.
+        starting.directory.write_filter(&filter.to_bytes())?;
+    }
     let restrict_devices = || match (starting.cgroup.get(), &plan.cgroup) {
         (Some(cgroup), Some(planned)) if !starting.has_device_program() => {
             cgroup.restrict_devices(&planned.device_rules)
@@ -438,13 +460,7 @@ fn owner() -> Option<String> {
     if uid == 0 {
         return Some("root".to_owned());
     }
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    });
-    name.or_else(|| Some(uid.to_string()))
+    users::name_of(uid).or_else(|| Some(uid.to_string()))
 }
 
 /// What the standard descriptors are, for a later checkpoint.

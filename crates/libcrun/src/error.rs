@@ -200,6 +200,11 @@ pub(crate) mod words {
         Error::os(Code::Signal, "process not running", Errno::SRCH)
     }
 
+    /// Said of a profile in the C crun's words.
+    pub(crate) fn no_default_action() -> Error {
+        Error::new(Code::InvalidConfig, "seccomp misses the default action")
+    }
+
     /// Podman maps this to exit status 127.
     pub(crate) fn executable_not_found(name: &str, errno: Errno) -> Error {
         let place = if name.starts_with('/') { "" } else { " in $PATH" };
@@ -250,6 +255,7 @@ mod tests {
             (words::not_deletable("x"), "the container `x` is not in `created` or `stopped` state"),
             (words::no_cgroup(), "the container is not using cgroups"),
             (words::mounts_not_an_array(), "mounts must be an array"),
+            (words::no_default_action(), "seccomp misses the default action"),
             (words::process_not_running(), "process not running: No such process"),
             (
                 words::executable_not_found("x", Errno::NOENT),

@@ -4,8 +4,9 @@
 //! one clone into the container's cgroup, and the same last steps of init.
 
 use std::convert::Infallible;
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cgroups::Cgroup;
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -21,11 +22,17 @@ use crate::error::{Code, Context, Result, words};
 use crate::exec_cgroup::Home;
 use crate::foreground;
 use crate::home;
+use crate::host::Host;
 use crate::id::ContainerId;
-use crate::init::{Placement, binding, credentials, launch};
+use crate::init::{Placement, binding, credentials, filter, labels, launch};
+use crate::input;
 use crate::pid_file;
-use crate::plan::{MemoryPolicy, ProcessPlan, namespace_type, process_plan};
+use crate::plan::{
+    FilterPlan, FilterSubject, MemoryPolicy, ProcessPlan, namespace_type, personality, process_plan,
+};
 use crate::prepare::PreparedProcess;
+use crate::procfs::ProcFs;
+use crate::receiver::Connection;
 use crate::relay::{self, Relay};
 use crate::report;
 use crate::scheduling;
@@ -49,6 +56,10 @@ pub struct ExecOptions {
     pub capabilities: Vec<String>,
     /// Whether `execve(2)` may give no more privileges, whatever the container's own process is allowed.
     pub no_new_privileges: bool,
+    /// The AppArmor profile, if it is not to be the container's.
+    pub apparmor_profile: Option<String>,
+    /// The SELinux label, if it is not to be the container's.
+    pub selinux_label: Option<String>,
     /// A file with a process object, instead of all of the above.
     pub process: Option<PathBuf>,
     /// A file that gets the pid of the process.
@@ -60,6 +71,8 @@ pub struct ExecOptions {
     /// The cgroup below the container's to run in; with v1 hierarchies also several, for a part of them each:
     /// `[CONTROLLER[,CONTROLLER...]:]PATH`.
     pub cgroups: Vec<String>,
+    /// As for [`crate::CreateOptions`].
+    pub seccomp_receiver: Option<PathBuf>,
     /// As for [`crate::CreateOptions`]. A program with several threads can only be kept from the container by being
     /// executed through a read-only mount.
     pub self_protection: bool,
@@ -74,11 +87,14 @@ impl Default for ExecOptions {
             user: None,
             capabilities: Vec::new(),
             no_new_privileges: false,
+            apparmor_profile: None,
+            selinux_label: None,
             process: None,
             pid_file: None,
             preserve_fds: 0,
             detach: false,
             cgroups: Vec::new(),
+            seccomp_receiver: None,
             self_protection: true,
         }
     }
@@ -97,24 +113,38 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result
     }
     let config = container.directory.read_config()?;
     let spec = spec::parse(&config, &container.directory.file("config.json"))?;
-    let plan = plan(&spec, options)?;
+    let mut plan = plan(&spec, options)?;
+    plan.filter = saved_filter(&container, &spec, options)?;
     let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
     let status = run(&container, &spec, &plan, options);
     set_mask(before).context(Code::System, || "restore the signal mask")?;
     status
 }
 
+/// The filter of the container, as it was loaded then, so that it is not made anew.
+fn saved_filter(container: &Container, spec: &Spec<'_>, options: &ExecOptions) -> Result<Option<FilterPlan>> {
+    if !FilterPlan::is_asked_for(spec) {
+        return Ok(None);
+    }
+    let subject = FilterSubject {
+        id: &container.id,
+        bundle: Path::new(&container.status.bundle),
+        status: "running",
+        receiver: options.seccomp_receiver.as_deref(),
+    };
+    FilterPlan::of_saved(spec, &container.directory.read_filter()?, subject).map(Some)
+}
+
 /// The process: an object of its own, or the container's with changes.
 fn plan(spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
     let own = spec.process.as_ref();
-    // A process beside a confined one must not be less confined.
-    spec::refuse_unsupported_confinement(spec)?;
     let Some(path) = &options.process else {
         let mut process = container_process(own);
         apply_options(&mut process, own, options);
+        label(&mut process, own, options);
         return finish(&process, spec, options);
     };
-    let text = std::fs::read(path).context(Code::InvalidConfig, || format!("open `{}`", path.display()))?;
+    let text = input::read_file(path)?;
     let mut process = spec::parse_process(&text, &path.to_string_lossy())?;
     spec::refuse_unsupported_process(&process)?;
     if process.env.is_none() {
@@ -126,6 +156,7 @@ fn plan(spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
     if process.exec_cpu_affinity.is_none() {
         process.exec_cpu_affinity = own.and_then(|own| own.exec_cpu_affinity.clone());
     }
+    label(&mut process, own, options);
     finish(&process, spec, options)
 }
 
@@ -168,9 +199,25 @@ fn apply_options<'a>(
     }
 }
 
+/// A process beside a confined one is confined alike, unless it says otherwise itself.
+fn label<'a>(process: &mut spec::Process<'a>, own: Option<&spec::Process<'a>>, options: &'a ExecOptions) {
+    let choose = |option: &'a Option<String>, given: &mut Option<Text<'a>>, own: Option<&Text<'a>>| {
+        if let Some(label) = option {
+            *given = Some(Text::from(label.as_str()));
+        } else if given.is_none() {
+            *given = own.cloned();
+        }
+    };
+    let profile = own.and_then(|own| own.apparmor_profile.as_ref());
+    choose(&options.apparmor_profile, &mut process.apparmor_profile, profile);
+    let label = own.and_then(|own| own.selinux_label.as_ref());
+    choose(&options.selinux_label, &mut process.selinux_label, label);
+}
+
 fn finish(process: &spec::Process<'_>, spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
-    let mut plan = process_plan(process, options.preserve_fds)?;
+    let mut plan = process_plan(process, options.preserve_fds, &Host::new())?;
     plan.memory_policy = MemoryPolicy::of(spec.linux.as_ref())?;
+    plan.personality = personality(spec.linux.as_ref())?;
     if process.capabilities.is_none() {
         let own = spec.process.as_ref().and_then(|own| own.capabilities.as_ref());
         plan.capabilities = crate::capabilities::Sets::from_spec(own)?;
@@ -192,6 +239,8 @@ struct Joining<'p> {
     /// The container's root directory, for a container that shares the mount namespace.
     root: Option<OwnedFd>,
     process: PreparedProcess<'p>,
+    /// The name of its session keyring: with the caller's it would hold the caller's keys.
+    keyring: CString,
 }
 
 fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &ExecOptions) -> Result<i32> {
@@ -199,7 +248,8 @@ fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &Exe
         // Other processes of the container see this one from the clone on.
         self_protection::protect_now()?;
     }
-    let joining = Joining::new(container, spec, plan)?;
+    let agent = Connection::open(plan)?;
+    let joining = Joining::new(container, spec, plan, agent.as_ref())?;
     let mut home = Home::new(container, &options.cgroups)?;
     let spawned = home.make(|cgroup| joining.spawn_in(cgroup))?;
     let started = attend(&spawned, &joining, home.cgroup()).and_then(|()| {
@@ -209,6 +259,9 @@ fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &Exe
         spawned.end();
         return Err(error);
     }
+    // Not open for as long as the process runs: its agent may wait for the end of what is said.
+    drop(joining);
+    drop(agent);
     if options.detach { Ok(0) } else { foreground::wait(spawned.child(), None) }
 }
 
@@ -226,18 +279,33 @@ fn has_new_mount_namespace(spec: &Spec<'_>) -> bool {
 }
 
 impl<'p> Joining<'p> {
-    fn new(container: &Container, spec: &Spec<'_>, plan: &'p ProcessPlan) -> Result<Self> {
+    fn new(
+        container: &Container,
+        spec: &Spec<'_>,
+        plan: &'p ProcessPlan,
+        agent: Option<&'p Connection>,
+    ) -> Result<Self> {
         let pidfd = container.open_process().map_err(|_| words::exec_not_running(container.id.as_str()))?;
         let root_path = format!("/proc/{}/root", container.status.pid);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, &root_path, flags, Mode::empty())
             .context(Code::Namespace, || format!("open `{root_path}`"))?;
         let env = home::environment(plan, root.as_fd()).context(Code::InvalidConfig, || "process.env")?;
+        let proc = if plan.labels.is_empty() { None } else { Some(ProcFs::open()?) };
         Ok(Self {
             pidfd,
             namespaces: namespaces(spec),
             root: (!has_new_mount_namespace(spec)).then_some(root),
-            process: PreparedProcess { plan, env, executable_view: None },
+            process: PreparedProcess {
+                plan,
+                env,
+                executable_view: None,
+                proc,
+                agent,
+                hooks: None,
+                report: None,
+            },
+            keyring: container.id.to_c_string(),
         })
     }
 
@@ -257,7 +325,7 @@ impl<'p> Joining<'p> {
         };
         let live = |channel: &InitEnd, placement| {
             let Err(failure) = self.live(channel, placement);
-            launch::report_failure(channel, None, self.process.plan, failure)
+            launch::report_failure(channel, &self.process, failure)
         };
         // One that has CPUs of its own until then is not born in the cgroup.
         let (cgroup, placement) = match &self.process.plan.affinity.initial {
@@ -265,12 +333,14 @@ impl<'p> Joining<'p> {
             None => (cgroup, placement),
         };
         let none = Namespaces::empty();
-        Spawned::new(borrowed, live, |live| match relay {
+        let spawned = Spawned::new(borrowed, live, |live| match relay {
             None => clone_into(none, cgroup, placement, live),
             Some(relay) => relay::clone_by_relay(relay, none, cgroup, placement, live, |failure| {
                 report::process_failure(self.process.plan, failure)
             }),
-        })
+        })?;
+        spawned.tell_pid(self.process.plan);
+        Ok(spawned)
     }
 
     /// Makes the process and puts it into its place.
@@ -295,6 +365,7 @@ impl<'p> Joining<'p> {
     /// The joining process, from the clone to the exec.
     fn live(&self, channel: &InitEnd, placement: Placement) -> core::result::Result<Infallible, Failure> {
         let _ = rustix::process::setsid();
+        filter::hear_pid(&self.process, channel)?;
         set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
         let plan = self.process.plan;
         if placement != Placement::Done {
@@ -312,11 +383,15 @@ impl<'p> Joining<'p> {
         if let Some(root) = &self.root {
             change_root(root.as_fd()).at(Step::JoinNamespace)?;
         }
-        launch::close_descriptors(plan, [Some(channel.as_fd())])?;
-        credentials::assume(plan, !self.is_in_user_namespace())?;
+        labels::take_keyring(&self.process, &self.keyring)?;
+        labels::assume(&self.process)?;
+        launch::close_descriptors(&self.process, channel, None)?;
+        let load_early = || filter::load_early(&self.process, channel);
+        credentials::assume(plan, !self.is_in_user_namespace(), load_early)?;
         let program = launch::find_executable(plan)?;
         channel.tell_ready().at(Step::Runtime)?;
         channel.expect(ToInit::Go).at(Step::Runtime)?;
+        launch::confine(&self.process, channel)?;
         launch::execute(&self.process, program)
     }
 }
@@ -331,5 +406,7 @@ fn attend(spawned: &Spawned, joining: &Joining<'_>, cgroup: Option<&Cgroup>) -> 
     let plan = joining.process.plan;
     scheduling::apply(plan, spawned.child().pid)?;
     let limits = if joining.is_in_user_namespace() { plan.rlimits.as_slice() } else { &[] };
-    spawned.execute(limits, cgroup, |failure| report::process_failure(plan, failure))
+    spawned.execute(limits, cgroup, |failure| report::process_failure(plan, failure))?;
+    // A filter may have kept the process from saying what failed.
+    if plan.filter.is_some() { spawned.confirm_execution(cgroup) } else { Ok(()) }
 }

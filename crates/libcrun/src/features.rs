@@ -6,6 +6,9 @@ use crate::capabilities;
 use crate::mount_options;
 use crate::plan;
 
+/// The version of the runtime specification that this follows.
+pub(crate) const OCI_VERSION: &str = "1.3.0";
+
 /// The features structure, in the order it is printed.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,10 +48,14 @@ struct CgroupFeatures {
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct SeccompFeatures {
     enabled: bool,
     actions: Vec<&'static str>,
     operators: Vec<&'static str>,
+    archs: Vec<&'static str>,
+    known_flags: Vec<&'static str>,
+    supported_flags: Vec<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,10 +91,10 @@ struct Annotations {
 /// What this version can do, given the version and commit it was built from. Only what works is listed.
 #[must_use]
 pub fn features(version: &'static str, commit: &'static str) -> Features {
-    let no = || Enabled { enabled: false };
+    let [yes, no] = [true, false].map(|enabled| move || Enabled { enabled });
     Features {
         oci_version_min: "1.0.0",
-        oci_version_max: "1.3.0",
+        oci_version_max: OCI_VERSION,
         hooks: plan::HookKind::ALL.map(plan::HookKind::name).to_vec(),
         mount_options: mount_options::TABLE.iter().map(|(name, _)| *name).collect(),
         linux: LinuxFeatures {
@@ -95,13 +102,16 @@ pub fn features(version: &'static str, commit: &'static str) -> Features {
             capabilities: capabilities::NAMES.to_vec(),
             cgroup: CgroupFeatures { v1: true, v2: true, systemd: true, systemd_user: true, rdma: true },
             seccomp: SeccompFeatures {
-                enabled: false,
+                enabled: true,
                 actions: seccomp::ACTIONS.to_vec(),
                 operators: seccomp::OPERATORS.to_vec(),
+                archs: seccomp::ARCHITECTURES.to_vec(),
+                known_flags: seccomp::FLAGS.to_vec(),
+                supported_flags: plan::supported_filter_flags(),
             },
-            apparmor: no(),
-            selinux: no(),
-            mount_extensions: MountExtensions { idmap: no() },
+            apparmor: yes(),
+            selinux: yes(),
+            mount_extensions: MountExtensions { idmap: yes() },
             intel_rdt: no(),
             net_devices: no(),
             memory_policy: MemoryPolicyFeatures {

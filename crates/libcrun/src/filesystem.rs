@@ -6,6 +6,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags, XattrFlags, fsetxattr, openat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, fsconfig_create, fsconfig_reconfigure,
@@ -49,6 +50,17 @@ pub(crate) fn mount(context: BorrowedFd<'_>, attributes: MountAttr) -> Result<Ow
     fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
+/// Gives the root of a mounted filesystem an SELinux label.
+pub(crate) fn label_root(mount: BorrowedFd<'_>, label: &CStr) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(mount, c".", flags, Mode::empty())?;
+    match fsetxattr(&root, c"security.selinux", label.to_bytes_with_nul(), XattrFlags::empty()) {
+        // A filesystem that has none.
+        Err(Errno::OPNOTSUPP) => Ok(()),
+        other => other,
+    }
+}
+
 /// A small tmpfs for things to be mounted or made in.
 pub(crate) fn small_tmpfs(source: &CStr, attributes: MountAttr) -> Result<OwnedFd, Errno> {
     let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
@@ -69,15 +81,22 @@ fn set_parameters(context: BorrowedFd<'_>, parameters: &[Parameter]) -> Result<(
     for (index, parameter) in parameters.iter().enumerate() {
         let set = match parameter {
             Parameter::Flag(name) => fsconfig_set_flag(context, name.as_c_str()),
-            Parameter::WhereKnown(name) => match fsconfig_set_flag(context, name.as_c_str()) {
-                Err(Errno::INVAL) => Ok(()),
-                other => other,
-            },
+            Parameter::WhereKnown(name) => or_left_out(fsconfig_set_flag(context, name.as_c_str())),
             Parameter::Value(name, value) => fsconfig_set_string(context, name.as_c_str(), value.as_c_str()),
+            Parameter::WhereMapped(name, value) => {
+                or_left_out(fsconfig_set_string(context, name.as_c_str(), value.as_c_str()))
+            }
         };
         set.map_err(|errno| Refusal { parameter: Some(index), errno })?;
     }
     Ok(())
+}
+
+fn or_left_out(set: Result<(), Errno>) -> Result<(), Errno> {
+    match set {
+        Err(Errno::INVAL) => Ok(()),
+        other => other,
+    }
 }
 
 /// A number as text, without an allocation.

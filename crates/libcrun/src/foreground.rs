@@ -129,6 +129,11 @@ pub(crate) fn died_early(child: &Child) -> EarlyDeath {
     };
     let how = match (code, signal) {
         (Some(code), _) => format!("exited with status {code}"),
+        (None, Some(signal)) if signal == Signal::SYS.as_raw() => {
+            format!(
+                "was killed by signal {signal}: its seccomp profile forbids a call that takes part in the start"
+            )
+        }
         (None, Some(signal)) => format!("was killed by signal {signal}"),
         (None, None) => "ended".to_owned(),
     };

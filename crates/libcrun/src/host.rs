@@ -2,18 +2,37 @@
 //!
 //! In tests a [`Host`] is made of answers ([`Host::with`]), so that decisions can be tested without the machine.
 
+pub(crate) mod users;
+
 use std::cell::OnceCell;
+use std::io::ErrorKind;
 
 use cgroups::Layout;
 
 use crate::error::Result;
+use users::SubordinateIds;
 
 /// Answers about this machine and this process.
 #[derive(Debug, Default)]
 pub struct Host {
     effective_uid: OnceCell<u32>,
+    effective_gid: OnceCell<u32>,
+    subordinate_ids: OnceCell<SubordinateIds>,
     is_rootless: OnceCell<bool>,
     cgroups: OnceCell<Layout>,
+    apparmor: OnceCell<Option<String>>,
+    has_selinux: OnceCell<bool>,
+}
+
+/// What confines processes on a host beyond the usual permissions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecurityModule {
+    /// Nothing.
+    None,
+    /// AppArmor, and the profile it confines this process to.
+    AppArmor(String),
+    /// SELinux.
+    Selinux,
 }
 
 impl Host {
@@ -28,14 +47,42 @@ impl Host {
     pub fn with(effective_uid: u32, cgroups: Layout) -> Self {
         Self {
             effective_uid: OnceCell::from(effective_uid),
+            effective_gid: OnceCell::from(effective_uid),
+            subordinate_ids: OnceCell::from(SubordinateIds::default()),
             is_rootless: OnceCell::from(effective_uid != 0),
             cgroups: OnceCell::from(cgroups),
+            apparmor: OnceCell::from(None),
+            has_selinux: OnceCell::from(false),
         }
+    }
+
+    /// The same host, on which this user may map these ids.
+    #[cfg(test)]
+    pub(crate) fn with_subordinate_ids(self, ids: SubordinateIds) -> Self {
+        Self { subordinate_ids: OnceCell::from(ids), ..self }
+    }
+
+    /// The same host with this security module.
+    #[must_use]
+    pub fn with_security_module(self, module: SecurityModule) -> Self {
+        let has_selinux = OnceCell::from(module == SecurityModule::Selinux);
+        let profile = if let SecurityModule::AppArmor(profile) = module { Some(profile) } else { None };
+        Self { apparmor: OnceCell::from(profile), has_selinux, ..self }
     }
 
     /// The effective user id of this process.
     pub fn effective_uid(&self) -> u32 {
         *self.effective_uid.get_or_init(|| rustix::process::geteuid().as_raw())
+    }
+
+    /// The effective group id of this process.
+    pub(crate) fn effective_gid(&self) -> u32 {
+        *self.effective_gid.get_or_init(|| rustix::process::getegid().as_raw())
+    }
+
+    /// Which ids beyond its own this user may map.
+    pub(crate) fn subordinate_ids(&self) -> SubordinateIds {
+        *self.subordinate_ids.get_or_init(|| SubordinateIds::of(self.effective_uid()))
     }
 
     /// Whether this process has no power over the host: it is not root, or root only of a user namespace. The user's
@@ -44,6 +91,18 @@ impl Host {
     pub fn is_rootless(&self) -> bool {
         let look = || self.effective_uid() != 0 || !sys::namespace::is_in_initial_user_namespace();
         *self.is_rootless.get_or_init(look)
+    }
+
+    /// What AppArmor confines this process to, in the kernel's words; nothing where it does not run.
+    pub fn apparmor(&self) -> Option<&str> {
+        self.apparmor.get_or_init(apparmor).as_deref()
+    }
+
+    /// Whether SELinux runs. The kernel has its filesystem then, mounted or not.
+    pub fn has_selinux(&self) -> bool {
+        let names = |line: &str| line.split_whitespace().last() == Some("selinuxfs");
+        let look = || std::fs::read_to_string("/proc/filesystems").is_ok_and(|text| text.lines().any(names));
+        *self.has_selinux.get_or_init(look)
     }
 
     /// How cgroups are laid out.
@@ -56,5 +115,19 @@ impl Host {
         }
         let layout = Layout::detect()?;
         Ok(self.cgroups.get_or_init(|| layout))
+    }
+}
+
+/// Says what [`Host::apparmor`] is asked.
+fn apparmor() -> Option<String> {
+    let read = |path: &str| std::fs::read_to_string(path);
+    match read("/proc/thread-self/attr/apparmor/current") {
+        Ok(current) => Some(current),
+        // Linux before 5.8 has one file for whichever module there is.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let enabled = read("/sys/module/apparmor/parameters/enabled").ok()?;
+            if enabled.trim_end() == "Y" { read("/proc/thread-self/attr/current").ok() } else { None }
+        }
+        Err(_) => None,
     }
 }

@@ -18,6 +18,7 @@ use crate::error::{Code, Context, Error, Result};
 use crate::foreground;
 use crate::plan::{IdMaps, Idmap, Maps};
 use crate::procfs::ProcFs;
+use crate::user_namespace::map_ids;
 
 /// The user namespaces of a container's id-mapped mounts: mounts with the same mapping share one.
 #[derive(Debug, Default)]
@@ -67,7 +68,7 @@ fn make(maps: &IdMaps) -> Result<OwnedFd> {
     })
     .context(Code::Namespace, failed)?;
     let path = format!("/proc/{}/ns/user", child.pid.as_raw_nonzero());
-    let made = ProcFs::open().and_then(|proc| maps.write(&proc, child.pid)).and_then(|()| {
+    let made = ProcFs::open().and_then(|proc| map_ids(maps, &proc, child.pid)).and_then(|()| {
         openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .context(Code::Namespace, || format!("open `{path}`"))
     });

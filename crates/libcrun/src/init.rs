@@ -4,13 +4,16 @@
 //! walks the plan with the descriptors that [`crate::prepare`] acquired, reports the first failure and ends. Read from
 //! top to bottom, [`Init::live`] is the story of how a container is born.
 
+mod acquire;
 pub(crate) mod binding;
 mod classic;
 pub(crate) mod credentials;
 mod devices;
 mod enter;
+pub(crate) mod filter;
 mod hooks;
 pub(crate) mod inner;
+pub(crate) mod labels;
 pub(crate) mod launch;
 mod masks;
 pub(crate) mod mounts;
@@ -19,13 +22,11 @@ mod target;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
-use crate::hooks::Hooks;
-use crate::prepare::{Prepared, PreparedRoot};
+use crate::prepare::{Prepared, PreparedRoot, Trees};
 use crate::relay;
 pub(crate) use inner::Made;
 use mounts::Deferred;
@@ -43,26 +44,20 @@ pub(crate) enum Placement {
     BeforeCgroupNamespace,
 }
 
-/// What a created container has instead of the runtime, when that has ended.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Fifos<'a> {
-    /// Where it waits for its start.
-    pub(crate) start: Option<BorrowedFd<'a>>,
-    /// Where it says what becomes of that, if somebody has to know.
-    pub(crate) report: Option<BorrowedFd<'a>>,
-}
-
 /// Init's inheritance.
 #[derive(Debug)]
 pub(crate) struct Init<'a> {
     pub(crate) prepared: &'a Prepared<'a>,
     pub(crate) channel: &'a InitEnd,
     pub(crate) placement: Placement,
-    pub(crate) fifos: Fifos<'a>,
+    /// Where a created container waits for its start.
+    pub(crate) exec_fifo: Option<BorrowedFd<'a>>,
     /// Room for the mounts that become read-only at the end; reserved by the parent, because init does not allocate.
     pub(crate) deferred: Vec<Deferred>,
     /// Room for the clones of the host's trees that it makes itself, by their place in the plan.
     pub(crate) own_clones: Vec<(usize, OwnedFd)>,
+    /// What it has cloned where the runtime could not.
+    pub(crate) trees: Option<Trees>,
     /// What was made in the root filesystem, which a failed start leaves as it was.
     pub(crate) made: Made,
     /// Whether the network namespace that the runtime makes is still to come.
@@ -80,31 +75,44 @@ impl Init<'_> {
     pub(crate) fn run(&mut self) -> i32 {
         let Err(failure) = self.live();
         self.take_back();
-        launch::report_failure(self.channel, self.fifos.report, self.prepared.process.plan, failure)
+        launch::report_failure(self.channel, &self.prepared.process, failure)
     }
 
     fn live(&mut self) -> Result<Infallible, Failure> {
         // Not in the terminal's foreground group, whose signals the runtime forwards.
         let _ = rustix::process::setsid();
-        // Until the exec, nobody in the container may trace this process or look through its /proc entry
-        // (CVE-2016-9962).
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
+        filter::hear_pid(&self.prepared.process, self.channel)?;
+        // One whose ids are still to be mapped is left visible to the runtime, which may have no privileges.
+        let awaits_ids = self.plan().namespaces.id_maps.is_some();
+        if !awaits_ids {
+            hide()?;
+        }
         rustix::process::umask(rustix::fs::Mode::empty());
         self.take_place()?;
+        if awaits_ids {
+            hide()?;
+        }
         // Early, because later on the parent is the one that is waited for.
         launch::protect_executable(&self.prepared.process)?;
         self.enter_namespaces()?;
+        if !self.is_stopped_by_hooks() {
+            self.set_sysctls()?;
+        }
         self.build_root()?;
         self.await_cgroup()?;
         binding::settle(self.prepared.process.plan)?;
         self.set_names()?;
         self.wait_for_runtime()?;
-        self.close_descriptors()?;
-        credentials::assume(self.prepared.process.plan, !self.plan().namespaces.contains(Namespaces::USER))?;
-        let program = launch::find_executable(self.prepared.process.plan)?;
+        let process = &self.prepared.process;
+        labels::assume(process)?;
+        launch::close_descriptors(process, self.channel, self.exec_fifo)?;
+        let set_limits = !self.plan().namespaces.contains(Namespaces::USER);
+        credentials::assume(process.plan, set_limits, || filter::load_early(process, self.channel))?;
+        let program = launch::find_executable(process.plan)?;
         self.wait_for_start()?;
+        launch::confine(process, self.channel)?;
         self.run_start_hooks()?;
-        launch::execute(&self.prepared.process, program)
+        launch::execute(process, program)
     }
 
     fn plan(&self) -> &crate::plan::Plan {
@@ -112,7 +120,7 @@ impl Init<'_> {
     }
 
     /// Waits for cgroup and id maps where the process was not cloned into them, and takes on the ids it has inside.
-    fn take_place(&self) -> Result<(), Failure> {
+    fn take_place(&mut self) -> Result<(), Failure> {
         match self.placement {
             Placement::BeforeMounts => self.channel.expect(ToInit::Placed).at(Step::Runtime)?,
             Placement::BeforeCgroupNamespace if self.plan().namespaces.id_maps.is_some() => {
@@ -121,16 +129,12 @@ impl Init<'_> {
             _ => {}
         }
         if self.plan().namespaces.creates(Namespaces::USER) {
-            credentials::become_mapped_root()?;
+            self.become_mapped_root()?;
         }
-        if let Some(name) = &self.plan().keyring {
-            match sys::keyring::join_session(name) {
-                // A kernel without keyrings, or one that has no more for this user or namespace.
-                Ok(()) | Err(Errno::NOSYS | Errno::DQUOT | Errno::PERM | Errno::ACCESS) => {}
-                Err(errno) => return Err(errno).at(Step::Runtime),
-            }
+        match &self.plan().keyring {
+            Some(name) => labels::take_keyring(&self.prepared.process, name),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Enters the namespaces that exist, then makes those that do not.
@@ -144,9 +148,10 @@ impl Init<'_> {
             }
             sys::namespace::join(namespace.as_fd(), *kind).at_entry(Step::JoinNamespace, index)?;
             if *kind == Namespaces::USER {
-                credentials::become_mapped_root()?;
+                self.become_mapped_root()?;
             }
         }
+        self.acquire()?;
         // A mount namespace of the container's tree alone is made with that.
         let of_tree = match self.prepared.makes_mount_namespace() {
             true => Namespaces::MOUNT,
@@ -161,6 +166,19 @@ impl Init<'_> {
             return Ok(());
         }
         self.make_cgroup_namespace()
+    }
+
+    /// Sets the parameters of its namespaces, before anybody makes devices in them.
+    pub(super) fn set_sysctls(&mut self) -> Result<(), Failure> {
+        let prepared = self.prepared;
+        let Some(proc) = &prepared.process.proc else { return Ok(()) };
+        for (index, sysctl) in prepared.plan.sysctls.iter().enumerate() {
+            if sysctl.namespace == Namespaces::NETWORK {
+                self.enter_network()?;
+            }
+            proc.write_at(&sysctl.path, sysctl.value.as_bytes()).at_entry(Step::Sysctl, index)?;
+        }
+        Ok(())
     }
 
     /// Enters the network namespace the runtime has made meanwhile; called by the first that needs to be in it.
@@ -213,19 +231,6 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// Closes what is the host's, but not what it still has to talk to.
-    fn close_descriptors(&self) -> Result<(), Failure> {
-        let hooks = self.prepared.hooks;
-        let keep = [
-            Some(self.channel.as_fd()),
-            self.fifos.start,
-            self.fifos.report,
-            hooks.and_then(Hooks::stdout),
-            hooks.and_then(Hooks::stderr),
-        ];
-        launch::close_descriptors(self.prepared.process.plan, keep)
-    }
-
     fn hear_attended(&mut self) -> Result<(), Failure> {
         if !self.is_attended {
             self.channel.expect(ToInit::Attended).at(Step::Runtime)?;
@@ -242,6 +247,7 @@ impl Init<'_> {
         match &self.prepared.root {
             PreparedRoot::Directory => {}
             PreparedRoot::Trees(trees) => self.unprotect_trees(trees),
+            PreparedRoot::ByInit(_) => self.trees.iter().for_each(|trees| self.unprotect_trees(trees)),
             PreparedRoot::Classic(_) => self.unprotect_by_mount(),
         }
         self.made.undo();
@@ -253,9 +259,14 @@ impl Init<'_> {
         self.channel.tell_ready().at(Step::Runtime)?;
         self.hear_attended()?;
         self.channel.expect(ToInit::Go).at(Step::Runtime)?;
-        match self.fifos.start {
+        match self.exec_fifo {
             None => Ok(()),
             Some(fifo) => launch::wait_on_fifo(fifo).at(Step::Runtime),
         }
     }
+}
+
+/// Until the exec, nobody in the container may trace this process or look through its /proc entry (CVE-2016-9962).
+fn hide() -> Result<(), Failure> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)
 }

@@ -19,6 +19,7 @@
 //! or pid namespace and the process not be traceable; both are as before when the operation returns.
 #![deny(unsafe_code)]
 
+mod base64;
 mod capabilities;
 mod channel;
 mod clone;
@@ -34,12 +35,16 @@ mod features;
 mod filesystem;
 mod following;
 mod foreground;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod home;
 mod hooks;
 mod host;
 mod id;
 mod idmap;
 mod init;
+pub mod input;
 mod kill;
 mod mount_options;
 mod mounts;
@@ -51,6 +56,7 @@ mod plan;
 mod prepare;
 mod processes;
 mod procfs;
+mod receiver;
 mod relay;
 mod report;
 mod rlimits;
@@ -62,6 +68,7 @@ pub mod spec;
 mod start;
 mod state;
 mod update;
+mod user_namespace;
 
 pub use container::{Phase, Snapshot, annotations, list, matching, snapshot};
 pub use create::{CreateOptions, Ended, RunMode, create, run};
@@ -70,7 +77,7 @@ pub use error::{Code, Error, Result};
 pub use events::{Event, IntelRdt, Statistics, statistics, watch};
 pub use exec::{ExecOptions, exec};
 pub use features::{Features, features};
-pub use host::Host;
+pub use host::{Host, SecurityModule};
 pub use id::ContainerId;
 pub use kill::{kill, kill_all};
 pub use mounts::{MountsOptions, add_mounts, remove_mounts};

@@ -100,7 +100,7 @@ pub fn remove_mounts(
         return Ok(());
     }
     let spec = spec::parse(&config, &container.directory.file("config.json"))?;
-    let plan = RemovedMounts::new(mounts, &known(&container, &spec))?;
+    let plan = RemovedMounts::new(mounts, &known(&container, &spec), &Host::new())?;
     let visit = Visit { id, pidfd, namespaces: plan.enter, belongings: Vec::new(), cgroup: None };
     let found = RefCell::new(Vec::with_capacity(plan.destinations.len()));
     visit.make(

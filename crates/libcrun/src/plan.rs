@@ -7,8 +7,11 @@
 
 mod binding;
 mod cgroup;
+mod filter;
 mod force_v1;
 mod hooks;
+mod id_maps;
+mod labels;
 mod mounts;
 mod namespaces;
 mod paths;
@@ -16,6 +19,7 @@ mod process;
 mod rootfs;
 mod running;
 mod scheduling;
+mod sysctl;
 #[cfg(test)]
 mod tests;
 
@@ -31,17 +35,23 @@ use rustix::process::{Resource, Rlimit};
 use sys::clone::Namespaces;
 
 pub(crate) use binding::{Affinity, MemoryPolicy, memory_policy_flags, memory_policy_modes};
+pub(crate) use filter::{
+    FilterPlan, Receiver, Subject as FilterSubject, supported_flags as supported_filter_flags,
+};
 pub(crate) use hooks::{HookKind, HookPlan, HooksPlan, hook_name};
+pub(crate) use id_maps::IdMaps;
+pub(crate) use labels::{Labels, MountLabel};
 pub(crate) use mounts::{
     Bind, CgroupTree, Fallback, Filesystem, Idmap, Maker, Maps, MountOperation, MountSource, Parameter,
     SourceLink, Target,
 };
-pub(crate) use namespaces::{IdMaps, Join, NamespacePlan, namespace_type};
+pub(crate) use namespaces::{Join, NamespacePlan, namespace_type};
 pub(crate) use paths::InnerPath;
-pub(crate) use process::{ProcessPlan, process_plan};
+pub(crate) use process::{ProcessPlan, personality, process_plan};
 pub(crate) use rootfs::{DevicePlan, NodeKind, RootfsPlan, SYMLINKS};
 pub(crate) use running::{AddedMounts, RemovedMounts, Running};
 pub(crate) use scheduling::{IoPriority, Kind as SchedulerKind, Scheduler};
+pub(crate) use sysctl::Sysctl;
 
 use crate::delegation::Delegation;
 use crate::error::{Code, Error, Result};
@@ -78,6 +88,8 @@ pub struct Request<'a> {
     pub new_keyring: bool,
     /// Whether the root is entered with `pivot_root(2)`; without, with `chroot(2)`, for hosts that run from a ramdisk.
     pub pivot: bool,
+    /// Who answers for system calls that the configuration leaves to somebody, where it does not say whom to ask.
+    pub seccomp_receiver: Option<&'a Path>,
 }
 
 /// All that is to be done to start a container.
@@ -89,6 +101,7 @@ pub(crate) struct Plan {
     pub(crate) process: ProcessPlan,
     pub(crate) hostname: Option<String>,
     pub(crate) domainname: Option<String>,
+    pub(crate) sysctls: Vec<Sysctl>,
     /// The name of the new session keyring.
     pub(crate) keyring: Option<CString>,
     pub(crate) pivot: bool,
@@ -136,6 +149,18 @@ impl Plan {
     /// # Errors
     /// When the configuration contradicts itself or the host, or asks for what this version cannot do.
     pub(crate) fn new(spec: &Spec<'_>, request: &Request<'_>, host: &Host) -> Result<Self> {
+        let mut plan = Self::without_filter(spec, request, host)?;
+        let Request { id, bundle, seccomp_receiver: receiver, .. } = *request;
+        plan.process.filter =
+            FilterPlan::new(spec, FilterSubject { id, bundle, status: "creating", receiver })?;
+        Ok(plan)
+    }
+
+    /// Decides everything but the filter, for who has that already.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`].
+    pub(crate) fn without_filter(spec: &Spec<'_>, request: &Request<'_>, host: &Host) -> Result<Self> {
         spec::refuse_unsupported(spec)?;
         let linux =
             spec.linux.as_ref().ok_or_else(|| invalid("invalid config file, no `linux` block specified"))?;
@@ -143,14 +168,7 @@ impl Plan {
         if process.cwd.as_deref().is_none_or(str::is_empty) {
             return Err(invalid("process.cwd: missing, the directory to start in is required"));
         }
-        if host.effective_uid() != 0 {
-            return Err(Error::new(
-                Code::Unsupported,
-                "containers without root need user namespaces with mapped ids, which this version cannot set up \
-                 for an unprivileged caller yet: run it as root",
-            ));
-        }
-        let mut namespaces = namespaces::plan(linux)?;
+        let mut namespaces = namespaces::plan(linux, process.user.as_ref(), host)?;
         let is_rootless = host.is_rootless();
         namespaces.share_work(is_rootless);
         let has = |flag| namespaces.contains(flag);
@@ -161,8 +179,9 @@ impl Plan {
         }
         let cgroup = cgroup::plan(spec, linux, request, &namespaces, host)?;
         let rootfs = rootfs::plan(spec, linux, request, &namespaces, cgroup.as_ref(), host)?;
-        let mut process = process_plan(process, request.preserve_fds)?;
+        let mut process = process_plan(process, request.preserve_fds, host)?;
         process.memory_policy = MemoryPolicy::of(Some(linux))?;
+        process.personality = personality(Some(linux))?;
         // That is for those that come later, but a mistake in it is found now.
         process.affinity = Affinity::default();
         if request.listen_fds > 0 && namespaces.creates(Namespaces::PID) {
@@ -173,7 +192,8 @@ impl Plan {
             rootfs,
             cgroup,
             hostname: spec.hostname.as_deref().map(str::to_owned),
-            domainname: spec.domainname.as_deref().map(str::to_owned),
+            domainname: sysctl::domainname(spec, linux).map(str::to_owned),
+            sysctls: sysctl::plan(spec, linux, &namespaces)?,
             keyring: request.new_keyring.then(|| request.id.to_c_string()),
             pivot: request.pivot,
             hooks: HooksPlan::new(spec, request.id, request.bundle)?,

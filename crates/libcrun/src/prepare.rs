@@ -4,6 +4,7 @@
 //! Third stage of the pipeline, the last one before the clone. What fails here has made nothing but the cgroup, which
 //! the guard of [`crate::create`] takes back.
 
+mod by_init;
 pub(crate) mod classic;
 mod devices;
 mod masks;
@@ -11,6 +12,7 @@ mod mounts;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::rc::Rc;
 
 use cgroups::Cgroup;
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -27,11 +29,14 @@ use crate::home;
 use crate::hooks::Hooks;
 use crate::idmap::UserNamespaces;
 use crate::plan::{Join, MountOperation, Plan, ProcessPlan};
+use crate::procfs::ProcFs;
+use crate::receiver::Connection;
 use crate::state::StateRoot;
+pub(crate) use by_init::ByInit;
 use classic::Classic;
 pub(crate) use devices::ATTRIBUTES as NODE_ATTRIBUTES;
 pub(crate) use masks::Masks;
-pub(crate) use mounts::PreparedMount;
+pub(crate) use mounts::{PreparedMount, change_clone, is_directory, shown_instead};
 
 /// Everything init needs, acquired.
 #[derive(Debug)]
@@ -41,7 +46,6 @@ pub(crate) struct Prepared<'p> {
     /// The namespaces to join; that of pids is joined by the parent for its child.
     pub(crate) joins: Vec<(Namespaces, OwnedFd)>,
     pub(crate) process: PreparedProcess<'p>,
-    pub(crate) hooks: Option<&'p Hooks>,
 }
 
 /// What there is of the root filesystem before the container's process exists.
@@ -51,6 +55,8 @@ pub(crate) enum PreparedRoot {
     Directory,
     /// Detached mounts, to be attached.
     Trees(Trees),
+    /// This process may clone no mounts: init clones them, once it is in namespaces where it may.
+    ByInit(ByInit),
     /// Nothing, on a kernel without detached mounts: everything is done by path.
     Classic(Classic),
 }
@@ -87,6 +93,8 @@ pub(crate) enum Rung {
     CopiedNamespace,
     /// The same, and what is bound with all that is mounted in it is cloned by init from the copy.
     ClonesInside,
+    /// Without any detached mounts.
+    Classic,
 }
 
 /// The process with its final environment.
@@ -96,24 +104,48 @@ pub(crate) struct PreparedProcess<'p> {
     pub(crate) env: StringArray,
     /// The runtime's executable through a read-only mount, when init has to exchange it (CVE-2019-5736).
     pub(crate) executable_view: Option<ReadOnlyView>,
+    /// The host's procfs, for what the process writes about itself and its namespaces: nothing of the container's is ever
+    /// mounted over it.
+    pub(crate) proc: Option<ProcFs>,
+    /// Who answers for its system calls, where its filter leaves any to somebody.
+    pub(crate) agent: Option<&'p Connection>,
+    pub(crate) hooks: Option<&'p Hooks>,
+    /// Where it says what becomes of it once the channel has no other end any more, if somebody has to know.
+    pub(crate) report: Option<BorrowedFd<'p>>,
+}
+
+/// What there is for the process beside its plan.
+#[derive(Debug)]
+pub(crate) struct Beside<'a> {
+    pub(crate) agent: Option<&'a Connection>,
+    pub(crate) hooks: Option<Rc<Hooks>>,
+    pub(crate) report: Option<BorrowedFd<'a>>,
 }
 
 /// Opens a directory of the host only to name it.
 const PATH_ONLY: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 impl<'p> Prepared<'p> {
-    /// Whether the container's mount namespace is made of its tree alone.
+    /// Whether the container's mount namespace is not made along with the others: made of its tree alone, or before, so
+    /// that init can clone mounts in it.
     pub(crate) fn makes_mount_namespace(&self) -> bool {
-        matches!(&self.root, PreparedRoot::Trees(trees) if matches!(trees.root, RootTree::Namespace(_)))
+        match &self.root {
+            PreparedRoot::Trees(trees) => matches!(trees.root, RootTree::Namespace(_)),
+            PreparedRoot::ByInit(_) => true,
+            _ => false,
+        }
     }
 
     /// Where a failure of init says that this rung cannot hold the container, the one it is to be tried on. A tree with a
     /// mount namespace pinned in it as a file (as snapd does) can only be attached in an older namespace than that.
     pub(crate) fn next_rung(&self, failure: Failure) -> Option<Rung> {
-        let PreparedRoot::Trees(trees) = &self.root else { return None };
-        match (failure.step, failure.errno) {
-            (Step::MountNamespace, _) => Some(Rung::CopiedNamespace),
-            (Step::MountAttach, Errno::LOOP) if !trees.clones_binds_inside => Some(Rung::ClonesInside),
+        match (&self.root, failure.step, failure.errno) {
+            (PreparedRoot::Trees(_), Step::MountNamespace, _) => Some(Rung::CopiedNamespace),
+            (PreparedRoot::Trees(trees), Step::MountAttach, Errno::LOOP) if !trees.clones_binds_inside => {
+                Some(Rung::ClonesInside)
+            }
+            // Before Linux 5.12, or taken away by a filter.
+            (PreparedRoot::ByInit(_), Step::AttachRoot, Errno::NOSYS | Errno::PERM) => Some(Rung::Classic),
             _ => None,
         }
     }
@@ -125,7 +157,7 @@ impl<'p> Prepared<'p> {
         state_root: &StateRoot,
         rung: Rung,
         executable_view: Option<ReadOnlyView>,
-        hooks: Option<&'p Hooks>,
+        beside: &'p Beside<'_>,
     ) -> Result<Self> {
         let joins = open_joins(&plan.namespaces.join)?;
         let root_path = open_root(plan)?;
@@ -135,8 +167,18 @@ impl<'p> Prepared<'p> {
             false => PreparedRoot::Directory,
             true => prepare_root(plan, root_path, cgroup, state_root, rung)?,
         };
-        let process = PreparedProcess { plan: &plan.process, env, executable_view };
-        Ok(Self { plan, root, joins, process, hooks })
+        let needs_proc = !plan.sysctls.is_empty() || !plan.process.labels.is_empty();
+        let proc = if needs_proc { Some(ProcFs::open()?) } else { None };
+        let process = PreparedProcess {
+            plan: &plan.process,
+            env,
+            executable_view,
+            proc,
+            agent: beside.agent,
+            hooks: beside.hooks.as_deref(),
+            report: beside.report,
+        };
+        Ok(Self { plan, root, joins, process })
     }
 }
 
@@ -152,7 +194,11 @@ fn prepare_root(
         RootTree::Namespace(root_path)
     } else {
         match clone_root(plan, root_path.as_fd()) {
-            // Before Linux 5.12, taken away by a filter, or not for this user namespace.
+            // The mount namespace is somebody else's.
+            Err(Errno::PERM) if rung != Rung::Classic && by_init::can_do(plan) => {
+                return ByInit::new(plan, cgroup, state_root).map(PreparedRoot::ByInit);
+            }
+            // Before Linux 5.12, or taken away by a filter.
             Err(Errno::NOSYS | Errno::PERM) => {
                 // Made here, because init only names it.
                 drop(state_root.empty_directory()?);
@@ -241,7 +287,8 @@ fn may_clone(directory: BorrowedFd<'_>) -> bool {
     !matches!(open_tree(directory, c"", flags), Err(Errno::PERM))
 }
 
-fn clone_root(plan: &Plan, root: BorrowedFd<'_>) -> core::result::Result<OwnedFd, Errno> {
+/// Clones the tree of the container's root. Does not allocate, because init does it, too.
+pub(crate) fn clone_root(plan: &Plan, root: BorrowedFd<'_>) -> core::result::Result<OwnedFd, Errno> {
     let tree = open_tree(root, c"", clone_flags(Reach::Tree) | OpenTreeFlags::AT_EMPTY_PATH)?;
     // A clone of a shared mount is its peer: what is mounted in one shows up in the other. A slave only listens.
     let propagation = match plan.rootfs.propagation {

@@ -2,12 +2,14 @@
 //! must not go somewhere else because something is mounted over a part of `/proc` or over all of it
 //! (CVE-2019-16884, CVE-2025-52881).
 
+use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{
     CWD, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, fstat, fstatfs, openat, openat2, readlinkat,
 };
 use rustix::io::{Errno, write};
+use rustix::path::Arg;
 use rustix::process::Pid;
 
 use crate::error::{Code, Context, Error, Result};
@@ -41,6 +43,21 @@ impl ProcFs {
         self.write_below(&format!("{}/{file}", own.to_string_lossy()), value)
     }
 
+    /// Writes to a file below the root, in one call. Allocates nothing, for a process that must not; `thread-self` is the
+    /// calling thread.
+    ///
+    /// # Errors
+    /// `EXDEV` where something is mounted on the way, `EINVAL` when the kernel takes only a part.
+    pub(crate) fn write_at(&self, path: &CStr, value: &[u8]) -> core::result::Result<(), Errno> {
+        self.open_at(path).and_then(|file| write_whole(&file, value))
+    }
+
+    /// Opens a file to be written to by [`write_whole`]. Allocates nothing.
+    pub(crate) fn open_at(&self, path: &CStr) -> core::result::Result<OwnedFd, Errno> {
+        // The links `self` and `thread-self` are none that lead out.
+        self.open_resolving(path, ResolveFlags::NO_MAGICLINKS)
+    }
+
     fn write_below(&self, path: &str, value: &str) -> Result<()> {
         let name = || format!("write `{}` to `/proc/{path}`", value.trim_end());
         let written = self.open_to_write(path).and_then(|file| write(&file, value.as_bytes()));
@@ -51,9 +68,17 @@ impl ProcFs {
     }
 
     fn open_to_write(&self, path: &str) -> core::result::Result<OwnedFd, Errno> {
+        self.open_resolving(path, ResolveFlags::NO_SYMLINKS)
+    }
+
+    fn open_resolving<P: Arg + Copy>(
+        &self,
+        path: P,
+        links: ResolveFlags,
+    ) -> core::result::Result<OwnedFd, Errno> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        // Nothing that is mounted on the way, and no link.
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+        // Nothing that is mounted on the way.
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | links;
         match openat2(&self.0, path, flags, Mode::empty(), resolve) {
             // Linux before 5.6, or a filter: what was opened tells where it lies.
             Err(Errno::NOSYS | Errno::PERM) => {
@@ -63,6 +88,14 @@ impl ProcFs {
             }
             other => other,
         }
+    }
+}
+
+/// Writes all of `value` in one call, which is how these files are written.
+pub(crate) fn write_whole(file: &OwnedFd, value: &[u8]) -> core::result::Result<(), Errno> {
+    match write(file, value)? {
+        length if length == value.len() => Ok(()),
+        _ => Err(Errno::INVAL),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::channel::{Failure, Step};
 use crate::error::{Code, Error, words};
 use crate::hooks;
 use crate::init::DEEPEST_COPIED;
-use crate::plan::{InnerPath, MountOperation, MountSource, Plan, ProcessPlan};
+use crate::plan::{InnerPath, MountOperation, MountSource, Plan, ProcessPlan, Sysctl};
 use crate::rlimits;
 use crate::scheduling;
 
@@ -32,6 +32,7 @@ pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
         Step::CgroupNamespace => (Code::Namespace, "create the cgroup namespace".to_owned()),
         Step::MappedRoot => (Code::Namespace, MAPPED_ROOT.to_owned()),
         Step::Loopback => (Code::Namespace, "bring the loopback interface up".to_owned()),
+        Step::Sysctl => (Code::System, sysctl(plan.sysctls.get(index), failure.errno)),
         Step::HostPropagation => {
             (Code::Rootfs, "make the mounts of the new mount namespace private".to_owned())
         }
@@ -62,6 +63,17 @@ pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
         _ => return process_failure(&plan.process, failure),
     };
     Error::os(code, message, failure.errno)
+}
+
+fn sysctl(sysctl: Option<&Sysctl>, errno: Errno) -> String {
+    let Some(Sysctl { name, value, .. }) = sysctl else { return "set a sysctl".to_owned() };
+    let hint = match errno {
+        Errno::NOENT => " (this kernel has none of that name in the container's namespaces)",
+        Errno::ACCESS | Errno::PERM => " (does the namespace belong to another user namespace?)",
+        Errno::XDEV => OVER_PROC,
+        _ => "",
+    };
+    format!("set the sysctl `{name}` to `{value}`{hint}")
 }
 
 const MAPPED_ROOT: &str = "become root in the user namespace (is id 0 mapped?)";
@@ -136,6 +148,7 @@ fn mount_failure(mounts: &[MountOperation], failure: Failure) -> Option<Error> {
         Step::MountIdmap => {
             mount.name(&format!("id-map the {} filesystem", filesystem().0.to_string_lossy()))
         }
+        Step::MountLabel => mount.name("give the root of the filesystem the label of linux.mountLabel"),
         Step::MountCopyUp if failure.errno == Errno::LOOP => {
             let message = format!(
                 "copy what the tmpfs covers: directories lie more than {DEEPEST_COPIED} deep in each other"
@@ -190,6 +203,7 @@ pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error 
                 process.rlimits.get(usize::from(index)).map_or("rlimit", |(kind, _)| rlimits::name(*kind));
             (Code::Credentials, format!("set the limit `{name}`"))
         }
+        Step::Personality => (Code::System, "linux.personality: set the execution domain".to_owned()),
         Step::Bounding => (Code::Credentials, "drop capabilities from the bounding set".to_owned()),
         Step::Groups => (Code::Credentials, "set the supplementary groups".to_owned()),
         Step::UserIds => {
@@ -198,6 +212,10 @@ pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error 
         }
         Step::Capabilities => (Code::Credentials, missing_capabilities(process)),
         Step::NoNewPrivileges => (Code::Credentials, "set no_new_privs".to_owned()),
+        Step::Seccomp => (Code::Credentials, filter_refused(process, errno)),
+        Step::SeccompReceiver => return receiver_failed(process, errno),
+        Step::KeyringLabel | Step::SelinuxLabel => (Code::Credentials, selinux_label(process, failure)),
+        Step::AppArmor => (Code::Credentials, apparmor_profile(process, errno)),
         Step::WorkingDirectoryCreate => (Code::Rootfs, format!("create the working directory `{cwd}`")),
         Step::WorkingDirectory => (Code::System, format!("chdir to `{cwd}`")),
         Step::WorkingDirectoryOutside => {
@@ -220,14 +238,77 @@ fn memory_policy(process: &ProcessPlan) -> String {
     format!("linux.memoryPolicy: set the policy `{}`{nodes}{hint}", policy.name)
 }
 
-/// capset(2) only says EPERM; which capabilities the runtime itself lacks says more.
-fn missing_capabilities(process: &ProcessPlan) -> String {
-    let wanted = process.capabilities.permitted | process.capabilities.effective;
-    let own = rustix::thread::capabilities(None).map_or(u64::MAX, |sets| sets.permitted.bits());
-    match wanted & !own {
-        0 => "capset".to_owned(),
-        missing => {
-            format!("capset: the runtime itself does not have {}", capabilities::names_of(missing))
+/// What the kernel could mean by its refusal of a filter (`seccomp(2)`).
+fn filter_refused(process: &ProcessPlan, errno: Errno) -> String {
+    let Some(filter) = &process.filter else { return String::new() };
+    let what = format!("linux.seccomp: load the filter of {} instructions", filter.program.len());
+    let hint = match errno {
+        Errno::INVAL if filter.asks_for_flags => " (does this kernel know all of linux.seccomp.flags?)",
+        Errno::ACCESS => " (it takes process.noNewPrivileges, or CAP_SYS_ADMIN of the runtime's)",
+        Errno::NOMEM => {
+            " (the filters of a process have 32768 instructions at most, those it was born with included)"
         }
+        Errno::BUSY => " (somebody answers for calls of the runtime already; there can be no second one)",
+        Errno::AGAIN => " (to hand over its listener takes one thread more: is there a limit on processes?)",
+        _ => "",
+    };
+    what + hint
+}
+
+fn receiver_failed(process: &ProcessPlan, errno: Errno) -> Error {
+    let path = process.receiver().map(|receiver| receiver.path.display().to_string()).unwrap_or_default();
+    let silent =
+        format!("the seccomp receiver `{path}` does not answer for a call that takes part in the start");
+    match errno {
+        Errno::TIMEDOUT => Error::new(Code::System, silent),
+        Errno::AGAIN => {
+            Error::new(Code::System, format!("the seccomp receiver `{path}` does not take the listener"))
+        }
+        errno => {
+            Error::os(Code::System, format!("hand the listener over to the seccomp receiver `{path}`"), errno)
+        }
+    }
+}
+
+fn selinux_label(process: &ProcessPlan, failure: Failure) -> String {
+    let label = process.labels.selinux.as_deref().unwrap_or_default();
+    let file = if failure.step == Step::KeyringLabel { "keycreate" } else { "exec" };
+    let hint = match failure.errno {
+        Errno::INVAL => " (the loaded policy has no such label)",
+        Errno::ACCESS | Errno::PERM => " (the policy does not allow the runtime that)",
+        Errno::XDEV => OVER_PROC,
+        _ => "",
+    };
+    format!("process.selinuxLabel: write `{label}` to `/proc/thread-self/attr/{file}`{hint}")
+}
+
+fn apparmor_profile(process: &ProcessPlan, errno: Errno) -> String {
+    let name = process.labels.apparmor.as_ref().map_or("", |profile| profile.name.as_str());
+    let hint = match errno {
+        Errno::NOENT => {
+            " (it is not loaded: `aa-status` lists those that are, `apparmor_parser -r FILE` loads one)"
+        }
+        Errno::ACCESS | Errno::PERM => " (the profile that the runtime is confined to does not allow it)",
+        Errno::XDEV => OVER_PROC,
+        _ => "",
+    };
+    format!("process.apparmorProfile: change to the AppArmor profile `{name}`{hint}")
+}
+
+const OVER_PROC: &str = " (something is mounted over a part of `/proc` on the host)";
+
+/// capset(2) only says EPERM; which of its rules was broken says more.
+fn missing_capabilities(process: &ProcessPlan) -> String {
+    let sets = &process.capabilities;
+    let wanted = sets.permitted | sets.effective;
+    let own = rustix::thread::capabilities(None).map_or(u64::MAX, |sets| sets.permitted.bits());
+    let rules = [
+        (sets.effective & !sets.permitted, "process.capabilities.effective holds what is not permitted:"),
+        (wanted & !own, "the runtime itself does not have"),
+        (sets.inheritable & !sets.bounding, "process.capabilities.inheritable holds what is not bounding:"),
+    ];
+    match rules.into_iter().find(|(missing, _)| *missing != 0) {
+        None => "capset".to_owned(),
+        Some((missing, rule)) => format!("capset: {rule} {}", capabilities::names_of(missing)),
     }
 }

@@ -39,6 +39,13 @@ pub(crate) fn parse(limits: &[spec::Rlimit<'_>]) -> Result<Vec<(Resource, Rlimit
             let message = format!("process.rlimits: `{}` is given twice", limit.kind);
             return Err(Error::new(Code::InvalidConfig, message));
         }
+        if limit.soft > limit.hard {
+            let message = format!(
+                "process.rlimits: `{}`: the soft limit {} is above the hard limit {}",
+                limit.kind, limit.soft, limit.hard
+            );
+            return Err(Error::new(Code::InvalidConfig, message));
+        }
         let value = |number: u64| (number != u64::MAX).then_some(number);
         parsed.push((resource, Rlimit { current: value(limit.soft), maximum: value(limit.hard) }));
     }
@@ -67,6 +74,14 @@ mod tests {
     #[test]
     fn unknown_and_repeated_limits_are_refused() {
         assert_eq!(parse(&[limit("RLIMIT_X")]).unwrap_err().to_string(), "invalid rlimit `RLIMIT_X`");
-        assert!(parse(&[limit("RLIMIT_AS"), limit("RLIMIT_AS")]).is_err());
+        let repeated = parse(&[limit("RLIMIT_AS"), limit("RLIMIT_AS")]).unwrap_err();
+        assert_eq!(repeated.to_string(), "process.rlimits: `RLIMIT_AS` is given twice");
+    }
+
+    #[test]
+    fn a_soft_limit_above_the_hard_one_is_refused() {
+        let limit = spec::Rlimit { kind: "RLIMIT_NOFILE".into(), soft: 100, hard: 50 };
+        let error = parse(&[limit]).unwrap_err().to_string();
+        assert_eq!(error, "process.rlimits: `RLIMIT_NOFILE`: the soft limit 100 is above the hard limit 50");
     }
 }

@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, CWD, FsWord, StatxFlags, statfs, statx};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use sys::clone::Namespaces;
 use sys::exe::ReadOnlyView;
 use sys::exec::StringArray;
@@ -80,7 +81,9 @@ pub(crate) fn protect(namespaces: &NamespacePlan) -> Result<Option<ReadOnlyView>
         return Ok(None);
     }
     let view = view()?;
-    if namespaces.creates(Namespaces::PID) && !namespaces.contains(Namespaces::USER) {
+    let waits = namespaces.creates(Namespaces::PID) && !namespaces.contains(Namespaces::USER);
+    // Only root may exchange it here. In a user namespace of its own init may, and nobody else may look at it there.
+    if waits || namespaces.creates(Namespaces::USER) && !geteuid().is_root() {
         return Ok(Some(view));
     }
     sys::exe::replace(&view).context(Code::System, || FAILED)?;

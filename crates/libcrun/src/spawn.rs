@@ -5,8 +5,8 @@
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use cgroups::Cgroup;
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -14,19 +14,21 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 use sys::clone::{Child, Namespaces};
 
-use crate::channel::{self, Failure, FromInit, InitEnd, RuntimeEnd, ToInit};
+use crate::channel::{self, Failure, FromInit, InitEnd, RuntimeEnd, Step, ToInit};
 use crate::clone::{Cloned, ForChildren, clone_into};
 use crate::error::{Code, Context, Error, Result, words};
 use crate::filesystem;
 use crate::foreground;
 use crate::hooks::with_output;
-use crate::init::{Fifos, Init, Made, Placement};
-use crate::plan::{IdMaps, Plan};
+use crate::host::Host;
+use crate::init::{Init, Made, Placement};
+use crate::plan::{IdMaps, Plan, ProcessPlan};
 use crate::prepare::Prepared;
 use crate::procfs::ProcFs;
 use crate::relay::{self, Relay};
 use crate::report;
 use crate::state::has_executed;
+use crate::user_namespace::map_ids;
 
 /// A process on its way to its program.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub(crate) struct Spawned {
     is_ready: Cell<bool>,
     /// What it has said could not be done.
     failure: Cell<Option<Failure>>,
+    /// Until when a seccomp agent has to let it go on.
+    deadline: Cell<Option<Instant>>,
 }
 
 /// How far a process has to come before its parent goes on.
@@ -52,11 +56,18 @@ enum Until {
 /// How long a process that is given up on may take to end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a seccomp agent may keep a process from its program.
+const AGENTS_TIME: Duration = Duration::from_secs(10);
+
 /// How many files and directories that init makes in the root filesystem it can take away again.
 const ROOM_FOR_MADE: usize = 128;
 
 /// Makes the container's process.
-pub(crate) fn spawn(prepared: &Prepared<'_>, cgroup: Option<&Cgroup>, fifos: Fifos<'_>) -> Result<Spawned> {
+pub(crate) fn spawn(
+    prepared: &Prepared<'_>,
+    cgroup: Option<&Cgroup>,
+    exec_fifo: Option<BorrowedFd<'_>>,
+) -> Result<Spawned> {
     let plan = prepared.plan;
     let deferred = Cell::new(Vec::with_capacity(plan.rootfs.mounts.len()));
     let own_clones = Cell::new(Vec::with_capacity(plan.rootfs.mounts.len()));
@@ -66,9 +77,10 @@ pub(crate) fn spawn(prepared: &Prepared<'_>, cgroup: Option<&Cgroup>, fifos: Fif
             prepared,
             channel,
             placement,
-            fifos,
+            exec_fifo,
             deferred: deferred.take(),
             own_clones: own_clones.take(),
+            trees: None,
             made: made.take(),
             awaits_network: plan.namespaces.network_by_runtime,
             is_attended: false,
@@ -83,14 +95,16 @@ pub(crate) fn spawn(prepared: &Prepared<'_>, cgroup: Option<&Cgroup>, fifos: Fif
     let cgroup = cgroup.filter(|_| plan.unit().is_none());
     let (borrowed, relay) = enter_for_child(prepared)?;
     let new = plan.namespaces.clone;
-    Spawned::new(borrowed, live, |live| match relay {
+    let spawned = Spawned::new(borrowed, live, |live| match relay {
         None => clone_into(new, cgroup, placement, live),
         Some(relay) => {
             relay::clone_by_relay(relay, new - Namespaces::PID, cgroup, placement, live, |failure| {
                 report::container_failure(plan, failure)
             })
         }
-    })
+    })?;
+    spawned.tell_pid(&plan.process);
+    Ok(spawned)
 }
 
 /// Enters the namespaces that only children can enter, or says who does that instead.
@@ -137,7 +151,10 @@ impl Spawned {
         drop(init_end);
         let closed = || Error::new(Code::System, "the channel to the container's process is closed");
         match borrowed.leave().and_then(|()| runtime_end.take().ok_or_else(closed)) {
-            Ok(channel) => Ok(Self { cloned, channel, is_ready: Cell::new(false), failure: Cell::new(None) }),
+            Ok(channel) => {
+                let (is_ready, failure, deadline) = Default::default();
+                Ok(Self { cloned, channel, is_ready, failure, deadline })
+            }
             Err(error) => {
                 cloned.end();
                 Err(error)
@@ -148,6 +165,13 @@ impl Spawned {
     /// The process.
     pub(crate) fn child(&self) -> &Child {
         &self.cloned.child
+    }
+
+    /// Tells the process its pid, which it waits for where a seccomp agent is to be told of it.
+    pub(crate) fn tell_pid(&self, process: &ProcessPlan) {
+        if process.receiver().is_some() {
+            self.channel.tell_pid(self.child().pid);
+        }
     }
 
     /// What it has said could not be done.
@@ -186,12 +210,13 @@ impl Spawned {
             self.place(adjustment, maps, cgroup()?)?;
             return self.give_network(plan);
         }
-        if let Some(maps) = maps {
-            maps.write(&ProcFs::open()?, self.cloned.child.pid)?;
+        if maps.is_some() {
+            // Later it could not be looked at any more by a runtime without privileges.
+            self.set_up(adjustment, maps)?;
             self.channel.tell(ToInit::Mapped);
         }
         self.give_network(plan)?;
-        self.place(adjustment, None, cgroup()?)
+        self.place(adjustment.filter(|_| maps.is_none()), None, cgroup()?)
     }
 
     /// Makes the network namespace and hands it over at once; its loopback device, for which the kernel has one lock for
@@ -219,24 +244,28 @@ impl Spawned {
         id_maps: Option<&IdMaps>,
         cgroup: Option<&Cgroup>,
     ) -> Result<()> {
-        let pid = self.cloned.child.pid;
-        if let Some(maps) = id_maps {
-            maps.write(&ProcFs::open()?, pid)?;
-        }
-        if let Some(adjustment) = oom_score_adj {
-            match ProcFs::open()?.write(pid, "oom_score_adj", &adjustment.to_string()) {
-                // Lowering it takes a power over the host that nobody in a user namespace has.
-                Err(error)
-                    if error.errno() == Some(Errno::ACCESS)
-                        && !sys::namespace::is_in_initial_user_namespace() => {}
-                written => written?,
-            }
-        }
+        self.set_up(oom_score_adj, id_maps)?;
         if let Some(cgroup) = cgroup {
-            cgroup.add_process(pid, self.cloned.in_unified_cgroup)?;
+            cgroup.add_process(self.cloned.child.pid, self.cloned.in_unified_cgroup)?;
         }
         if self.cloned.placement != Placement::Done {
             self.channel.tell(ToInit::Placed);
+        }
+        Ok(())
+    }
+
+    /// Maps the process' ids and says how the kernel is to judge it when memory is short.
+    fn set_up(&self, oom_score_adj: Option<i32>, id_maps: Option<&IdMaps>) -> Result<()> {
+        let pid = self.cloned.child.pid;
+        if let Some(maps) = id_maps {
+            map_ids(maps, &ProcFs::open()?, pid)?;
+        }
+        if let Some(adjustment) = oom_score_adj {
+            match ProcFs::open()?.write(pid, "oom_score_adj", &adjustment.to_string()) {
+                // Lowering it takes a power over the host.
+                Err(error) if error.errno() == Some(Errno::ACCESS) && Host::new().is_rootless() => {}
+                written => written?,
+            }
         }
         Ok(())
     }
@@ -311,6 +340,9 @@ impl Spawned {
         let failed = || "hear from the container's process";
         let mut text = Vec::new();
         loop {
+            if self.deadline.get().is_some_and(|deadline| !self.channel.has_word_by(deadline)) {
+                return Err(describe(Failure::new(Step::SeccompReceiver, 0, Errno::TIMEDOUT)));
+            }
             match self.channel.hear().context(Code::System, failed)? {
                 Some(FromInit::Failed(failure)) => {
                     self.failure.set(Some(failure));
@@ -327,6 +359,7 @@ impl Spawned {
                         Err(_) => self.channel.tell(ToInit::NotMounted),
                     }
                 }
+                Some(FromInit::Listening) => self.deadline.set(Some(Instant::now() + AGENTS_TIME)),
                 Some(FromInit::Ready) if until == Until::Ready => {
                     self.is_ready.set(true);
                     return Ok(());

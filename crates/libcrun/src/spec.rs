@@ -8,6 +8,7 @@ mod linux;
 mod load;
 mod process;
 mod scheduling;
+mod seccomp;
 mod template;
 mod text;
 mod unsupported;
@@ -20,16 +21,15 @@ pub use cgroups::resources::{BlockIo, Cpu, Memory, Pids};
 use serde::Deserialize;
 
 pub use hooks::{Hook, Hooks};
-pub use linux::{Device, IdMapping, Linux, Namespace, TimeOffset};
+pub use linux::{Device, IdMapping, Linux, Namespace, Personality, TimeOffset};
 pub(crate) use load::parse_annotations;
 pub use load::{parse, parse_mounts, parse_process, parse_resources};
 pub use process::{Capabilities, Process, Rlimit, User};
 pub use scheduling::{ExecCpuAffinity, IoPriority, MemoryPolicy, Scheduler};
+pub use seccomp::{Argument, Seccomp, Syscall};
 pub use template::template;
 pub use text::Text;
-pub(crate) use unsupported::{
-    refuse_unsupported, refuse_unsupported_confinement, refuse_unsupported_labels, refuse_unsupported_process,
-};
+pub(crate) use unsupported::{refuse_unsupported, refuse_unsupported_process};
 
 /// Free text by key.
 pub type Annotations<'a> = BTreeMap<Text<'a>, Text<'a>>;

@@ -17,6 +17,7 @@ pub mod keyring;
 pub mod mount;
 pub mod namespace;
 pub mod net;
+pub mod personality;
 pub mod scheduling;
 pub mod seccomp;
 pub mod signal;

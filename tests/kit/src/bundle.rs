@@ -171,6 +171,23 @@ impl Bundle {
         self
     }
 
+    /// Gives the bundle and the directories of its root filesystem to the user of [`crate::user`].
+    #[must_use]
+    pub fn of_user(self) -> Self {
+        let own = |path: &Path| {
+            std::os::unix::fs::chown(path, Some(crate::user::UID), Some(crate::user::UID)).unwrap();
+        };
+        own(self.dir.path());
+        own(&self.rootfs());
+        for entry in fs::read_dir(self.rootfs()).unwrap().flatten() {
+            // The files are shared with other bundles.
+            if entry.file_type().unwrap().is_dir() {
+                own(&entry.path());
+            }
+        }
+        self
+    }
+
     /// The configuration as it is now.
     #[must_use]
     pub fn config(&self) -> &Value {

@@ -28,7 +28,19 @@ use crate::container::Container;
 use crate::lane::patience;
 use crate::mapped_root::{MappedRoot, USER};
 use crate::running::{Output, Running};
+use crate::user::{self, User};
 use crate::view::View;
+
+/// The runtime under test, run by an ordinary user; returns from the test where there can be none, and says why.
+#[macro_export]
+macro_rules! runtime_of_user {
+    () => {
+        match $crate::crun::Crun::new().and_then($crate::crun::Crun::as_user) {
+            Ok(crun) => crun,
+            Err(reason) => return $crate::crun::skipped(reason),
+        }
+    };
+}
 
 /// How long a command may take before it counts as hanging, on a machine that runs other tests at the same time. In an
 /// emulated one it is more ([`crate::lane::patience`]).
@@ -140,14 +152,30 @@ pub fn signal(pid: u32, number: i32) {
 const MOUNT_CALLS: [&str; 7] =
     ["open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr"];
 
+/// Who runs a runtime, if not root.
+#[derive(Debug)]
+enum Caller {
+    MappedRoot(MappedRoot),
+    User(User),
+}
+
+impl Caller {
+    fn words(&self) -> Vec<OsString> {
+        match self {
+            Self::MappedRoot(root) => root.words(),
+            Self::User(user) => user.words(),
+        }
+    }
+}
+
 /// A runtime with its state directory.
 #[derive(Debug, Clone)]
 pub struct Crun {
     program: PathBuf,
     work: Arc<TempDir>,
     view: Option<Arc<View>>,
-    /// The user namespace it is root of, if it is that only.
-    user: Option<Arc<MappedRoot>>,
+    /// Who runs it, if not root.
+    caller: Option<Arc<Caller>>,
     /// What the runtime is run by, if not directly.
     under: Vec<OsString>,
     global: Vec<OsString>,
@@ -168,7 +196,7 @@ impl Crun {
             program,
             work,
             view: None,
-            user: None,
+            caller: None,
             under: Vec::new(),
             global: Vec::new(),
             env: Vec::new(),
@@ -240,7 +268,7 @@ impl Crun {
     pub fn in_view(view: &Arc<View>, program: &str, work: &Arc<TempDir>) -> Self {
         let view = Some(Arc::clone(view));
         let (program, work) = (program.into(), Arc::clone(work));
-        Self { program, work, view, user: None, under: Vec::new(), global: Vec::new(), env: Vec::new() }
+        Self { program, work, view, caller: None, under: Vec::new(), global: Vec::new(), env: Vec::new() }
     }
 
     /// The same state, used by another program.
@@ -278,10 +306,15 @@ impl Crun {
     }
 
     fn without_all(mut self, calls: &[&str]) -> Self {
-        self.under = self.user.as_ref().map(|user| user.words()).unwrap_or_default();
-        self.under.push(helper("without").into());
-        self.under.extend(calls.iter().map(OsString::from));
-        self.under.push("--".into());
+        let mut without = vec![helper("without").into_os_string()];
+        without.extend(calls.iter().map(OsString::from));
+        without.push("--".into());
+        self.under = match self.caller.as_deref() {
+            // To be filtered, a user would have to give up newuidmap's privilege.
+            Some(Caller::User(user)) => [without, user.words()].concat(),
+            Some(caller) => [caller.words(), without].concat(),
+            None => without,
+        };
         self
     }
 
@@ -290,8 +323,8 @@ impl Crun {
     /// # Errors
     /// When there can be no such namespace here.
     pub fn as_mapped_root(self) -> Result<Self, String> {
-        let user = MappedRoot::new(self.view())?;
-        Ok(self.under_user(user))
+        let root = MappedRoot::new(self.view())?;
+        Ok(self.called_by(Caller::MappedRoot(root), USER))
     }
 
     /// The same in a private place with pure cgroup v2, where it has a cgroup.
@@ -301,19 +334,63 @@ impl Crun {
     pub fn as_mapped_root_with_cgroup() -> Result<Self, String> {
         let crun = Self::on_v2()?;
         let view = crun.view.clone().expect("a view");
-        let user = MappedRoot::new(Some(&view))?.with_cgroup(&view);
-        Ok(crun.under_user(user))
+        let root = MappedRoot::new(Some(&view))?.with_cgroup(&view);
+        Ok(crun.called_by(Caller::MappedRoot(root), USER))
     }
 
-    fn under_user(mut self, user: MappedRoot) -> Self {
-        let own = |path: &Path| std::os::unix::fs::chown(path, Some(USER), Some(USER)).unwrap();
-        own(self.work.path());
+    /// The same runtime run by an ordinary user ([`crate::user`]), in a state directory that is its own.
+    ///
+    /// # Errors
+    /// When there can be no such user here.
+    pub fn as_user(self) -> Result<Self, String> {
+        let user = User::new(self.view(), self.work.path())?;
+        Ok(self.called_by(Caller::User(user), user::UID))
+    }
+
+    /// The same in a private place with pure cgroup v2, where the user has a cgroup.
+    ///
+    /// # Errors
+    /// As [`Self::on_v2`] and [`Self::as_user`].
+    pub fn as_user_with_cgroup() -> Result<Self, String> {
+        let crun = Self::on_v2()?;
+        let view = crun.view.clone().expect("a view");
+        let user = User::new(Some(&view), crun.work.path())?.with_cgroup(&view);
+        Ok(crun.called_by(Caller::User(user), user::UID))
+    }
+
+    fn called_by(mut self, caller: Caller, uid: u32) -> Self {
+        std::os::unix::fs::chown(self.work.path(), Some(uid), Some(uid)).unwrap();
         // Read from there, because the directory of the original may be closed to the user.
         let program = self.work.path().join("crun");
         fs::copy(&self.program, &program).unwrap();
-        self.under = user.words();
-        self.user = Some(Arc::new(user));
+        self.under = caller.words();
+        self.caller = Some(Arc::new(caller));
         self.program(&program)
+    }
+
+    /// A command that runs another program as the runtime is run: by whom, and where.
+    #[must_use]
+    pub fn beside(&self, program: &str) -> Command {
+        self.words_of(Path::new(program))
+    }
+
+    fn words_of(&self, program: &Path) -> Command {
+        let mut words = self.under.iter().map(OsString::as_os_str).chain([program.as_os_str()]);
+        let first = words.next().unwrap();
+        let mut command = match &self.view {
+            Some(view) => view.command(first),
+            None => Command::new(first),
+        };
+        command.args(words);
+        command.envs(self.env.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
+        command
+    }
+
+    /// The same state; run by these words, which it is given to, behind all others.
+    #[must_use]
+    pub fn through<const N: usize>(mut self, words: [&str; N]) -> Self {
+        self.under.extend(words.map(OsString::from));
+        self
     }
 
     /// The same state; a shell becomes the runtime after these commands, which change what it inherits.
@@ -354,15 +431,8 @@ impl Crun {
 
     /// `crun --root STATE ARGS...`, to be changed and spawned.
     pub fn command<I: IntoIterator<Item: AsRef<OsStr>>>(&self, args: I) -> Command {
-        let mut words = self.under.iter().map(OsString::as_os_str).chain([self.program.as_os_str()]);
-        let first = words.next().unwrap();
-        let mut command = match &self.view {
-            Some(view) => view.command(first),
-            None => Command::new(first),
-        };
-        command.args(words);
+        let mut command = self.words_of(&self.program);
         command.arg("--root").arg(self.state_dir()).args(&self.global).args(args);
-        command.envs(self.env.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
         command
     }
 

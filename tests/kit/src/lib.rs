@@ -18,6 +18,7 @@
 //! | [`loop_device`] | a block device made of a file |
 //! | [`leftovers`] | what a container left behind on the machine |
 //! | [`lane`] | which lane of `cargo xtask lane` a test is in, and the user with a session there |
+//! | [`user`] | an ordinary user of the machine, for a runtime without any privilege |
 //! | [`owned`] | cgroups and directories that do not outlive the tool they belong to |
 //!
 //! It is a developer's tool: it uses `mount(8)`, `unshare(1)` and the like where a product would make system calls.
@@ -39,4 +40,5 @@ pub mod outside;
 pub mod owned;
 pub mod rootfs;
 pub mod running;
+pub mod user;
 pub mod view;

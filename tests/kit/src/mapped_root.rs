@@ -21,7 +21,7 @@ pub const FIRST: u32 = 100_000;
 const HOLD: &str = "echo $$; exec cat >/dev/null";
 
 /// The cgroup of version 2 in a view that is the user's, and one in it for the runtime.
-const DELEGATE: &str = "mkdir -p /sys/fs/cgroup/user/shell
+pub(crate) const DELEGATE: &str = "mkdir -p /sys/fs/cgroup/user/shell
 for file in $(cat /sys/kernel/cgroup/delegate); do for dir in user user/shell; do
   [ ! -e /sys/fs/cgroup/$dir/$file ] || chown $1:$1 /sys/fs/cgroup/$dir/$file; done; done
 chown $1:$1 /sys/fs/cgroup/user /sys/fs/cgroup/user/shell

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use libcrun::{Code, CreateOptions, Error, Result, RunMode, self_protection};
 
-use super::{Context, listening_descriptors};
+use super::{Context, listening_descriptors, seccomp_receiver};
 use crate::log::Level;
 
 pub(super) fn create(context: &Context<'_>) -> Result<i32> {
@@ -42,6 +42,7 @@ fn options(context: &Context<'_>) -> Result<CreateOptions> {
         listen_fds: listening_descriptors()?,
         new_keyring: !context.has("no-new-keyring"),
         pivot: !context.has("no-pivot"),
+        seccomp_receiver: seccomp_receiver(),
         cgroup_manager: context.cgroup_manager()?,
         ..CreateOptions::new(bundle)
     })

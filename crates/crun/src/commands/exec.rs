@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use libcrun::{Code, Error, ExecOptions, Result};
 
-use super::Context;
 use super::create::{ensure_protectable, unsupported};
+use super::{Context, seccomp_receiver};
 
 pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
     ensure_protectable(context)?;
@@ -25,11 +25,14 @@ pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
         user: context.value("user").map(user).transpose()?,
         capabilities: values("cap"),
         no_new_privileges: context.has("no-new-privs"),
+        apparmor_profile: context.value("apparmor").map(str::to_owned),
+        selinux_label: context.value("process-label").map(str::to_owned),
         process,
         pid_file: context.value("pid-file").map(PathBuf::from),
         preserve_fds: context.preserved_descriptors()?,
         detach: context.has("detach"),
         cgroups: values("cgroup"),
+        seccomp_receiver: seccomp_receiver(),
         ..ExecOptions::default()
     };
     libcrun::exec(&context.root(), &context.id()?, &options)

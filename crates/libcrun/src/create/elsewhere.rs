@@ -41,7 +41,9 @@ impl Starting {
             return Err(error);
         }
         // What cannot be done without a cgroup, limits, cannot be done for the reason there is none.
+        let filter = plan.process.filter.take();
         *plan = planned_without().map_err(|_| error)?;
+        plan.process.filter = filter;
         drop(self.unit.take());
         self.unit_name = None;
         Ok(())

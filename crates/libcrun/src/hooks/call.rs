@@ -14,7 +14,7 @@ use rustix::io::{Errno, fcntl_dupfd_cloexec, read, write};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, WaitId, WaitIdOptions, chdir, kill_process_group, setsid, umask, waitid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
-use sys::clone::{Child, Namespaces};
+use sys::clone::Child;
 use sys::exec::StringArray;
 use sys::signal::{SignalSet, reset_actions, set_mask};
 
@@ -70,7 +70,7 @@ pub(crate) fn call(call: &Call<'_>, tail: &mut Tail) -> Result<(), Trouble> {
     fcntl_setfl(&reader, OFlags::NONBLOCK)?;
     let (verdict, judge) = pipe()?;
     let ends = Ends { input: input.as_fd(), output: output.as_fd(), judge: judge.as_fd() };
-    let child = clone::spawn(Namespaces::empty(), None, || become_hook(call, &ends))?;
+    let child = clone::spawn_filtered(|| become_hook(call, &ends))?;
     drop((output, judge));
     let ended = Watch { call, child: &child, reader: &reader, feed }.attend(tail);
     // The hook has put everything in there by now; who it has left behind may go on as long as he likes.

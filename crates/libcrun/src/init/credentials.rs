@@ -23,12 +23,20 @@ pub(crate) fn become_mapped_root() -> Result<(), Failure> {
 }
 
 /// Takes on the identity of the plan. `set_limits` is whether the resource limits are to be set; in a user namespace the
-/// parent does that, because raising one takes a privilege outside.
-pub(crate) fn assume(process: &ProcessPlan, set_limits: bool) -> Result<(), Failure> {
+/// parent does that, because raising one takes a privilege outside. `filter` is called when everything is done that it may
+/// get in the way of, and while the capabilities that it takes are still there.
+pub(crate) fn assume(
+    process: &ProcessPlan,
+    set_limits: bool,
+    filter: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
     if set_limits {
         for (index, (resource, limit)) in process.rlimits.iter().enumerate() {
             setrlimit(*resource, *limit).at_entry(Step::Rlimit, index)?;
         }
+    }
+    if let Some(domain) = process.personality {
+        sys::personality::set(domain).at(Step::Personality)?;
     }
     // A directory only root may enter is entered as root, one only the user may enter as the user.
     let entered = rustix::process::chdir(process.cwd.as_c_str());
@@ -39,6 +47,7 @@ pub(crate) fn assume(process: &ProcessPlan, set_limits: bool) -> Result<(), Fail
     let (uid, gid) = (process.uid, process.gid);
     set_thread_res_gid(gid, gid, gid).at(Step::UserIds)?;
     set_thread_res_uid(uid, uid, uid).at(Step::UserIds)?;
+    filter()?;
     set_sets(&process.capabilities).at(Step::Capabilities)?;
     if process.no_new_privileges {
         set_no_new_privs(true).at(Step::NoNewPrivileges)?;

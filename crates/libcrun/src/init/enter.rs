@@ -25,6 +25,12 @@ impl Init<'_> {
         match &self.prepared.root {
             PreparedRoot::Directory => self.enter_host_tree(),
             PreparedRoot::Trees(trees) => self.attach_trees(trees),
+            PreparedRoot::ByInit(_) => {
+                let trees = self.trees.take().ok_or(Errno::INVAL).at(Step::AttachRoot)?;
+                let built = self.attach_trees(&trees);
+                self.trees = Some(trees);
+                built
+            }
             PreparedRoot::Classic(classic) => self.build_root_by_mount(classic),
         }
     }
@@ -80,7 +86,7 @@ impl Init<'_> {
     /// know the container by its path on the host, there.
     fn attach_root(&mut self, tree: BorrowedFd<'_>) -> Result<(), Errno> {
         let rootfs = &self.prepared.plan.rootfs;
-        let is_looked_at = self.prepared.hooks.is_some_and(|hooks| hooks.plan.see_both_sides());
+        let is_looked_at = self.prepared.process.hooks.is_some_and(|hooks| hooks.plan.see_both_sides());
         let place = match is_looked_at {
             true => openat(CWD, rootfs.c_path.as_c_str(), DIRECTORY, Mode::empty()).map(Some),
             false => Ok(None),

@@ -11,25 +11,33 @@ use crate::channel::{At, Failure, Step, ToInit};
 use crate::following;
 use crate::hooks::{self, Call, Hooks, Tail, call};
 use crate::plan::{HookKind, HookPlan};
+use crate::receiver::{DIGITS, decimal};
 
 impl Init<'_> {
     /// Waits for the runtime's hooks, if there are some: they find the container in its namespaces and its cgroup, with its
     /// mounts made and its root not entered.
     pub(super) fn wait_for_hooks(&mut self) -> Result<(), Failure> {
-        let Some(hooks) = self.prepared.hooks.filter(|hooks| hooks.plan.see_both_sides()) else {
+        if self.prepared.process.hooks.is_none_or(|hooks| !hooks.plan.see_both_sides()) {
             return Ok(());
-        };
+        }
         self.await_cgroup()?;
-        if hooks.plan.stop_init() {
+        if self.is_stopped_by_hooks() {
             self.channel.tell_at_hooks().at(Step::Runtime)?;
             self.channel.expect(ToInit::HooksRun).at(Step::Runtime)?;
+            self.set_sysctls()?;
         }
         Ok(())
     }
 
+    /// Whether hooks of the runtime come before the parameters of its namespaces, because they may bring the devices that
+    /// these are of.
+    pub(super) fn is_stopped_by_hooks(&self) -> bool {
+        self.prepared.process.hooks.is_some_and(|hooks| hooks.plan.stop_init())
+    }
+
     /// Runs those that see the host's files from the container's namespaces.
     pub(super) fn run_create_hooks(&self) -> Result<(), Failure> {
-        match self.prepared.hooks {
+        match self.prepared.process.hooks {
             Some(hooks) => self.run_hooks(hooks, HookKind::CreateContainer),
             None => Ok(()),
         }
@@ -37,7 +45,7 @@ impl Init<'_> {
 
     /// Runs those that see only the container, as the process it has become.
     pub(super) fn run_start_hooks(&self) -> Result<(), Failure> {
-        match self.prepared.hooks {
+        match self.prepared.process.hooks {
             Some(hooks) => self.run_hooks(hooks, HookKind::StartContainer),
             None => Ok(()),
         }
@@ -45,7 +53,7 @@ impl Init<'_> {
 
     fn run_hooks(&self, hooks: &Hooks, kind: HookKind) -> Result<(), Failure> {
         let list = hooks.plan.list(kind);
-        let (mut digits, number) = ([0_u8; 10], getpid().as_raw_nonzero().get());
+        let (mut digits, number) = ([0_u8; DIGITS], getpid().as_raw_nonzero().get());
         let pid = decimal(number, &mut digits);
         for (index, hook) in list.hooks.iter().enumerate() {
             let mut tail = Tail::new();
@@ -72,7 +80,7 @@ impl Init<'_> {
         // What is in the image is not told what the runtime's environment holds.
         let env = if is_inside { &self.prepared.process.env } else { hooks.env() };
         // Nobody is at the other end when a created container is started.
-        let has_listener = !is_inside || self.fifos.start.is_none();
+        let has_listener = !is_inside || self.exec_fifo.is_none();
         Call {
             hook,
             env: hook.env.as_ref().unwrap_or(env),
@@ -89,37 +97,9 @@ impl Init<'_> {
     fn tell_output(&self, text: &[u8]) {
         if !text.is_empty()
             && self.channel.tell_text(text).is_err()
-            && let Some(fifo) = self.fifos.report
+            && let Some(fifo) = self.prepared.process.report
         {
             let _ = following::tell_text(fifo, text);
-        }
-    }
-}
-
-/// A number that is not negative, in decimal.
-fn decimal(number: i32, digits: &mut [u8; 10]) -> &[u8] {
-    let (mut rest, mut first) = (number.unsigned_abs(), digits.len());
-    loop {
-        first -= 1;
-        if let (Some(digit), Ok(value)) = (digits.get_mut(first), u8::try_from(rest % 10)) {
-            *digit = b'0' + value;
-        }
-        rest /= 10;
-        if rest == 0 || first == 0 {
-            break;
-        }
-    }
-    digits.get(first..).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_written_in_decimal() {
-        for number in [0, 1, 10, 4_194_304, i32::MAX] {
-            assert_eq!(decimal(number, &mut [0; 10]), number.to_string().as_bytes());
         }
     }
 }

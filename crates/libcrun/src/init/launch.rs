@@ -2,14 +2,16 @@
 
 use std::convert::Infallible;
 use std::io::IoSlice;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, statat};
 use rustix::io::{Errno, read, writev};
 use sys::signal::{SignalSet, reset_actions, set_mask};
 
+use super::filter;
 use crate::channel::{At, Failure, InitEnd, Step};
 use crate::following;
+use crate::hooks::Hooks;
 use crate::plan::ProcessPlan;
 use crate::prepare::PreparedProcess;
 
@@ -23,11 +25,23 @@ pub(crate) fn protect_executable(process: &PreparedProcess<'_>) -> Result<(), Fa
 
 /// Closes every descriptor of the host before anything is looked up by a path of the container's (CVE-2024-21626), and
 /// before the container's limits are set: that on descriptors would say nothing about how many are open.
-pub(crate) fn close_descriptors<const N: usize>(
-    process: &ProcessPlan,
-    keep: [Option<BorrowedFd<'_>>; N],
+pub(crate) fn close_descriptors(
+    process: &PreparedProcess<'_>,
+    channel: &InitEnd,
+    exec_fifo: Option<BorrowedFd<'_>>,
 ) -> Result<(), Failure> {
-    sys::exec::close_all_but(keep, process.first_closed_fd).at(Step::Runtime)
+    let keep = [
+        Some(channel.as_fd()),
+        exec_fifo,
+        process.report,
+        process.agent.map(AsFd::as_fd),
+        process.hooks.and_then(Hooks::stdout),
+        process.hooks.and_then(Hooks::stderr),
+    ];
+    sys::exec::close_all_but(keep, process.plan.first_closed_fd).at(Step::Runtime)?;
+    // Early, because a filter may forbid it later.
+    reset_actions();
+    Ok(())
 }
 
 /// The first candidate that can be executed by the user the process has become; returns its place in the list.
@@ -55,6 +69,8 @@ fn try_candidate(process: &ProcessPlan, index: usize) -> Result<(), Failure> {
     };
     match (FileType::from_raw_mode(stat.st_mode), executable) {
         (FileType::RegularFile, Ok(())) => Ok(()),
+        // The answer of a filter that does not know faccessat2(2); the exec will tell.
+        (FileType::RegularFile, Err(Errno::PERM | Errno::NOSYS)) => Ok(()),
         (FileType::RegularFile, Err(Errno::ACCESS)) if stat.st_mode & 0o111 == 0 => {
             Err(Errno::PERM).at_entry(Step::NotExecutable, index)
         }
@@ -76,34 +92,39 @@ pub(crate) fn wait_on_fifo(fifo: BorrowedFd<'_>) -> Result<(), Errno> {
     }
 }
 
+/// Filters the calls of a process that has nothing left to do but to execute.
+pub(crate) fn confine(process: &PreparedProcess<'_>, channel: &InitEnd) -> Result<(), Failure> {
+    set_mask(SignalSet::EMPTY).at(Step::Runtime)?;
+    filter::load_at_last(process, channel)
+}
+
 /// Becomes the program.
 pub(crate) fn execute(process: &PreparedProcess<'_>, program: usize) -> Result<Infallible, Failure> {
     let plan = process.plan;
-    reset_actions();
-    set_mask(SignalSet::EMPTY).at(Step::Runtime)?;
-    sys::exec::close_on_exec_from(plan.first_closed_fd).at(Step::Runtime)?;
     let Some(path) = plan.candidates.get(program) else { return Err(Errno::NOENT).at(Step::Exec) };
     let errno = sys::exec::exec(path, &plan.argv, &process.env);
     Err(errno).at_entry(Step::Exec, program)
 }
 
 /// Reports a failure and returns the exit status. Where nobody listens any more (a created container whose exec fails at
-/// its start) it is said to who starts the container, by way of `fifo`, or else on the standard error, which is the
+/// its start) it is said to who starts the container, if he asked for it, or else on the standard error, which is the
 /// container's and the only place left.
-pub(crate) fn report_failure(
-    channel: &InitEnd,
-    fifo: Option<BorrowedFd<'_>>,
-    process: &ProcessPlan,
-    failure: Failure,
-) -> i32 {
-    let told = channel.tell_failed(failure).or_else(|errno| match fifo {
+pub(crate) fn report_failure(channel: &InitEnd, process: &PreparedProcess<'_>, failure: Failure) -> i32 {
+    let told = channel.tell_failed(failure).or_else(|errno| match process.report {
         Some(fifo) => following::tell_failed(fifo, failure),
         None => Err(errno),
     });
-    if told.is_err() && failure.step == Step::Exec {
+    if told.is_err() {
+        let process = process.plan;
         let program = process.candidates.get(usize::from(failure.index));
         let program = program.map_or(&b""[..], |program| program.to_bytes());
-        let text = [b"exec container process `", program, b"`: ", reason(failure.errno).as_bytes(), b"\n"];
+        let what: [&[u8]; 3] = match failure.step {
+            Step::Exec => [b"exec container process `", program, b"`"],
+            Step::Seccomp => [b"load the seccomp filter", b"", b""],
+            Step::SeccompReceiver => [b"hand the seccomp listener over to its receiver", b"", b""],
+            _ => return 1,
+        };
+        let text = [what[0], what[1], what[2], b": ", reason(failure.errno).as_bytes(), b"\n"];
         let _ = writev(rustix::stdio::stderr(), &text.map(IoSlice::new));
     }
     1

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, fstat, openat, symlinkat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::mount::{MoveMountFlags, fsconfig_create, fsconfig_set_string, move_mount, open_tree};
+use rustix::mount::{MoveMountFlags, fsconfig_create, fsconfig_set_string, move_mount};
 use sys::mount::{MountAttr, MountChange, Reach, set_attributes};
 
 use super::Init;
@@ -15,8 +15,8 @@ use super::inner::{self, Found, Last, Made, Missing};
 use super::target::{self, By};
 use crate::channel::{At, Failure, InitEnd, Step};
 use crate::filesystem::{self, Number, Refusal};
-use crate::plan::{CgroupTree, Filesystem, MountOperation, MountSource, SourceLink};
-use crate::prepare::{PreparedMount, RootTree, Trees, clone_flags};
+use crate::plan::{CgroupTree, Filesystem, MountOperation, MountSource};
+use crate::prepare::{PreparedMount, RootTree, Trees};
 
 impl Init<'_> {
     /// Makes every mount of the plan below `root`; returns the root that has taken its place, if one was mounted over
@@ -56,27 +56,6 @@ impl Init<'_> {
             defer(mount, new, &mut self.deferred);
         }
         Ok(over_root)
-    }
-
-    /// Clones the trees of the host's that are bound with all that is mounted in them, as they are in the copy of the
-    /// host's mount namespace: there the mount namespaces that are pinned in them as files (as snapd does) have been left
-    /// out, with which a tree can only be attached in an older namespace than theirs. To be done while the container's
-    /// own tree is not in sight, or a clone of `/` would have it in it.
-    pub(super) fn clone_binds(&mut self) -> Result<(), Failure> {
-        for (index, mount) in self.prepared.plan.rootfs.mounts.iter().enumerate() {
-            let MountSource::Bind(bind) = &mount.source else { continue };
-            // An id-mapped one stays as the runtime has cloned it: its mapping is not at hand here.
-            if bind.reach == Reach::Mount || bind.link == SourceLink::Copy || bind.idmap.is_some() {
-                continue;
-            }
-            let tree = open_tree(CWD, bind.source.as_c_str(), clone_flags(bind.reach) | bind.link.flags());
-            let tree = tree.at_entry(Step::MountSource, mount.index)?;
-            for (change, reach) in &bind.changes {
-                set_attributes(tree.as_fd(), *change, *reach).at_entry(Step::MountAttributes, mount.index)?;
-            }
-            self.own_clones.push((index, tree));
-        }
-        Ok(())
     }
 
     /// Makes a filesystem of the namespaces this process is in, has the runtime mount it, and attaches it: the kernel lets
@@ -318,6 +297,7 @@ impl Place<'_> {
             (Err(_), Some(tree)) => return self.attach(tree.as_fd(), target).map(|()| None),
             (Err(failure), None) => return Err(failure),
         };
+        self.label(filesystem, made.as_fd())?;
         self.change(made.as_fd(), &filesystem.changes)?;
         if let (Some(namespace), Some(idmap)) = (idmap, &filesystem.idmap) {
             let mapped = sys::mount::set_idmap(made.as_fd(), namespace.as_fd(), idmap.reach);
@@ -328,6 +308,11 @@ impl Place<'_> {
         }
         self.attach_filesystem(filesystem, made.as_fd(), target)?;
         Ok(Some(made))
+    }
+
+    fn label(&self, filesystem: &Filesystem, mount: BorrowedFd<'_>) -> Result<(), Failure> {
+        let Some(label) = &filesystem.label else { return Ok(()) };
+        self.at(Step::MountLabel, filesystem::label_root(mount, label))
     }
 
     /// The directory that a tmpfs covers and takes properties from; nothing where it is yet to be made.

@@ -83,6 +83,7 @@ pub(super) fn mount(mounts: &mut Vec<MountOperation>, path: &str, around: &Surro
         copy_up: false,
         fallback: None,
         idmap: None,
+        label: None,
     };
     mounts.push(MountOperation {
         index: mounts.len(),

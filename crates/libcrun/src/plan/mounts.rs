@@ -2,6 +2,7 @@
 //! (runtime-spec config.md#mounts).
 
 mod idmap;
+mod ids;
 mod options;
 
 use std::ffi::{CStr, CString};
@@ -16,7 +17,7 @@ use sys::mount::{MountAttr, MountChange, Propagation, Reach};
 pub(crate) use idmap::{Idmap, Maps};
 use options::Options;
 
-use super::{InnerPath, NamespacePlan, invalid};
+use super::{InnerPath, MountLabel, NamespacePlan, invalid};
 use crate::error::Result;
 use crate::host::Host;
 use crate::mount_options::{self, Special};
@@ -164,6 +165,8 @@ pub(crate) struct Filesystem {
     pub(crate) copy_up: bool,
     pub(crate) fallback: Option<Fallback>,
     pub(crate) idmap: Option<Idmap>,
+    /// What SELinux takes its root for, where the filesystem is told so only once it is there.
+    pub(crate) label: Option<CString>,
 }
 
 impl Filesystem {
@@ -213,12 +216,15 @@ pub(crate) enum Parameter {
     /// A flag that is left out where the filesystem does not know it.
     WhereKnown(CString),
     Value(CString, CString),
+    /// One with an id that is left out where that is not mapped.
+    WhereMapped(CString, CString),
 }
 
 impl Parameter {
     pub(crate) fn name(&self) -> &CStr {
         match self {
-            Self::Flag(name) | Self::WhereKnown(name) | Self::Value(name, _) => name,
+            Self::Flag(name) | Self::WhereKnown(name) => name,
+            Self::Value(name, _) | Self::WhereMapped(name, _) => name,
         }
     }
 }
@@ -227,7 +233,9 @@ impl std::fmt::Display for Parameter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.name().to_string_lossy())?;
         match self {
-            Self::Value(_, value) => write!(f, "={}", value.to_string_lossy()),
+            Self::Value(_, value) | Self::WhereMapped(_, value) => {
+                write!(f, "={}", value.to_string_lossy())
+            }
             _ => Ok(()),
         }
     }
@@ -245,6 +253,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) host: &'a Host,
     pub(super) linux: &'a Linux<'a>,
     pub(super) namespaces: &'a NamespacePlan,
+    pub(super) label: Option<&'a MountLabel>,
 }
 
 /// An entry with what its errors call it.
@@ -361,6 +370,7 @@ fn filesystem(
     let idmap = idmap::plan(entry.mount, &options, around.linux, around.namespaces, &entry.name)?;
     let maker = if MADE_INSIDE.contains(&kind) { Maker::Init } else { Maker::Runtime };
     let mut parameters = std::mem::take(&mut options.parameters);
+    ids::settle(kind, &mut parameters, around, &entry.name)?;
     parameters.append(&mut options.flags);
     let given = |name: &CStr| parameters.iter().any(|parameter| parameter.name() == name);
     let inherit =
@@ -370,6 +380,7 @@ fn filesystem(
         CString::new(text).map_err(|_| refuse(&format!("the {what} holds a NUL byte")))
     };
     parameters.push(Parameter::Value(c"source".to_owned(), text(source, "source")?));
+    let label = label(kind, &mut parameters, around);
     let attributes = options.take_attributes();
     // A disk that cannot be written to has to be told so before it is mounted.
     if maker == Maker::Runtime && attributes.contains(MountAttr::RDONLY) {
@@ -385,7 +396,25 @@ fn filesystem(
         copy_up,
         fallback: fallback(kind, around),
         idmap,
+        label,
     }))
+}
+
+/// Gives a filesystem the container's label: as an option, or where there is one instance for many mounts of it, whose
+/// options are settled, as what is returned. Those of the kernel itself have labels of their own.
+fn label(kind: &str, parameters: &mut Vec<Parameter>, around: &Surroundings<'_>) -> Option<CString> {
+    let label = around.label?;
+    match kind {
+        "proc" | "sysfs" | "binfmt_misc" => None,
+        "mqueue" => Some(label.attribute.clone()),
+        _ => {
+            let name = label.parameter.name();
+            if !parameters.iter().any(|parameter| parameter.name() == name) {
+                parameters.push(label.parameter.clone());
+            }
+            None
+        }
+    }
 }
 
 /// Namespaces that belong to somebody else's user namespace cannot be shown by a filesystem made in this one; nor can the
@@ -418,6 +447,7 @@ fn cgroup(mut options: Options, around: &Surroundings<'_>) -> MountSource {
             copy_up: false,
             fallback: fallback("cgroup2", around),
             idmap: None,
+            label: None,
         });
     }
     let mut links = Vec::new();

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use rustix::process::Pid;
 use sys::clone::Namespaces;
 
+use super::id_maps::{IdMaps, around_own, identity};
 use super::invalid;
-use crate::error::{Code, Context, Result};
-use crate::procfs::ProcFs;
-use crate::spec::{IdMapping, Linux, TimeOffset};
+use crate::error::Result;
+use crate::host::Host;
+use crate::spec::{IdMapping, Linux, TimeOffset, User};
 
 /// The types by name. Joining goes in this order: the user namespace first, because it owns the others; the mount
 /// namespace last, because after it the paths of this host mean something else.
@@ -43,6 +43,8 @@ pub(crate) struct NamespacePlan {
     pub(crate) join: Vec<Join>,
     /// The mappings of a new user namespace.
     pub(crate) id_maps: Option<IdMaps>,
+    /// Whether the configuration does not say all of that: for a caller without privileges the runtime makes up for it.
+    pub(crate) supplements_ids: bool,
     /// The contents of `timens_offsets` for a new time namespace; such a namespace is made by the parent, because
     /// offsets can only be set before a process is in it (`time_namespaces(7)`).
     pub(crate) time_offsets: Option<String>,
@@ -53,74 +55,6 @@ pub(crate) struct NamespacePlan {
 pub(crate) struct Join {
     pub(crate) kind: Namespaces,
     pub(crate) path: PathBuf,
-}
-
-/// Which ids outside stand for those inside a user namespace (`user_namespaces(7)`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct IdMaps {
-    uid: Vec<IdMapping>,
-    gid: Vec<IdMapping>,
-}
-
-impl IdMaps {
-    /// Takes mappings that the kernel can take. `names` are what an error calls them.
-    pub(super) fn new(uid: Vec<IdMapping>, gid: Vec<IdMapping>, names: [&str; 2]) -> Result<Self> {
-        for (mappings, name) in [&uid, &gid].into_iter().zip(names) {
-            if mappings.len() > 340 {
-                return Err(invalid(format!("{name}: the kernel takes at most 340 mappings")));
-            }
-        }
-        Ok(Self { uid, gid })
-    }
-
-    /// Gives them to a process in a new user namespace, each map in one write. The group map first: afterwards the
-    /// process may already have become someone.
-    pub(crate) fn write(&self, proc: &ProcFs, pid: Pid) -> Result<()> {
-        proc.write(pid, "gid_map", &lines(&self.gid))?;
-        proc.write(pid, "uid_map", &lines(&self.uid))
-    }
-
-    /// Those of the user namespace a process is in (`user_namespaces(7)`).
-    pub(crate) fn of(pid: Pid) -> Result<Self> {
-        let read = |name: &str| -> Result<Vec<IdMapping>> {
-            let path = format!("/proc/{pid}/{name}");
-            let text =
-                std::fs::read_to_string(&path).context(Code::Namespace, || format!("read `{path}`"))?;
-            Ok(text.lines().filter_map(mapping).collect())
-        };
-        Ok(Self { uid: read("uid_map")?, gid: read("gid_map")? })
-    }
-
-    /// The user outside that is `id` inside.
-    pub(crate) fn outside_uid(&self, id: u32) -> Option<u32> {
-        outside(&self.uid, id)
-    }
-
-    /// The group outside that is `id` inside.
-    pub(crate) fn outside_gid(&self, id: u32) -> Option<u32> {
-        outside(&self.gid, id)
-    }
-}
-
-/// A line of `/proc/PID/uid_map`.
-fn mapping(line: &str) -> Option<IdMapping> {
-    let mut numbers = line.split_whitespace().map(|number| number.parse().ok());
-    let mut next = || numbers.next().flatten();
-    Some(IdMapping { container_id: next()?, host_id: next()?, size: next()? })
-}
-
-fn lines(mappings: &[IdMapping]) -> String {
-    let line =
-        |mapping: &IdMapping| format!("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size);
-    mappings.iter().map(line).collect()
-}
-
-/// The id outside that stands for `id`.
-pub(super) fn outside(mappings: &[IdMapping], id: u32) -> Option<u32> {
-    let range = mappings
-        .iter()
-        .find(|range| id.checked_sub(range.container_id).is_some_and(|offset| offset < range.size))?;
-    range.host_id.checked_add(id - range.container_id)
 }
 
 impl NamespacePlan {
@@ -147,7 +81,8 @@ impl NamespacePlan {
     }
 }
 
-pub(super) fn plan(linux: &Linux<'_>) -> Result<NamespacePlan> {
+/// `user` is that of the container's process.
+pub(super) fn plan(linux: &Linux<'_>, user: Option<&User>, host: &Host) -> Result<NamespacePlan> {
     let mut plan = NamespacePlan::default();
     let mut seen = Namespaces::empty();
     for entry in linux.namespaces.iter().flatten() {
@@ -167,25 +102,45 @@ pub(super) fn plan(linux: &Linux<'_>) -> Result<NamespacePlan> {
         }
     }
     plan.join.sort_by_key(|join| TYPES.iter().position(|(_, kind)| *kind == join.kind));
+    if !seen.contains(Namespaces::USER) && host.effective_uid() != 0 {
+        plan.clone |= Namespaces::USER;
+    }
     if plan.clone.contains(Namespaces::USER) {
-        plan.id_maps = Some(id_maps(linux)?);
-    } else if linux.uid_mappings.as_ref().is_some_and(|mappings| !mappings.is_empty())
-        && !seen.contains(Namespaces::USER)
+        let says_all = seen.contains(Namespaces::USER) && mapped(linux) == [true; 2];
+        plan.supplements_ids = host.effective_uid() != 0 && !says_all;
+        plan.id_maps = Some(id_maps(linux, user, host)?);
+    } else if !seen.contains(Namespaces::USER)
+        && let Some((name, _)) = NAMES.into_iter().zip(mapped(linux)).find(|(_, is_mapped)| *is_mapped)
     {
-        return Err(invalid("linux.uidMappings: id mappings need a user namespace"));
+        return Err(invalid(format!("{name}: id mappings need a user namespace")));
     }
     plan.time_offsets = time_offsets(linux, &mut plan.clone)?;
     Ok(plan)
 }
 
-/// The maps of a new user namespace; without any in the configuration all ids stand for themselves.
-fn id_maps(linux: &Linux<'_>) -> Result<IdMaps> {
-    let everything = || vec![IdMapping { container_id: 0, host_id: 0, size: u32::MAX }];
-    let listed = |mappings: &Option<Vec<IdMapping>>| {
-        mappings.clone().filter(|list| !list.is_empty()).unwrap_or_else(everything)
-    };
-    let names = ["linux.uidMappings", "linux.gidMappings"];
-    IdMaps::new(listed(&linux.uid_mappings), listed(&linux.gid_mappings), names)
+/// Which of the lists of mappings there are: of users, of groups.
+fn mapped(linux: &Linux<'_>) -> [bool; 2] {
+    [&linux.uid_mappings, &linux.gid_mappings].map(|list| list.as_ref().is_some_and(|list| !list.is_empty()))
+}
+
+/// Where the configuration has the mappings.
+const NAMES: [&str; 2] = ["linux.uidMappings", "linux.gidMappings"];
+
+/// The maps of a new user namespace. Without any in the configuration, all ids stand for themselves if root makes it.
+fn id_maps(linux: &Linux<'_>, user: Option<&User>, host: &Host) -> Result<IdMaps> {
+    let listed = |mappings: &Option<Vec<IdMapping>>| mappings.clone().filter(|list| !list.is_empty());
+    let is_root = host.effective_uid() == 0;
+    let ids = || host.subordinate_ids();
+    let (uid, gid) = user.map_or((0, 0), |user| (user.uid, user.gid));
+    let uids = listed(&linux.uid_mappings).unwrap_or_else(|| match is_root {
+        true => identity(),
+        false => around_own(host.effective_uid(), uid, ids().uid),
+    });
+    let gids = listed(&linux.gid_mappings).unwrap_or_else(|| match is_root {
+        true => identity(),
+        false => around_own(host.effective_gid(), gid, ids().gid),
+    });
+    IdMaps::new(uids, gids, NAMES)
 }
 
 fn time_offsets(linux: &Linux<'_>, clone: &mut Namespaces) -> Result<Option<String>> {

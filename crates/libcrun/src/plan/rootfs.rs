@@ -8,7 +8,10 @@ use sys::clone::Namespaces;
 use sys::mount::{Propagation, Reach};
 
 use super::mounts::{self, Surroundings};
-use super::{CgroupPlan, InnerPath, MountOperation, MountSource, NamespacePlan, Request, force_v1, invalid};
+use super::process::assignable;
+use super::{
+    CgroupPlan, InnerPath, MountLabel, MountOperation, MountSource, NamespacePlan, Request, force_v1, invalid,
+};
 use crate::error::Result;
 use crate::host::Host;
 use crate::spec::{Device, Linux, Spec};
@@ -113,12 +116,14 @@ pub(super) fn plan(
     if !own_mounts {
         refuse_mounts(spec, linux, root.readonly == Some(true))?;
     }
+    let label = MountLabel::new(spec, host)?;
     let around = Surroundings {
         bundle: request.bundle,
         layout: cgroup.map(|cgroup| &cgroup.layout),
         host,
         linux,
         namespaces,
+        label: label.as_ref(),
     };
     let mounts = spec.mounts.iter().flatten().enumerate();
     let mut mounts =
@@ -242,5 +247,7 @@ fn device_plan(index: usize, device: &Device<'_>) -> Result<DevicePlan> {
         return Err(invalid(format!("{name}: the root directory cannot be a device")));
     }
     let mode = Mode::from_raw_mode(device.file_mode.unwrap_or(0o666)).as_raw_mode() & 0o7777;
-    Ok(DevicePlan { path, kind, mode, uid: device.uid.unwrap_or(0), gid: device.gid.unwrap_or(0) })
+    let (uid, gid) =
+        (assignable(device.uid.unwrap_or(0), &name)?, assignable(device.gid.unwrap_or(0), &name)?);
+    Ok(DevicePlan { path, kind, mode, uid, gid })
 }

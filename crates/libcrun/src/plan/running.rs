@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use sys::clone::Namespaces;
 
 use super::mounts::{self, Surroundings};
-use super::{InnerPath, MountOperation, MountSource, NamespacePlan, invalid, namespaces};
+use super::{InnerPath, MountLabel, MountOperation, MountSource, NamespacePlan, invalid, namespaces};
 use crate::error::{Code, Error, Result};
 use crate::host::Host;
-use crate::spec::{self, Linux, Mount, Spec};
+use crate::spec::{Linux, Mount, Spec};
 
 /// What is known of a container that runs.
 #[derive(Debug)]
@@ -45,12 +45,19 @@ impl AddedMounts {
                  caller yet: run it as root",
             ));
         }
-        spec::refuse_unsupported_labels(container.spec)?;
-        let (linux, namespaces) = own_mounts(container)?;
+        let (linux, namespaces) = own_mounts(container, host)?;
         let shows_cgroups =
             list.iter().any(|mount| matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2")));
         let layout = if shows_cgroups && container.has_cgroup { Some(host.cgroups()?) } else { None };
-        let around = Surroundings { bundle: container.bundle, layout, host, linux, namespaces: &namespaces };
+        let label = MountLabel::new(container.spec, host)?;
+        let around = Surroundings {
+            bundle: container.bundle,
+            layout,
+            host,
+            linux,
+            namespaces: &namespaces,
+            label: label.as_ref(),
+        };
         let mounts = list.iter().enumerate();
         let mut mounts =
             mounts.map(|(index, mount)| mounts::plan(index, mount, &around)).collect::<Result<Vec<_>>>()?;
@@ -80,8 +87,8 @@ impl AddedMounts {
 
 impl RemovedMounts {
     /// Takes of each mount only where it is.
-    pub(crate) fn new(list: &[Mount<'_>], container: &Running<'_>) -> Result<Self> {
-        let (_, namespaces) = own_mounts(container)?;
+    pub(crate) fn new(list: &[Mount<'_>], container: &Running<'_>, host: &Host) -> Result<Self> {
+        let (_, namespaces) = own_mounts(container, host)?;
         let destination = |(index, mount): (usize, &Mount<'_>)| {
             let name = || format!("mounts[{index}]: {}", mount.destination);
             let path = InnerPath::new(&mount.destination, name)?;
@@ -96,10 +103,10 @@ impl RemovedMounts {
 }
 
 /// The namespaces of a container that has its mounts to itself.
-fn own_mounts<'a>(container: &Running<'a>) -> Result<(&'a Linux<'a>, NamespacePlan)> {
+fn own_mounts<'a>(container: &Running<'a>, host: &Host) -> Result<(&'a Linux<'a>, NamespacePlan)> {
     let linux = container.spec.linux.as_ref();
     let linux = linux.ok_or_else(|| invalid("invalid config file, no `linux` block specified"))?;
-    let mut namespaces = namespaces::plan(linux)?;
+    let mut namespaces = namespaces::plan(linux, None, host)?;
     if !namespaces.creates(Namespaces::MOUNT) {
         return Err(Error::new(
             Code::WrongState,
@@ -150,6 +157,7 @@ mod tests {
     use super::super::Maps;
     use super::super::mounts::{Bind, MountSource};
     use super::*;
+    use crate::spec;
 
     /// A container with these namespaces, which gets these mounts.
     fn added_on(host: &Host, namespaces: &str, mounts: &str, has_cgroup: bool) -> Result<AddedMounts> {
@@ -266,8 +274,13 @@ mod tests {
         let spec = spec::parse(config.as_bytes(), "config.json").unwrap();
         let bundle = Path::new("/bundle");
         let container = Running { spec: &spec, bundle, user_namespace: PathBuf::new(), has_cgroup: true };
+        let host = Host::with(0, Layout::unified());
         let removed = |mounts: &str| {
-            RemovedMounts::new(&spec::parse_mounts(mounts.as_bytes(), "mounts.json").unwrap(), &container)
+            RemovedMounts::new(
+                &spec::parse_mounts(mounts.as_bytes(), "mounts.json").unwrap(),
+                &container,
+                &host,
+            )
         };
         let plan = removed(
             r#"[{"destination":"a/../b","type":"nonsense","options":["remount"]},{"destination":"/c"}]"#,

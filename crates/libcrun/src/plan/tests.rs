@@ -7,6 +7,7 @@ use sys::clone::Namespaces;
 use sys::mount::MountAttr;
 
 use super::*;
+use crate::host::users::{IdRange, SubordinateIds};
 use crate::spec;
 
 /// The default configuration, changed by `edit`.
@@ -28,6 +29,7 @@ fn plan_on(host: &Host, manager: CgroupManager, text: &str) -> Result<Plan> {
         listen_fds: 0,
         new_keyring: true,
         pivot: true,
+        seccomp_receiver: None,
     };
     Plan::new(&spec, &request, host)
 }
@@ -167,7 +169,7 @@ fn without_options_a_mount_gets_those_of_its_destination() {
 #[test]
 fn contradictions_are_refused_before_anything_is_touched() {
     type Edit = fn(&mut Value);
-    let cases: [(Edit, &str); 9] = [
+    let cases: [(Edit, &str); 11] = [
         (|c| c["linux"] = Value::Null, "invalid config file, no `linux` block specified"),
         (|c| c["root"] = Value::Null, "invalid config file, no `root` block specified"),
         (|c| c["process"] = Value::Null, "block `process` not found"),
@@ -186,6 +188,17 @@ fn contradictions_are_refused_before_anything_is_touched() {
             |c| c["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1}}),
             "linux.timeOffsets: needs a new time namespace",
         ),
+        (
+            |c| c["linux"]["gidMappings"] = json!([{"containerID": 0, "hostID": 7, "size": 1}]),
+            "linux.gidMappings: id mappings need a user namespace",
+        ),
+        (
+            |c| {
+                c["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+                c["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 7, "size": 0}]);
+            },
+            "linux.uidMappings[0].size: 0, a mapping has at least one id",
+        ),
     ];
     for (edit, message) in cases {
         assert_eq!(refusal(edit), message);
@@ -201,9 +214,49 @@ fn without_a_cgroup_nothing_can_be_limited() {
     assert_eq!(error.to_string(), "cannot set limits without cgroups");
 }
 
+fn plan_of_user(ids: SubordinateIds, edit: impl FnOnce(&mut Value)) -> NamespacePlan {
+    let host = Host::with(1000, Layout::unified()).with_subordinate_ids(ids);
+    plan_on(&host, CgroupManager::Disabled, &config(edit)).unwrap().namespaces
+}
+
 #[test]
-fn an_unprivileged_caller_is_told_what_is_missing() {
-    let host = Host::with(1000, Layout::unified());
-    let error = plan_on(&host, CgroupManager::Cgroupfs, &config(|_| ())).unwrap_err();
-    assert!(error.to_string().contains("run it as root"), "{error}");
+fn a_caller_without_privileges_gets_a_user_namespace_with_its_ids() {
+    let range = |first| Some(IdRange { first, count: 65_536 });
+    let ids = SubordinateIds { uid: range(100_000), gid: range(300_000) };
+    let plan = plan_of_user(ids, |config| config["process"]["user"] = json!({"uid": 5, "gid": 0}));
+    assert!(plan.clone.contains(Namespaces::USER) && plan.supplements_ids);
+    let maps = plan.id_maps.unwrap();
+    assert_eq!([0, 5, 6].map(|id| maps.outside_uid(id)), [Some(100_000), Some(1000), Some(100_005)]);
+    assert_eq!([0, 1].map(|id| maps.outside_gid(id)), [Some(1000), Some(300_000)]);
+}
+
+#[test]
+fn a_caller_without_a_range_gets_its_own_id_only() {
+    let maps = plan_of_user(SubordinateIds::default(), |_| ()).id_maps.unwrap();
+    assert_eq!([0, 1].map(|id| maps.outside_uid(id)), [Some(1000), None]);
+    assert_eq!([0, 1].map(|id| maps.outside_gid(id)), [Some(1000), None]);
+}
+
+#[test]
+fn what_the_configuration_says_about_ids_holds_for_every_caller() {
+    let mapping = json!([{"containerID": 0, "hostID": 7, "size": 1}]);
+    let plan = plan_of_user(SubordinateIds::default(), |config| {
+        config["linux"]["uidMappings"] = mapping.clone();
+        config["linux"]["gidMappings"] = mapping.clone();
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    });
+    let maps = plan.id_maps.unwrap();
+    assert_eq!((maps.outside_uid(0), maps.outside_gid(0), plan.supplements_ids), (Some(7), Some(7), false));
+}
+
+#[test]
+fn a_device_belongs_to_somebody() {
+    for owner in [json!({"uid": u32::MAX}), json!({"gid": u32::MAX})] {
+        let message = refusal(|config| {
+            let mut device = json!({"path": "/dev/x", "type": "c", "major": 1, "minor": 3});
+            device.as_object_mut().unwrap().extend(owner.as_object().unwrap().clone());
+            config["linux"]["devices"] = json!([device]);
+        });
+        assert_eq!(message, "linux.devices[0]: /dev/x: 4294967295 is nobody's id (it stands for none)");
+    }
 }

@@ -175,6 +175,12 @@ fn flags_and_data(parameters: &[Parameter]) -> (MountFlags, CString) {
             (Parameter::Flag(_), b"lazytime") => flags |= MountFlags::LAZYTIME,
             (Parameter::WhereKnown(_), b"iversion") => flags |= I_VERSION,
             (Parameter::Flag(_), b"ro") | (Parameter::Value(..), b"source") => {}
+            // mount(2) takes all or nothing, and in most user namespaces it is not mapped.
+            (Parameter::WhereMapped(..), _) => {}
+            // SELinux tells a comma in a label from one between options only in quotes.
+            (Parameter::Value(name, label), kind) if kind.ends_with(b"context") => {
+                data.push(format!("{}=\"{}\"", name.to_string_lossy(), label.to_string_lossy()));
+            }
             _ => data.push(parameter.to_string()),
         }
     }
@@ -220,10 +226,16 @@ mod tests {
         let value = |name: &str, value: &str| {
             Parameter::Value(CString::new(name).unwrap(), CString::new(value).unwrap())
         };
-        let parameters =
-            [flag("sync"), value("size", "64k"), value("source", "shm"), flag("huge"), flag("lazytime")];
+        let parameters = [
+            flag("sync"),
+            value("size", "64k"),
+            value("source", "shm"),
+            flag("huge"),
+            flag("lazytime"),
+            value("context", "u:r:t:s0:c1,c2"),
+        ];
         let (flags, data) = flags_and_data(&parameters);
         assert_eq!(flags, MountFlags::SYNCHRONOUS | MountFlags::LAZYTIME);
-        assert_eq!(data.as_c_str(), c"size=64k,huge");
+        assert_eq!(data.as_c_str(), c"size=64k,huge,context=\"u:r:t:s0:c1,c2\"");
     }
 }

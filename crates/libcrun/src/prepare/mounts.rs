@@ -58,13 +58,7 @@ pub(super) fn prepare<'p>(
         MountSource::Filesystem(filesystem) => match filesystem.maker {
             Maker::Runtime => make_filesystem(mount, filesystem, namespaces),
             Maker::Init => {
-                let idmap = match &filesystem.idmap {
-                    Some(idmap) => Some(
-                        fcntl_dupfd_cloexec(namespaces.get(&idmap.maps)?, 3)
-                            .context(Code::Rootfs, || mount.name("keep the user namespace"))?,
-                    ),
-                    None => None,
-                };
+                let idmap = user_namespace(mount, filesystem, namespaces)?;
                 let fallback = filesystem.fallback.and_then(|from| fallback(from, mount, filesystem, cgroup));
                 Ok(PreparedMount::Inside { fallback, idmap })
             }
@@ -77,19 +71,26 @@ pub(super) fn prepare<'p>(
     }
 }
 
+/// The user namespace by which a filesystem that init makes is id-mapped.
+pub(super) fn user_namespace<'p>(
+    mount: &MountOperation,
+    filesystem: &'p Filesystem,
+    namespaces: &mut UserNamespaces<'p>,
+) -> Result<Option<OwnedFd>> {
+    let Some(idmap) = &filesystem.idmap else { return Ok(None) };
+    fcntl_dupfd_cloexec(namespaces.get(&idmap.maps)?, 3)
+        .map(Some)
+        .context(Code::Rootfs, || mount.name("keep the user namespace"))
+}
+
 fn prepare_bind<'p>(
     mount: &MountOperation,
     bind: &'p Bind,
     namespaces: &mut UserNamespaces<'p>,
 ) -> Result<PreparedMount> {
     let source = || mount.name(&format!("open the source `{}`", bind.shown_source()));
-    if bind.link == SourceLink::Copy {
-        match readlinkat(CWD, bind.source.as_c_str(), Vec::new()) {
-            Ok(text) => return Ok(PreparedMount::Link(text)),
-            // Anything but a link is mounted.
-            Err(Errno::INVAL) => {}
-            Err(errno) => return Err(Error::os(Code::Rootfs, source(), errno)),
-        }
+    if let Some(link) = link_to_copy(bind).context(Code::Rootfs, source)? {
+        return Ok(link);
     }
     let flags = clone_flags(bind.reach) | bind.link.flags();
     let tree = open_tree(CWD, bind.source.as_c_str(), flags).context(Code::Rootfs, source)?;
@@ -104,13 +105,26 @@ fn prepare_bind<'p>(
     Ok(PreparedMount::Tree { tree, is_directory })
 }
 
-fn is_directory(file: BorrowedFd<'_>) -> core::result::Result<bool, Errno> {
+/// The link that is to be made in the mount's place.
+pub(super) fn link_to_copy(bind: &Bind) -> core::result::Result<Option<PreparedMount>, Errno> {
+    if bind.link != SourceLink::Copy {
+        return Ok(None);
+    }
+    match readlinkat(CWD, bind.source.as_c_str(), Vec::new()) {
+        Ok(text) => Ok(Some(PreparedMount::Link(text))),
+        // Anything but a link is mounted.
+        Err(Errno::INVAL) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+pub(crate) fn is_directory(file: BorrowedFd<'_>) -> core::result::Result<bool, Errno> {
     Ok(FileType::from_raw_mode(fstat(file)?.st_mode) == FileType::Directory)
 }
 
 /// Changes a clone of a mount. What somebody with more rights has locked stays set on it, as with the C crun: the
-/// mount is then more restricted than it was asked for, never less.
-fn change_clone(
+/// mount is then more restricted than it was asked for, never less. Does not allocate, because init does it, too.
+pub(crate) fn change_clone(
     tree: BorrowedFd<'_>,
     mut change: MountChange,
     reach: Reach,
@@ -189,6 +203,17 @@ fn fallback(
             (open_tree(CWD, c"/sys/fs/cgroup", clone_flags(Reach::Tree)).ok()?, false)
         }
     };
+    shown_instead(tree, is_own, mount, filesystem)
+}
+
+/// Gives a clone of the host's tree what it is shown with; `is_own` is whether it is the container's to write to. Does
+/// not allocate, because init does it, too.
+pub(crate) fn shown_instead(
+    tree: OwnedFd,
+    is_own: bool,
+    mount: &MountOperation,
+    filesystem: &Filesystem,
+) -> Option<OwnedFd> {
     let read_only = !is_own || (filesystem.attributes | mount.deferred.set).contains(MountAttr::RDONLY);
     // What is mounted further down is the host's: its cgroups must not be written to (CVE-2023-25809).
     let all = MountChange {

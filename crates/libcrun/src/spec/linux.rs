@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cgroups::Resources;
 use serde::Deserialize;
 
-use super::{MemoryPolicy, Presence, Text};
+use super::{MemoryPolicy, Presence, Seccomp, Text};
 
 /// What concerns Linux.
 #[derive(Debug, Default, Deserialize)]
@@ -44,16 +44,20 @@ pub struct Linux<'a> {
     /// From which nodes memory comes.
     #[serde(borrow, default)]
     pub memory_policy: Option<MemoryPolicy<'a>>,
-    #[serde(default)]
-    pub(crate) seccomp: Presence,
-    #[serde(default)]
-    pub(crate) sysctl: Presence,
-    #[serde(default)]
-    pub(crate) mount_label: Presence,
+    /// Which system calls may be made.
+    #[serde(borrow, default)]
+    pub seccomp: Option<Seccomp<'a>>,
+    /// Kernel parameters of the namespaces, by name.
+    #[serde(borrow, default)]
+    pub sysctl: Option<BTreeMap<Text<'a>, Text<'a>>>,
+    /// What SELinux takes the files for in what is mounted.
+    #[serde(borrow, default)]
+    pub mount_label: Option<Text<'a>>,
     #[serde(default)]
     pub(crate) intel_rdt: Presence,
-    #[serde(default)]
-    pub(crate) personality: Presence,
+    /// Which system the process takes this one for.
+    #[serde(borrow, default)]
+    pub personality: Option<Personality<'a>>,
     #[serde(default)]
     pub(crate) net_devices: Presence,
 }
@@ -67,6 +71,14 @@ pub struct Namespace<'a> {
     /// An existing namespace to join; without it a new one is made.
     #[serde(borrow, default)]
     pub path: Option<Text<'a>>,
+}
+
+/// `linux.personality`; the specification has no flags yet.
+#[derive(Debug, Deserialize)]
+pub struct Personality<'a> {
+    /// The execution domain.
+    #[serde(borrow)]
+    pub domain: Text<'a>,
 }
 
 /// One range of `linux.uidMappings` or `linux.gidMappings`.

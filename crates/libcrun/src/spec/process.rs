@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{ExecCpuAffinity, IoPriority, Presence, Scheduler, Text};
+use super::{ExecCpuAffinity, IoPriority, Scheduler, Text};
 
 /// The process to run.
 #[derive(Debug, Default, Deserialize)]
@@ -44,10 +44,12 @@ pub struct Process<'a> {
     /// On which CPUs a process runs that is executed in the running container.
     #[serde(borrow, rename = "execCPUAffinity", default)]
     pub exec_cpu_affinity: Option<ExecCpuAffinity<'a>>,
-    #[serde(default)]
-    pub(crate) apparmor_profile: Presence,
-    #[serde(default)]
-    pub(crate) selinux_label: Presence,
+    /// What AppArmor confines it to.
+    #[serde(borrow, default)]
+    pub apparmor_profile: Option<Text<'a>>,
+    /// What SELinux takes it for.
+    #[serde(borrow, default)]
+    pub selinux_label: Option<Text<'a>>,
 }
 
 /// `process.user`: ids inside the container.

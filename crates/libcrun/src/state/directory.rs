@@ -7,17 +7,19 @@ use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, chmod, chmodat, fchmod, fstat, mkdir, mknodat, openat,
     renameat, statat, unlinkat,
 };
-use rustix::io::{Errno, read, write};
+use rustix::io::{Errno, write};
 use rustix::process::geteuid;
 
 use super::Status;
 use crate::error::{Code, Context, Error, Result, words};
 use crate::id::ContainerId;
+use crate::input::read_to_end;
 
 pub(crate) const EXEC_FIFO: &str = "exec.fifo";
 const REPORT_FIFO: &str = "start.fifo";
 const STATUS: &str = "status";
 const CONFIG: &str = "config.json";
+const FILTER: &str = "seccomp.bpf";
 const EMPTY_DIRECTORY: &str = ".empty-directory";
 
 // The modes are given twice everywhere, because the umask is the caller's.
@@ -177,7 +179,7 @@ impl StateDirectory {
     }
 
     fn write(&self, name: &str, content: &[u8]) -> core::result::Result<(), Errno> {
-        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC;
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = openat(&self.directory, name, flags, OWN_FILE)?;
         fchmod(&file, OWN_FILE)?;
         let mut rest = content;
@@ -191,18 +193,10 @@ impl StateDirectory {
         Ok(())
     }
 
+    /// Reads one of the files: only that, not what a link leads to, and without waiting for somebody at a FIFO.
     fn read(&self, name: &str) -> core::result::Result<Vec<u8>, Errno> {
-        let file = openat(&self.directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let mut content = Vec::with_capacity(4096);
-        let mut buffer = [0_u8; 4096];
-        loop {
-            match read(&file, &mut buffer) {
-                Ok(0) => return Ok(content),
-                Ok(length) => content.extend_from_slice(&buffer[..length]),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        openat(&self.directory, name, flags, Mode::empty()).and_then(read_to_end)
     }
 
     /// Keeps the configuration as it was used.
@@ -213,6 +207,16 @@ impl StateDirectory {
     /// The configuration as it was used.
     pub(crate) fn read_config(&self) -> Result<Vec<u8>> {
         self.read(CONFIG).context(Code::State, || format!("open `{}`", self.file(CONFIG)))
+    }
+
+    /// Keeps the filter of system calls, for processes that join later.
+    pub(crate) fn write_filter(&self, program: &[u8]) -> Result<()> {
+        self.write(FILTER, program).context(Code::State, || format!("write `{}`", self.file(FILTER)))
+    }
+
+    /// The filter as it was loaded.
+    pub(crate) fn read_filter(&self) -> Result<Vec<u8>> {
+        self.read(FILTER).context(Code::State, || format!("open `{}`", self.file(FILTER)))
     }
 
     /// Replaces the status file in one step.

@@ -10,7 +10,7 @@ use sys::mount::{MountAttr, MountChange, Reach};
 
 use super::calls::{Path, bind, kind, make_private, open_path, open_root, remount};
 use crate::channel::{At, Failure, Step};
-use crate::filesystem::Number;
+use crate::filesystem::{Number, label_root};
 use crate::init::inner::{self, Found, Made, Missing};
 use crate::init::mounts::{copy_up, each_inherited};
 use crate::init::target::{self, By};
@@ -106,6 +106,9 @@ impl Place<'_> {
             (Err(errno), None) => return self.at(Step::MountCreate, Err(errno)),
         }
         let mounted = self.finish(&target)?;
+        if let Some(label) = &filesystem.label {
+            self.at(Step::MountLabel, label_root(mounted.as_fd(), label))?;
+        }
         if let (true, Some(covered)) = (filesystem.copy_up, covered) {
             self.at(Step::MountCopyUp, copy_up::copy(covered.as_fd(), mounted.as_fd()))?;
         }

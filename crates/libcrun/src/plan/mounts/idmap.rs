@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use sys::clone::Namespaces;
 use sys::mount::Reach;
 
-use super::super::namespaces::{IdMaps, outside};
+use super::super::id_maps::{IdMaps, outside};
 use super::super::{NamespacePlan, invalid};
 use super::Options;
 use crate::error::Result;

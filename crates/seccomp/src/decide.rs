@@ -1,0 +1,327 @@
+//! What happens to each number of each architecture.
+
+use crate::action::Action;
+use crate::architecture::{Architecture, X32_BIT};
+use crate::condition::{Condition, Operator};
+use crate::error::Error;
+use crate::parse::{Parsed, ParsedRule};
+use crate::syscalls::{Multiplexed, Syscall, through};
+use crate::{MOST_INSTRUCTIONS, tree};
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Always the same.
+    Always(Action),
+    /// What the last rule of a list says if it holds, else what those before it say: a place in [`Decided::links`].
+    Depends(usize),
+}
+
+/// The last rule of a list, and the list before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// What the rules before it come to, if any.
+    pub(crate) before: Option<usize>,
+    /// What this one says if its conditions hold.
+    pub(crate) action: Action,
+    /// A place in [`Decided::conditions`].
+    pub(crate) conditions: usize,
+}
+
+/// What happens from a number on, up to the next range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Range {
+    /// The first number.
+    pub(crate) start: u32,
+    /// What happens to it.
+    pub(crate) outcome: Outcome,
+    /// How its arguments are looked at.
+    pub(crate) architecture: Architecture,
+}
+
+/// What happens to the calls that the kernel gives one token.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    /// The token.
+    pub(crate) token: u32,
+    /// From number 0 on; two that follow each other differ.
+    pub(crate) ranges: Vec<Range>,
+}
+
+/// A profile with nothing left to decide.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    /// The native architecture first.
+    pub(crate) calls: Vec<Calls>,
+    /// The rules that hold under conditions.
+    pub(crate) links: Vec<Link>,
+    /// Conditions that have to hold together.
+    pub(crate) conditions: Vec<Vec<Condition>>,
+    /// What happens if none does.
+    pub(crate) default: Action,
+}
+
+/// What happens to calls of an architecture that the profile does not name.
+pub(crate) const BAD_ARCHITECTURE: Action = Action::KILL_THREAD;
+
+pub(crate) fn decide(parsed: &Parsed<'_>) -> Result<Decided, Error> {
+    let mut decided =
+        Decided { calls: Vec::new(), links: Vec::new(), conditions: Vec::new(), default: parsed.default };
+    let mut tables: Vec<Table> =
+        parsed.architectures.iter().map(|it| Table::new(*it, parsed.default)).collect();
+    for rule in &parsed.rules {
+        for call in &rule.calls {
+            for table in &mut tables {
+                table.mention(*call);
+            }
+        }
+        if rule.action != parsed.default {
+            decided.apply(rule, &mut tables)?;
+        }
+    }
+    for table in &tables {
+        let token = table.architecture.token();
+        if decided.calls.iter().all(|calls| calls.token != token) {
+            decided.calls.push(Calls { token, ranges: ranges(token, &tables) });
+        }
+    }
+    Ok(decided)
+}
+
+impl Decided {
+    /// Adds a rule to what happens to its calls.
+    fn apply(&mut self, rule: &ParsedRule, tables: &mut [Table]) -> Result<(), Error> {
+        for alternative in &rule.alternatives {
+            let conditions = self.keep(alternative);
+            for call in &rule.calls {
+                for table in tables.iter_mut() {
+                    if let Some(outcome) = call.number(table.architecture).map(|number| table.outcome(number))
+                    {
+                        *outcome = self.then(*outcome, rule.action, conditions)?;
+                    }
+                }
+                if tables.iter().any(Table::multiplexes) {
+                    self.apply_through(*call, alternative, rule.action, tables)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for a call that is made through one for many.
+    fn apply_through(
+        &mut self,
+        call: Syscall,
+        alternative: &[Condition],
+        action: Action,
+        tables: &mut [Table],
+    ) -> Result<(), Error> {
+        let Some(multiplexed) = through(call.name()) else {
+            return Ok(());
+        };
+        let conditions = self.keep(&multiplexed.conditions(alternative));
+        for table in tables {
+            if let Some(outcome) = table.through(&multiplexed).map(|number| table.outcome(number)) {
+                *outcome = self.then(*outcome, action, conditions)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps conditions; there is nothing to keep where there are none.
+    fn keep(&mut self, conditions: &[Condition]) -> Option<usize> {
+        if conditions.is_empty() {
+            return None;
+        }
+        self.conditions.push(conditions.to_vec());
+        Some(self.conditions.len() - 1)
+    }
+
+    /// What happens if after what is there a rule is asked.
+    fn then(
+        &mut self,
+        outcome: Outcome,
+        action: Action,
+        conditions: Option<usize>,
+    ) -> Result<Outcome, Error> {
+        let before = match outcome {
+            Outcome::Always(already) if already != self.default => return Ok(outcome),
+            Outcome::Always(_) => None,
+            Outcome::Depends(link) => Some(link),
+        };
+        let Some(conditions) = conditions else {
+            return Ok(Outcome::Always(action));
+        };
+        let link = Link { before, action, conditions };
+        // The calls of a rule come one after the other, so that what is looked for is among the last.
+        if let Some(known) = self.links.iter().rposition(|known| *known == link) {
+            return Ok(Outcome::Depends(known));
+        }
+        if self.links.len() == MOST_INSTRUCTIONS {
+            return Err(tree::too_long());
+        }
+        self.links.push(link);
+        Ok(Outcome::Depends(self.links.len() - 1))
+    }
+
+    /// The rules of a list from the first that is asked to the last.
+    pub(crate) fn rules(&self, last: usize) -> Vec<Link> {
+        let mut rules = Vec::new();
+        let mut next = Some(last);
+        while let Some(link) = next {
+            rules.push(self.links[link]);
+            next = self.links[link].before;
+        }
+        rules.reverse();
+        rules
+    }
+}
+
+impl Multiplexed {
+    /// What has to hold of the one call for many, where something has to hold of one of them.
+    pub(crate) fn conditions(&self, of_call: &[Condition]) -> Vec<Condition> {
+        let this = Condition { index: 0, operator: Operator::Equal, mask: u64::MAX, value: self.number };
+        let others = of_call.iter().copied().filter(|condition| condition.index != 0);
+        std::iter::once(this).chain(others).collect()
+    }
+}
+
+/// What happens to each number of an architecture.
+#[derive(Debug)]
+struct Table {
+    architecture: Architecture,
+    default: Action,
+    /// By number, up to the highest that the profile names.
+    outcomes: Vec<Outcome>,
+    /// Those with numbers beyond all others ([`Architecture::private`]), which are few.
+    private: Vec<(u32, Outcome)>,
+    /// `socketcall` and `ipc`, if the architecture has them.
+    socketcall: Option<u32>,
+    ipc: Option<u32>,
+}
+
+impl Table {
+    fn new(architecture: Architecture, default: Action) -> Self {
+        let number = |name| Syscall::named(name).and_then(|call| call.number(architecture));
+        Self {
+            architecture,
+            default,
+            outcomes: Vec::with_capacity(512),
+            private: Vec::new(),
+            socketcall: number("socketcall"),
+            ipc: number("ipc"),
+        }
+    }
+
+    fn multiplexes(&self) -> bool {
+        self.socketcall.is_some() || self.ipc.is_some()
+    }
+
+    /// The number of the one call for many, if the architecture has it.
+    fn through(&self, call: &Multiplexed) -> Option<u32> {
+        if call.through == "ipc" { self.ipc } else { self.socketcall }
+    }
+
+    /// Notes that the profile's author knew a call.
+    fn mention(&mut self, call: Syscall) {
+        if let Some(number) = call.number(self.architecture) {
+            self.outcome(number);
+        }
+        let through = || through(call.name()).and_then(|call| self.through(&call));
+        if let Some(number) = self.multiplexes().then(through).flatten() {
+            self.outcome(number);
+        }
+    }
+
+    fn outcome(&mut self, number: u32) -> &mut Outcome {
+        let default = Outcome::Always(self.default);
+        if number >= self.architecture.private() {
+            let at = self.private.iter().position(|(known, _)| *known == number).unwrap_or_else(|| {
+                self.private.push((number, default));
+                self.private.len() - 1
+            });
+            return &mut self.private[at].1;
+        }
+        let at = number as usize;
+        if at >= self.outcomes.len() {
+            self.outcomes.resize(at + 1, default);
+        }
+        &mut self.outcomes[at]
+    }
+
+    /// What happens to calls with numbers above all that the profile names.
+    fn above(&self) -> Action {
+        if self.default.refuses() && !self.outcomes.is_empty() {
+            self.architecture.not_there()
+        } else {
+            self.default
+        }
+    }
+
+    /// Adds the ranges of the architecture.
+    fn append_to(&self, ranges: &mut Vec<Range>) {
+        let mut add =
+            |start, outcome| append(ranges, Range { start, outcome, architecture: self.architecture });
+        let base = self.architecture.base();
+        for (number, outcome) in (base..).zip(&self.outcomes) {
+            add(number, *outcome);
+        }
+        if let Some(above) = u32::try_from(self.outcomes.len()).ok().and_then(|count| base.checked_add(count))
+        {
+            add(above, Outcome::Always(self.above()));
+        }
+        if self.architecture.private() != u32::MAX {
+            let mut private = self.private.clone();
+            private.sort_unstable_by_key(|(number, _)| *number);
+            add(self.architecture.private(), Outcome::Always(self.default));
+            for (number, outcome) in private {
+                add(number, outcome);
+                add(number + 1, Outcome::Always(self.default));
+            }
+        }
+    }
+}
+
+/// What happens to the numbers of a token: those of x32 are numbers of x86_64 with a bit, the others have it for themselves.
+fn ranges(token: u32, tables: &[Table]) -> Vec<Range> {
+    let mut ranges = Vec::with_capacity(256);
+    let table = |wanted| tables.iter().find(|table| table.architecture == wanted);
+    if token != Architecture::X86_64.token() {
+        for table in tables.iter().filter(|table| table.architecture.token() == token) {
+            let architecture = table.architecture;
+            append(&mut ranges, Range { start: 0, outcome: Outcome::Always(table.default), architecture });
+            table.append_to(&mut ranges);
+        }
+        return ranges;
+    }
+    let bad = |start, architecture| Range { start, outcome: Outcome::Always(BAD_ARCHITECTURE), architecture };
+    match table(Architecture::X86_64) {
+        Some(table) => table.append_to(&mut ranges),
+        None => append(&mut ranges, bad(0, Architecture::X86_64)),
+    }
+    match (table(Architecture::X32), table(Architecture::X86_64)) {
+        (Some(table), _) => table.append_to(&mut ranges),
+        (None, Some(table)) => {
+            append(&mut ranges, bad(X32_BIT, Architecture::X32));
+            // What a tracer makes of a call that is not to be made (`seccomp(2)`): it has all bits, and is none of x32.
+            let outcome = Outcome::Always(table.above());
+            append(&mut ranges, Range { start: u32::MAX, outcome, architecture: Architecture::X86_64 });
+        }
+        (None, None) => {}
+    }
+    ranges
+}
+
+/// Adds a range to those before it, of which it may be a part.
+fn append(ranges: &mut Vec<Range>, range: Range) {
+    if ranges.last().is_some_and(|last| last.start == range.start) {
+        ranges.pop();
+    }
+    let same = |last: &Range| match range.outcome {
+        Outcome::Always(_) => last.outcome == range.outcome,
+        Outcome::Depends(_) => last.outcome == range.outcome && last.architecture == range.architecture,
+    };
+    if !ranges.last().is_some_and(same) {
+        ranges.push(range);
+    }
+}
