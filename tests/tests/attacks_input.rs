@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::mem::MaybeUninit;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
@@ -12,7 +13,9 @@ use kit::bundle::Bundle;
 use kit::container::Container;
 use kit::crun::Crun;
 use kit::runtime;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::io::Errno;
 
 /// The runtime with so little memory that an input without an end would be its own.
 fn with_little_memory(crun: &Crun) -> Crun {
@@ -132,4 +135,23 @@ fn the_configuration_is_read_once_and_later_changes_to_it_mean_nothing() {
     fs::write(bundle.dir().join("config.json"), "{}").unwrap();
     assert_eq!(container.cmd(["start", "ID"]).ok(), "");
     assert_eq!(container.cmd(["exec", "ID", "echo", "well"]).ok(), "well\n");
+}
+
+#[test]
+fn a_device_in_the_place_of_an_images_users_is_not_even_opened() {
+    let crun = runtime!();
+    let bundle = Bundle::new().args(["true"]);
+    let passwd = bundle.rootfs().join("etc/passwd");
+    for (kind, device) in [(FileType::CharacterDevice, makedev(1, 5)), (FileType::Fifo, 0)] {
+        drop(fs::remove_file(&passwd));
+        mknodat(CWD, &passwd, kind, Mode::RWXU, device).unwrap();
+        let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
+        inotify::add_watch(&watch, &passwd, WatchFlags::OPEN).unwrap();
+        for (rung, crun) in [("all calls", crun.clone()), ("no openat2", crun.clone().without(["openat2"]))] {
+            assert_eq!(crun.run(&bundle).ok(), "");
+            let mut room = [MaybeUninit::uninit(); 512];
+            let event = inotify::Reader::new(&watch, &mut room).next().map(drop);
+            assert_eq!(event, Err(Errno::AGAIN), "{rung}: it was opened");
+        }
+    }
 }

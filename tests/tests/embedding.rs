@@ -148,6 +148,14 @@ fn hooked(bundle: Bundle, end: &str) -> Bundle {
     bundle.set("/hooks/createContainer", serde_json::json!([hook]))
 }
 
+/// With parameters of its namespaces, which init writes.
+fn with_parameters(bundle: Bundle) -> Bundle {
+    let sysctls = serde_json::json!({
+        "kernel.msgmax": "9000", "net.ipv4.ip_forward": "1", "kernel.domainname": "example.org",
+    });
+    bundle.set("/linux/sysctl", sysctls).set("/linux/personality", serde_json::json!({"domain": "LINUX32"}))
+}
+
 /// Each way a process can take from the clone to the exec or its end, or to a failure before it.
 fn all_ways(crun: &Crun) {
     let sleep = || Bundle::new().args(["sleep", "99"]);
@@ -156,7 +164,10 @@ fn all_ways(crun: &Crun) {
     let joining = sleep()
         .set("/mounts/2/options", serde_json::json!(["newinstance", "ptmxmode=0666", "mode=0620"]))
         .namespace("user", Some(&user_namespace));
-    for bundle in [sleep(), sleep().in_user_namespace(), joining, bound(sleep()), hooked(sleep(), "true")] {
+    let hooked_well = hooked(sleep(), "true");
+    for bundle in
+        [sleep(), sleep().in_user_namespace(), joining, bound(sleep()), with_parameters(sleep()), hooked_well]
+    {
         let (container, created) = create(crun, &bundle);
         created.unwrap();
         libcrun::start(&state_root(crun), &id(&container)).unwrap();

@@ -1,6 +1,7 @@
 //! What has to be installed, and installing it: Debian packages by apt, and tools written in Rust by cargo.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,11 +21,18 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("newuidmap", "uidmap"),
 ];
 
+/// A file that is needed, and the Debian package it is in: what the seccomp compiler is compared with.
+const FILES: &[(&str, &str)] = &[
+    ("/usr/include/seccomp.h", "libseccomp-dev"),
+    ("/usr/share/containers/seccomp.json", "golang-github-containers-common"),
+];
+
 /// Installs what the tests and the benchmark need and this machine lacks. Without apt, or without root, it says what
 /// is missing and goes on: what cannot be run without it says so itself.
 pub(crate) fn install_packages() {
     let mut missing: Vec<&str> =
         PROGRAMS.iter().filter(|(program, _)| !on_path(program)).map(|(_, package)| *package).collect();
+    missing.extend(FILES.iter().filter(|(file, _)| !Path::new(file).exists()).map(|(_, package)| *package));
     if kit::rootfs::busybox_rootfs().is_err() {
         missing.push("busybox-static");
     }

@@ -269,7 +269,10 @@ pub(crate) const REPORT: usize = 10;
 /// Both ends, close-on-exec: the runtime's and init's.
 pub(crate) fn pair() -> Result<(RuntimeEnd, InitEnd), Errno> {
     let (runtime, init) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    Ok((RuntimeEnd(runtime), InitEnd { socket: init, has_heard_go: Cell::new(false) }))
+    Ok((
+        RuntimeEnd(runtime),
+        InitEnd { socket: init, has_heard_go: Cell::new(false), has_parted: Cell::new(false) },
+    ))
 }
 
 /// The runtime's end.
@@ -362,6 +365,7 @@ pub(crate) struct InitEnd {
     socket: OwnedFd,
     /// Go came while init was waiting for the answer to a request: the runtime had nothing else left to do.
     has_heard_go: Cell<bool>,
+    has_parted: Cell<bool>,
 }
 
 impl AsFd for InitEnd {
@@ -371,6 +375,15 @@ impl AsFd for InitEnd {
 }
 
 impl InitEnd {
+    /// Notes that the runtime has gone its way.
+    pub(crate) fn part(&self) {
+        self.has_parted.set(true);
+    }
+
+    pub(crate) fn has_parted(&self) -> bool {
+        self.has_parted.get()
+    }
+
     /// Says that init is ready.
     pub(crate) fn tell_ready(&self) -> Result<(), Errno> {
         self.tell(message(READY, None, 0))

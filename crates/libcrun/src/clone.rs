@@ -14,6 +14,7 @@ use rustix::process::{DumpableBehavior, Pid, Signal, dumpable_behavior, set_dump
 use sys::clone::{Child, Namespaces};
 
 use crate::error::{Code, Context, Error, Result};
+use crate::explain;
 use crate::foreground;
 use crate::init::Placement;
 use crate::plan::NamespacePlan;
@@ -44,7 +45,6 @@ pub(crate) fn clone_into(
     placement: Placement,
     child: impl Fn(Placement) -> i32,
 ) -> Result<Cloned> {
-    let failed = || "create the container's process";
     // In a new pid namespace nobody is there yet to look at the process, and in a new user namespace nobody has a right
     // to. Elsewhere it is not to be traced or looked through from its first moment on, before it can see to that itself
     // (CVE-2016-9962).
@@ -57,12 +57,20 @@ pub(crate) fn clone_into(
             Ok(child) => return Ok(Cloned { child, placement, in_unified_cgroup: true }),
             // A cgroup that takes no processes this way, or a kernel that does not know the way (before 5.7).
             Err(Errno::BUSY | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOENT | Errno::TOOBIG) => {}
-            Err(errno) => return Err(Error::os(Code::Namespace, failed(), errno)),
+            Err(errno) => return Err(not_made(namespaces, errno)),
         }
     }
     let placement = if cgroup.is_some() { Placement::BeforeMounts } else { placement };
-    let child = spawn(namespaces, None, || child(placement)).context(Code::Namespace, failed)?;
+    let child = spawn(namespaces, None, || child(placement)).map_err(|errno| not_made(namespaces, errno))?;
     Ok(Cloned { child, placement, in_unified_cgroup: false })
+}
+
+fn not_made(namespaces: Namespaces, errno: Errno) -> Error {
+    let error = Error::os(Code::Namespace, "create the container's process", errno);
+    match explain::process_not_made(namespaces, errno) {
+        Some(cause) => error.because(&cause),
+        None => error,
+    }
 }
 
 /// Clones a process that runs `child`, which keeps to what [`crate::init`] promises.

@@ -126,6 +126,11 @@ impl Container {
         Some(CgroupPath::new(Some(path), self.id.as_str())).filter(|path| !path.is_root())
     }
 
+    /// Whether it was made by somebody else than root, and so has a user namespace whatever its configuration says.
+    pub(crate) fn is_an_ordinary_users(&self) -> bool {
+        !matches!(self.status.owner.as_deref(), None | Some("root" | ""))
+    }
+
     /// The systemd unit it is in, if it is in one.
     pub(crate) fn unit(&self) -> Option<&str> {
         let scope = self.status.scope.as_deref().filter(|scope| !scope.is_empty());

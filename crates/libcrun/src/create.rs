@@ -22,6 +22,7 @@ use sys::signal::{SignalSet, set_mask};
 use crate::channel::Failure;
 use crate::delete::{Warnings, remove_cgroup, remove_unit};
 use crate::error::{Code, Context, Result};
+use crate::explain;
 use crate::foreground::{self, Adoption};
 use crate::hooks::Hooks;
 use crate::host::{Host, users};
@@ -250,12 +251,13 @@ impl Kind {
 /// The pipeline: spec → host → plan → prepare → spawn → init, and the state in between.
 fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind) -> Result<Starting> {
     let bundle = std::fs::canonicalize(&options.bundle)
-        .context(Code::InvalidConfig, || format!("chdir `{}` failed", options.bundle.display()))?;
+        .context(Code::InvalidConfig, || format!("chdir `{}` failed", options.bundle.display()))
+        .map_err(|error| explain::closed(error, &options.bundle.join("config.json")))?;
     let config_path = match &options.config {
         Some(path) => path.clone(),
         None => bundle.join("config.json"),
     };
-    let config = input::read_file(&config_path)?;
+    let config = input::read_file(&config_path).map_err(|error| explain::closed(error, &config_path))?;
     let spec = spec::parse(&config, &config_path.to_string_lossy())?;
     let request = Request {
         id,

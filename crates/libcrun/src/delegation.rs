@@ -13,6 +13,7 @@ use sys::clone::Namespaces;
 use crate::error::Result;
 use crate::plan::{IdMaps, NamespacePlan, invalid};
 use crate::spec::Spec;
+use crate::user_namespace;
 
 const ANNOTATION: &str = "run.oci.delegate-cgroup";
 
@@ -72,7 +73,7 @@ impl Delegation {
         let maps = match maps {
             Some(maps) => maps,
             None => {
-                joined = IdMaps::of(pid)?;
+                joined = user_namespace::of(pid)?.maps;
                 &joined
             }
         };

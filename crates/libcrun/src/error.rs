@@ -64,6 +64,13 @@ impl Error {
         Self { code, message: message.into(), errno: Some(errno) }
     }
 
+    /// The same error with what is known about its cause, before the kernel's reason.
+    #[must_use]
+    pub(crate) fn because(mut self, cause: &str) -> Self {
+        self.message = format!("{} ({cause})", self.message);
+        self
+    }
+
     /// What kind of thing went wrong.
     #[must_use]
     pub const fn code(&self) -> Code {

@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 use cgroups::Cgroup;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
+use sys::exec::StringArray;
 use sys::signal::{SignalSet, set_mask};
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::clone::{ForChildren, clone_into};
 use crate::container::{Container, Phase};
-use crate::error::{Code, Context, Result, words};
+use crate::error::{Code, Context, Error, Result, words};
 use crate::exec_cgroup::Home;
 use crate::foreground;
 use crate::home;
@@ -26,20 +26,23 @@ use crate::host::Host;
 use crate::id::ContainerId;
 use crate::init::{Placement, binding, credentials, filter, labels, launch};
 use crate::input;
+use crate::oom_score::OwnScore;
 use crate::pid_file;
 use crate::plan::{
-    FilterPlan, FilterSubject, MemoryPolicy, ProcessPlan, namespace_type, personality, process_plan,
+    FilterPlan, FilterSubject, MemoryPolicy, ProcessPlan, SetUpIds, keeps_groups, namespace_type,
+    personality, process_plan,
 };
 use crate::prepare::PreparedProcess;
 use crate::procfs::ProcFs;
 use crate::receiver::Connection;
-use crate::relay::{self, Relay};
+use crate::relay::{self, Relay, Users};
 use crate::report;
 use crate::scheduling;
 use crate::self_protection;
 use crate::spawn::Spawned;
 use crate::spec::{self, Spec, Text, User};
 use crate::state::StateRoot;
+use crate::user_namespace;
 
 /// What to run, where it differs from the container's own process.
 #[derive(Debug, Clone)]
@@ -115,8 +118,9 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result
     let spec = spec::parse(&config, &container.directory.file("config.json"))?;
     let mut plan = plan(&spec, options)?;
     plan.filter = saved_filter(&container, &spec, options)?;
+    let namespaces = Namespaced::new(&container, &spec, &mut plan)?;
     let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
-    let status = run(&container, &spec, &plan, options);
+    let status = run(&container, &spec, &plan, namespaces, options);
     set_mask(before).context(Code::System, || "restore the signal mask")?;
     status
 }
@@ -235,7 +239,7 @@ fn finish(process: &spec::Process<'_>, spec: &Spec<'_>, options: &ExecOptions) -
 /// What the joining process needs, acquired before it exists.
 struct Joining<'p> {
     pidfd: OwnedFd,
-    namespaces: Namespaces,
+    namespaces: Namespaced,
     /// The container's root directory, for a container that shares the mount namespace.
     root: Option<OwnedFd>,
     process: PreparedProcess<'p>,
@@ -243,13 +247,29 @@ struct Joining<'p> {
     keyring: CString,
 }
 
-fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &ExecOptions) -> Result<i32> {
-    if options.self_protection {
-        // Other processes of the container see this one from the clone on.
-        self_protection::protect_now()?;
-    }
+fn run(
+    container: &Container,
+    spec: &Spec<'_>,
+    plan: &ProcessPlan,
+    namespaces: Namespaced,
+    options: &ExecOptions,
+) -> Result<i32> {
+    // Other processes of the container see this one from the clone on.
+    let executable_view = match options.self_protection {
+        true => self_protection::protect_joining(namespaces.kinds.contains(Namespaces::USER))?,
+        false => None,
+    };
     let agent = Connection::open(plan)?;
-    let joining = Joining::new(container, spec, plan, agent.as_ref())?;
+    let process = |env, proc| PreparedProcess {
+        plan,
+        env,
+        executable_view,
+        proc,
+        agent: agent.as_ref(),
+        hooks: None,
+        report: None,
+    };
+    let joining = Joining::new(container, spec, plan, namespaces, process)?;
     let mut home = Home::new(container, &options.cgroups)?;
     let spawned = home.make(|cgroup| joining.spawn_in(cgroup))?;
     let started = attend(&spawned, &joining, home.cgroup()).and_then(|()| {
@@ -266,9 +286,44 @@ fn run(container: &Container, spec: &Spec<'_>, plan: &ProcessPlan, options: &Exe
 }
 
 /// The namespaces that the container does not share with the runtime.
-fn namespaces(spec: &Spec<'_>) -> Namespaces {
+fn namespaces(container: &Container, spec: &Spec<'_>) -> Namespaces {
     let entries = spec.linux.as_ref().and_then(|linux| linux.namespaces.as_deref()).unwrap_or_default();
-    entries.iter().filter_map(|entry| namespace_type(&entry.kind)).collect()
+    let configured = entries.iter().filter_map(|entry| namespace_type(&entry.kind));
+    configured.chain(container.is_an_ordinary_users().then_some(Namespaces::USER)).collect()
+}
+
+/// The namespaces a process enters, and who it is there before it becomes who it is to be.
+#[derive(Debug, Clone, Copy)]
+struct Namespaced {
+    kinds: Namespaces,
+    set_up: SetUpIds,
+    /// Whether it is a process in between that joins the user namespace: only from there an ordinary user may join that of
+    /// pids.
+    user_by_relay: bool,
+}
+
+impl Namespaced {
+    /// Makes sure, too, that the user namespace has the ids of the process.
+    fn new(container: &Container, spec: &Spec<'_>, process: &mut ProcessPlan) -> Result<Self> {
+        let mut kinds = namespaces(container, spec);
+        if keeps_groups(spec) {
+            process.groups = None;
+        }
+        if !kinds.contains(Namespaces::USER) {
+            return Ok(Self { kinds, set_up: SetUpIds::default(), user_by_relay: false });
+        }
+        let path = format!("/proc/{}/ns/user", container.status.pid);
+        if user_namespace::is_own(Path::new(&path)) {
+            kinds -= Namespaces::USER;
+        }
+        let namespace = user_namespace::at(Path::new(&path))
+            .ok_or_else(|| words::exec_not_running(container.id.as_str()))?;
+        process.settle_in(&namespace)?;
+        let set_up = SetUpIds::new(&namespace.maps, process.uid, process.gid);
+        let user_by_relay =
+            kinds.contains(Namespaces::PID | Namespaces::USER) && !rustix::process::geteuid().is_root();
+        Ok(Self { kinds, set_up, user_by_relay })
+    }
 }
 
 /// A container with a new mount namespace has made its root that namespace's; any other was put into a root directory.
@@ -282,39 +337,36 @@ impl<'p> Joining<'p> {
     fn new(
         container: &Container,
         spec: &Spec<'_>,
-        plan: &'p ProcessPlan,
-        agent: Option<&'p Connection>,
+        plan: &ProcessPlan,
+        namespaces: Namespaced,
+        process: impl FnOnce(StringArray, Option<ProcFs>) -> PreparedProcess<'p>,
     ) -> Result<Self> {
         let pidfd = container.open_process().map_err(|_| words::exec_not_running(container.id.as_str()))?;
         let root_path = format!("/proc/{}/root", container.status.pid);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, &root_path, flags, Mode::empty())
-            .context(Code::Namespace, || format!("open `{root_path}`"))?;
+            .context(Code::Namespace, || format!("open `{root_path}`"))
+            .map_err(|error| explain_closed(error, container))?;
         let env = home::environment(plan, root.as_fd()).context(Code::InvalidConfig, || "process.env")?;
         let proc = if plan.labels.is_empty() { None } else { Some(ProcFs::open()?) };
         Ok(Self {
             pidfd,
-            namespaces: namespaces(spec),
+            namespaces,
             root: (!has_new_mount_namespace(spec)).then_some(root),
-            process: PreparedProcess {
-                plan,
-                env,
-                executable_view: None,
-                proc,
-                agent,
-                hooks: None,
-                report: None,
-            },
+            process: process(env, proc),
             keyring: container.id.to_c_string(),
         })
     }
 
     fn spawn(&self, cgroup: Option<&Cgroup>) -> Result<Spawned> {
         let (mut borrowed, mut relay) = (ForChildren::default(), None);
-        if self.namespaces.contains(Namespaces::PID) {
+        if self.namespaces.user_by_relay {
+            let (namespace, set_up) = (self.pidfd.as_fd(), self.namespaces.set_up);
+            relay = Some(Relay::JoinedPids(namespace, Some(Users { namespace, set_up, others: None })));
+        } else if self.namespaces.kinds.contains(Namespaces::PID) {
             match borrowed.join_pid(self.pidfd.as_fd()) {
                 Err(error) if error.errno() == Some(Errno::PERM) => {
-                    relay = Some(Relay::JoinedPids(self.pidfd.as_fd()));
+                    relay = Some(Relay::JoinedPids(self.pidfd.as_fd(), None));
                 }
                 joined => joined?,
             }
@@ -345,8 +397,10 @@ impl<'p> Joining<'p> {
 
     /// Makes the process and puts it into its place.
     fn spawn_in(&self, cgroup: Option<&Cgroup>) -> Result<Spawned> {
-        let spawned = self.spawn(cgroup)?;
         let plan = self.process.plan;
+        let inherited = OwnScore::set_for_child(plan.oom_score_adj);
+        let spawned = self.spawn(cgroup)?;
+        drop(inherited);
         let placed = scheduling::begin(plan, spawned.child().pid)
             .and_then(|()| spawned.place(plan.oom_score_adj, None, cgroup));
         match placed {
@@ -359,27 +413,30 @@ impl<'p> Joining<'p> {
     }
 
     fn is_in_user_namespace(&self) -> bool {
-        self.namespaces.contains(Namespaces::USER)
+        self.namespaces.kinds.contains(Namespaces::USER)
     }
 
-    /// The joining process, from the clone to the exec.
+    /// The joining process, from the clone to the exec; it was not to be traced from its birth ([`clone_into`]).
     fn live(&self, channel: &InitEnd, placement: Placement) -> core::result::Result<Infallible, Failure> {
         let _ = rustix::process::setsid();
         filter::hear_pid(&self.process, channel)?;
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
         let plan = self.process.plan;
         if placement != Placement::Done {
             channel.expect(ToInit::Placed).at(Step::Runtime)?;
         }
         binding::settle(plan)?;
         // The pid namespace is that of the clone already; joining it again would only concern children.
-        let others = self.namespaces - Namespaces::PID;
+        let mut others = self.namespaces.kinds - Namespaces::PID;
+        if self.namespaces.user_by_relay {
+            others -= Namespaces::USER;
+        }
         if !others.is_empty() {
             sys::namespace::join(self.pidfd.as_fd(), others).at(Step::JoinNamespace)?;
         }
         if self.is_in_user_namespace() {
-            credentials::become_mapped_root()?;
+            credentials::become_mapped(self.namespaces.set_up)?;
         }
+        launch::protect_executable(&self.process)?;
         if let Some(root) = &self.root {
             change_root(root.as_fd()).at(Step::JoinNamespace)?;
         }
@@ -393,6 +450,16 @@ impl<'p> Joining<'p> {
         channel.expect(ToInit::Go).at(Step::Runtime)?;
         launch::confine(&self.process, channel)?;
         launch::execute(&self.process, program)
+    }
+}
+
+/// Until a container is started its first process can be looked at by nobody but root: it has the runtime's memory.
+fn explain_closed(error: Error, container: &Container) -> Error {
+    match error.errno() {
+        Some(Errno::ACCESS) if container.directory.has_fifo() => {
+            error.because("the container has to be started before anybody but root can run something in it")
+        }
+        _ => error,
     }
 }
 

@@ -98,7 +98,7 @@ fn limits(text: &[u8]) {
 
 fn mounts(text: &[u8]) {
     let Ok(list) = spec::parse_mounts(text, NAME) else { return };
-    let container = spec::template(None, false);
+    let container = spec::template(false, false);
     if let Ok(spec) = spec::parse(container.as_bytes(), NAME) {
         running(&spec, &list);
     }
@@ -110,6 +110,7 @@ fn running(spec: &Spec<'_>, list: &[spec::Mount<'_>]) {
         bundle: Path::new("/bundle"),
         user_namespace: "/proc/1/ns/user".into(),
         has_cgroup: true,
+        is_an_ordinary_users: false,
     };
     for host in hosts() {
         let _ = AddedMounts::new(list, &container, &host);

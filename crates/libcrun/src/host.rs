@@ -6,10 +6,13 @@ pub(crate) mod users;
 
 use std::cell::OnceCell;
 use std::io::ErrorKind;
+use std::path::Path;
 
 use cgroups::Layout;
 
 use crate::error::Result;
+use crate::plan::UserNamespace;
+use crate::user_namespace;
 use users::SubordinateIds;
 
 /// Answers about this machine and this process.
@@ -19,6 +22,8 @@ pub struct Host {
     effective_gid: OnceCell<u32>,
     subordinate_ids: OnceCell<SubordinateIds>,
     is_rootless: OnceCell<bool>,
+    joined_user_namespace: OnceCell<Option<UserNamespace>>,
+    joins_own_user_namespace: OnceCell<bool>,
     cgroups: OnceCell<Layout>,
     apparmor: OnceCell<Option<String>>,
     has_selinux: OnceCell<bool>,
@@ -50,6 +55,8 @@ impl Host {
             effective_gid: OnceCell::from(effective_uid),
             subordinate_ids: OnceCell::from(SubordinateIds::default()),
             is_rootless: OnceCell::from(effective_uid != 0),
+            joined_user_namespace: OnceCell::from(None),
+            joins_own_user_namespace: OnceCell::from(false),
             cgroups: OnceCell::from(cgroups),
             apparmor: OnceCell::from(None),
             has_selinux: OnceCell::from(false),
@@ -70,6 +77,12 @@ impl Host {
         Self { apparmor: OnceCell::from(profile), has_selinux, ..self }
     }
 
+    /// The same host, on which the user namespace that is joined is this one.
+    #[cfg(test)]
+    pub(crate) fn with_user_namespace(self, namespace: UserNamespace) -> Self {
+        Self { joined_user_namespace: OnceCell::from(Some(namespace)), ..self }
+    }
+
     /// The effective user id of this process.
     pub fn effective_uid(&self) -> u32 {
         *self.effective_uid.get_or_init(|| rustix::process::geteuid().as_raw())
@@ -83,6 +96,17 @@ impl Host {
     /// Which ids beyond its own this user may map.
     pub(crate) fn subordinate_ids(&self) -> SubordinateIds {
         *self.subordinate_ids.get_or_init(|| SubordinateIds::of(self.effective_uid()))
+    }
+
+    /// What the user namespace at this path, which the container joins, lets its processes be; nothing where that cannot be
+    /// seen.
+    pub(crate) fn user_namespace_at(&self, path: &Path) -> Option<UserNamespace> {
+        self.joined_user_namespace.get_or_init(|| user_namespace::at(path)).clone()
+    }
+
+    /// Whether the user namespace at this path, which the container joins, is that of this process.
+    pub(crate) fn is_own_user_namespace(&self, path: &Path) -> bool {
+        *self.joins_own_user_namespace.get_or_init(|| user_namespace::is_own(path))
     }
 
     /// Whether this process has no power over the host: it is not root, or root only of a user namespace. The user's

@@ -13,6 +13,7 @@ mod enter;
 pub(crate) mod filter;
 mod hooks;
 pub(crate) mod inner;
+pub(crate) mod join;
 pub(crate) mod labels;
 pub(crate) mod launch;
 mod masks;
@@ -22,12 +23,11 @@ mod target;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::prepare::{Prepared, PreparedRoot, Trees};
-use crate::relay;
+pub(crate) use acquire::clone_mounts;
 pub(crate) use inner::Made;
 use mounts::Deferred;
 pub(crate) use mounts::copy_up::DEEPEST as DEEPEST_COPIED;
@@ -83,18 +83,20 @@ impl Init<'_> {
         let _ = rustix::process::setsid();
         filter::hear_pid(&self.prepared.process, self.channel)?;
         // One whose ids are still to be mapped is left visible to the runtime, which may have no privileges.
-        let awaits_ids = self.plan().namespaces.id_maps.is_some();
-        if !awaits_ids {
-            hide()?;
+        if self.plan().namespaces.id_maps.is_none() {
+            credentials::forbid_tracing()?;
         }
         rustix::process::umask(rustix::fs::Mode::empty());
         self.take_place()?;
-        if awaits_ids {
-            hide()?;
+        // Early, because later on the parent is the one that is waited for; but an ordinary user may do it only inside.
+        let joins_user = self.plan().namespaces.joins(Namespaces::USER).is_some();
+        if !joins_user {
+            launch::protect_executable(&self.prepared.process)?;
         }
-        // Early, because later on the parent is the one that is waited for.
-        launch::protect_executable(&self.prepared.process)?;
         self.enter_namespaces()?;
+        if joins_user {
+            launch::protect_executable(&self.prepared.process)?;
+        }
         if !self.is_stopped_by_hooks() {
             self.set_sysctls()?;
         }
@@ -129,7 +131,7 @@ impl Init<'_> {
             _ => {}
         }
         if self.plan().namespaces.creates(Namespaces::USER) {
-            self.become_mapped_root()?;
+            self.become_mapped()?;
         }
         match &self.plan().keyring {
             Some(name) => labels::take_keyring(&self.prepared.process, name),
@@ -139,18 +141,7 @@ impl Init<'_> {
 
     /// Enters the namespaces that exist, then makes those that do not.
     fn enter_namespaces(&mut self) -> Result<(), Failure> {
-        for (index, (kind, namespace)) in self.prepared.joins.iter().enumerate() {
-            // What only takes effect for children has been joined by the parent for its child.
-            let joined = *kind == Namespaces::PID
-                || *kind == Namespaces::USER && relay::is_needed(&self.plan().namespaces);
-            if joined {
-                continue;
-            }
-            sys::namespace::join(namespace.as_fd(), *kind).at_entry(Step::JoinNamespace, index)?;
-            if *kind == Namespaces::USER {
-                self.become_mapped_root()?;
-            }
-        }
+        self.join_namespaces()?;
         self.acquire()?;
         // A mount namespace of the container's tree alone is made with that.
         let of_tree = match self.prepared.makes_mount_namespace() {
@@ -179,6 +170,26 @@ impl Init<'_> {
             proc.write_at(&sysctl.path, sysctl.value.as_bytes()).at_entry(Step::Sysctl, index)?;
         }
         Ok(())
+    }
+
+    /// Enters the namespaces that exist: first those for which the process has the right, then the user namespace, then
+    /// those for which it has it from there.
+    fn join_namespaces(&mut self) -> Result<(), Failure> {
+        let prepared = self.prepared;
+        let (namespaces, joins) = (&prepared.plan.namespaces, prepared.joins.as_slice());
+        if joins.is_empty() {
+            return Ok(());
+        }
+        if namespaces.joins(Namespaces::USER).is_none() {
+            return join::all(joins, join::BY_INIT);
+        }
+        let mut left = join::BY_INIT - prepared.joined.get();
+        if !namespaces.user_by_relay {
+            left = join::what_may_be(joins, left)?;
+            join::all(joins, Namespaces::USER)?;
+        }
+        self.become_mapped()?;
+        join::all(joins, left)
     }
 
     /// Enters the network namespace the runtime has made meanwhile; called by the first that needs to be in it.
@@ -261,12 +272,11 @@ impl Init<'_> {
         self.channel.expect(ToInit::Go).at(Step::Runtime)?;
         match self.exec_fifo {
             None => Ok(()),
-            Some(fifo) => launch::wait_on_fifo(fifo).at(Step::Runtime),
+            Some(fifo) => {
+                launch::wait_on_fifo(fifo).at(Step::Runtime)?;
+                self.channel.part();
+                Ok(())
+            }
         }
     }
-}
-
-/// Until the exec, nobody in the container may trace this process or look through its /proc entry (CVE-2016-9962).
-fn hide() -> Result<(), Failure> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use cgroups::Cgroup;
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
 
@@ -22,13 +23,15 @@ use crate::foreground;
 use crate::host::Host;
 use crate::id::ContainerId;
 use crate::init::{Made, Placement};
-use crate::plan::{AddedMounts, MountOperation, RemovedMounts, Running};
-use crate::prepare;
+use crate::plan::{AddedMounts, MountOperation, RemovedMounts, Running, SetUpIds};
+use crate::prepare::{ByInit, ForRunning, PreparedMount};
+use crate::relay::{self, Relay, Users};
 use crate::report;
 use crate::self_protection;
 use crate::spawn::Spawned;
 use crate::spec::{self, Mount, Spec};
 use crate::state::StateRoot;
+use inside::Way;
 
 /// How the mounts of a running container are changed.
 #[derive(Debug, Clone, Copy)]
@@ -59,14 +62,21 @@ pub fn add_mounts(
         return Ok(());
     }
     let spec = spec::parse(&config, &container.directory.file("config.json"))?;
-    let plan = AddedMounts::new(mounts, &known(&container, &spec), &Host::new())?;
+    let host = Host::new();
+    let plan = AddedMounts::new(mounts, &known(&container, &spec), &host)?;
     let cgroup = if plan.shows_cgroup() || plan.copies() { container.cgroup()? } else { None };
-    let ready = prepare::for_running(&plan.mounts, cgroup.as_ref())?;
+    let ready = ForRunning::new(&plan.mounts, cgroup.as_ref(), &host)?;
     let visit = Visit {
         id,
         pidfd,
         namespaces: plan.enter,
-        belongings: ready.iter().flat_map(|ready| ready.descriptors()).collect(),
+        set_up: plan.set_up,
+        belongings: ready.descriptors(),
+        // Only in a mount namespace of its own may it clone what the runtime may not.
+        clones: match &ready {
+            ForRunning::Ready(_) => None,
+            ForRunning::ByVisitor(wanted) => Some((&plan.mounts, wanted)),
+        },
         // A copy is as large as the container likes: let it pay for that. And where one of its processes puts a device
         // in the place of a file, it stays as closed as it is for the container.
         cgroup: cgroup.as_ref().filter(|_| plan.copies()),
@@ -76,9 +86,13 @@ pub fn add_mounts(
     let deferred = RefCell::new(Vec::with_capacity(plan.mounts.len()));
     visit.make(
         options,
-        |root, channel| {
+        |root, channel, cloned| {
             let (mut made, mut deferred) = (made.borrow_mut(), deferred.borrow_mut());
-            inside::add(root, channel, &plan.mounts, &ready, &mut made, &mut deferred)
+            let ready = match &ready {
+                ForRunning::Ready(ready) => ready,
+                ForRunning::ByVisitor(_) => cloned,
+            };
+            inside::add(root, channel, &plan.mounts, ready, &mut made, &mut deferred)
         },
         |failure| report::added_mount_failure(&plan.mounts, failure),
     )
@@ -101,11 +115,12 @@ pub fn remove_mounts(
     }
     let spec = spec::parse(&config, &container.directory.file("config.json"))?;
     let plan = RemovedMounts::new(mounts, &known(&container, &spec), &Host::new())?;
-    let visit = Visit { id, pidfd, namespaces: plan.enter, belongings: Vec::new(), cgroup: None };
+    let RemovedMounts { enter: namespaces, set_up, .. } = plan;
+    let visit = Visit { id, pidfd, namespaces, set_up, belongings: Vec::new(), clones: None, cgroup: None };
     let found = RefCell::new(Vec::with_capacity(plan.destinations.len()));
     visit.make(
         options,
-        |root, channel| inside::remove(root, channel, &plan.destinations, &mut found.borrow_mut()),
+        |root, channel, _| inside::remove(root, channel, &plan.destinations, &mut found.borrow_mut()),
         |failure| report::removed_mount_failure(&plan.destinations, failure),
     )
 }
@@ -139,6 +154,7 @@ fn known<'a>(container: &'a Container, spec: &'a Spec<'a>) -> Running<'a> {
         bundle: Path::new(&container.status.bundle),
         user_namespace: format!("/proc/{}/ns/user", container.status.pid).into(),
         has_cgroup: !container.status.cgroup_path.is_empty(),
+        is_an_ordinary_users: container.is_an_ordinary_users(),
     }
 }
 
@@ -157,8 +173,12 @@ struct Visit<'a> {
     /// The container's first process.
     pidfd: OwnedFd,
     namespaces: Namespaces,
+    /// Who it is in the container's user namespace.
+    set_up: SetUpIds,
     /// The descriptors it takes along.
     belongings: Vec<BorrowedFd<'a>>,
+    /// What it clones of the host on its way.
+    clones: Option<(&'a [MountOperation], &'a ByInit)>,
     /// The cgroup it works in, if that is not the caller's.
     cgroup: Option<&'a Cgroup>,
 }
@@ -168,15 +188,15 @@ impl Visit<'_> {
     fn make(
         &self,
         options: &MountsOptions,
-        work: impl Fn(BorrowedFd<'_>, &InitEnd) -> core::result::Result<(), Failure>,
+        work: impl Fn(BorrowedFd<'_>, &InitEnd, &[PreparedMount]) -> core::result::Result<(), Failure>,
         describe: impl Fn(Failure) -> Error,
     ) -> Result<()> {
         if options.self_protection {
-            self_protection::protect_now()?;
+            self_protection::protect_visiting()?;
         }
         // Blocked in the process for good: what interrupts the runtime must not leave half of the work done.
         let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
-        let spawned = self.spawn(work);
+        let spawned = self.spawn(work, &describe);
         set_mask(before).context(Code::System, || "restore the signal mask")?;
         let spawned = spawned?;
         let ended = self.attend(&spawned, describe);
@@ -187,18 +207,38 @@ impl Visit<'_> {
 
     fn spawn(
         &self,
-        work: impl Fn(BorrowedFd<'_>, &InitEnd) -> core::result::Result<(), Failure>,
+        work: impl Fn(BorrowedFd<'_>, &InitEnd, &[PreparedMount]) -> core::result::Result<(), Failure>,
+        describe: impl Fn(Failure) -> Error,
     ) -> Result<Spawned> {
-        let mut borrowed = ForChildren::default();
-        if self.namespaces.contains(Namespaces::PID) {
-            borrowed.join_pid(self.pidfd.as_fd())?;
+        let (mut borrowed, mut relay) = (ForChildren::default(), None);
+        let mut left_to_join = self.namespaces;
+        if self.namespaces.contains(Namespaces::PID | Namespaces::USER) && !geteuid().is_root() {
+            // Only from within the user namespace an ordinary user may join that of pids.
+            let (namespace, set_up) = (self.pidfd.as_fd(), self.set_up);
+            relay = Some(Relay::JoinedPids(namespace, Some(Users { namespace, set_up, others: None })));
+            left_to_join -= Namespaces::USER;
+        } else if self.namespaces.contains(Namespaces::PID) {
+            match borrowed.join_pid(self.pidfd.as_fd()) {
+                Err(error) if error.errno() == Some(Errno::PERM) => {
+                    relay = Some(Relay::JoinedPids(self.pidfd.as_fd(), None));
+                }
+                joined => joined?,
+            }
         }
         let mut belongings = self.belongings.clone();
         belongings.push(self.pidfd.as_fd());
         belongings.sort_unstable_by_key(AsRawFd::as_raw_fd);
         let live = |channel: &InitEnd, placement| {
-            let entered = inside::enter(self.pidfd.as_fd(), self.namespaces, &belongings, channel, placement);
-            match entered.and_then(|root| work(root.as_fd(), channel)) {
+            let way = Way {
+                container: self.pidfd.as_fd(),
+                left_to_join,
+                set_up: self.namespaces.contains(Namespaces::USER).then_some(self.set_up),
+                belongings: &belongings,
+                clones: self.clones,
+            };
+            let worked = inside::enter(&way, channel, placement)
+                .and_then(|entered| work(entered.root.as_fd(), channel, &entered.cloned));
+            match worked {
                 Ok(()) => 0,
                 Err(failure) => {
                     let _ = channel.tell_failed(failure);
@@ -206,8 +246,10 @@ impl Visit<'_> {
                 }
             }
         };
-        Spawned::new(borrowed, live, |live| {
-            clone_into(Namespaces::empty(), self.cgroup, Placement::Done, live)
+        let none = Namespaces::empty();
+        Spawned::new(borrowed, live, |live| match relay {
+            None => clone_into(none, self.cgroup, Placement::Done, live),
+            Some(relay) => relay::clone_by_relay(relay, none, self.cgroup, Placement::Done, live, describe),
         })
     }
 

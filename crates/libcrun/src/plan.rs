@@ -22,6 +22,7 @@ mod scheduling;
 mod sysctl;
 #[cfg(test)]
 mod tests;
+mod user;
 
 use std::ffi::CString;
 use std::path::Path;
@@ -39,19 +40,20 @@ pub(crate) use filter::{
     FilterPlan, Receiver, Subject as FilterSubject, supported_flags as supported_filter_flags,
 };
 pub(crate) use hooks::{HookKind, HookPlan, HooksPlan, hook_name};
-pub(crate) use id_maps::IdMaps;
+pub(crate) use id_maps::{IdMaps, is_own_only};
 pub(crate) use labels::{Labels, MountLabel};
 pub(crate) use mounts::{
     Bind, CgroupTree, Fallback, Filesystem, Idmap, Maker, Maps, MountOperation, MountSource, Parameter,
     SourceLink, Target,
 };
-pub(crate) use namespaces::{Join, NamespacePlan, namespace_type};
+pub(crate) use namespaces::{Join, NamespacePlan, namespace_name, namespace_type};
 pub(crate) use paths::InnerPath;
 pub(crate) use process::{ProcessPlan, personality, process_plan};
 pub(crate) use rootfs::{DevicePlan, NodeKind, RootfsPlan, SYMLINKS};
 pub(crate) use running::{AddedMounts, RemovedMounts, Running};
 pub(crate) use scheduling::{IoPriority, Kind as SchedulerKind, Scheduler};
 pub(crate) use sysctl::Sysctl;
+pub(crate) use user::{SetUpIds, UserNamespace, keeps_groups};
 
 use crate::delegation::Delegation;
 use crate::error::{Code, Error, Result};
@@ -169,6 +171,7 @@ impl Plan {
             return Err(invalid("process.cwd: missing, the directory to start in is required"));
         }
         let mut namespaces = namespaces::plan(linux, process.user.as_ref(), host)?;
+        namespaces.settle_user_join(host);
         let is_rootless = host.is_rootless();
         namespaces.share_work(is_rootless);
         let has = |flag| namespaces.contains(flag);
@@ -184,6 +187,14 @@ impl Plan {
         process.personality = personality(Some(linux))?;
         // That is for those that come later, but a mistake in it is found now.
         process.affinity = Affinity::default();
+        let user_namespace = user::namespace(&namespaces, host);
+        if keeps_groups(spec) {
+            process.groups = None;
+        }
+        if let Some(namespace) = &user_namespace {
+            process.settle_in(namespace)?;
+            namespaces.set_up = SetUpIds::new(&namespace.maps, process.uid, process.gid);
+        }
         if request.listen_fds > 0 && namespaces.creates(Namespaces::PID) {
             process.tell_of_sockets(request.listen_fds);
         }

@@ -10,6 +10,7 @@ mod devices;
 mod masks;
 mod mounts;
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -25,8 +26,10 @@ use sys::mount::{MountChange, Propagation, Reach, set_attributes};
 
 use crate::channel::{Failure, Step};
 use crate::error::{Code, Context, Error, Result};
+use crate::explain;
 use crate::home;
 use crate::hooks::Hooks;
+use crate::host::Host;
 use crate::idmap::UserNamespaces;
 use crate::plan::{Join, MountOperation, Plan, ProcessPlan};
 use crate::procfs::ProcFs;
@@ -45,6 +48,8 @@ pub(crate) struct Prepared<'p> {
     pub(crate) root: PreparedRoot,
     /// The namespaces to join; that of pids is joined by the parent for its child.
     pub(crate) joins: Vec<(Namespaces, OwnedFd)>,
+    /// Which kinds a process in between has joined for init, before it made that.
+    pub(crate) joined: Cell<Namespaces>,
     pub(crate) process: PreparedProcess<'p>,
 }
 
@@ -178,7 +183,7 @@ impl<'p> Prepared<'p> {
             hooks: beside.hooks.as_deref(),
             report: beside.report,
         };
-        Ok(Self { plan, root, joins, process })
+        Ok(Self { plan, root, joins, joined: Cell::default(), process })
     }
 }
 
@@ -229,19 +234,41 @@ fn prepare_mounts(mounts: &[MountOperation], cgroup: Option<&Cgroup>) -> Result<
     mounts.iter().map(|mount| mounts::prepare(mount, cgroup, &mut user_namespaces)).collect()
 }
 
-/// What of the mounts for a running container can be had outside of it. There is only the way of detached mounts: none
-/// other brings a mount of the host into a mount namespace that exists.
-pub(crate) fn for_running(mounts: &[MountOperation], cgroup: Option<&Cgroup>) -> Result<Vec<PreparedMount>> {
-    let detached = clone_tree(Path::new("/"), Reach::Mount).and_then(|tree| {
-        let private = MountChange { propagation: Some(Propagation::Private), ..MountChange::default() };
-        set_attributes(tree.as_fd(), private, Reach::Mount)
-    });
-    if let Err(errno @ (Errno::NOSYS | Errno::PERM)) = detached {
-        let needs =
-            "adding mounts to a running container takes open_tree(2) and mount_setattr(2) (Linux 5.12)";
-        return Err(Error::os(Code::Unsupported, needs, errno));
+/// What of the mounts for a running container there is before somebody enters it.
+#[derive(Debug)]
+pub(crate) enum ForRunning {
+    /// All that can be had outside.
+    Ready(Vec<PreparedMount>),
+    /// Nothing: this process may clone no mounts, but who enters may.
+    ByVisitor(ByInit),
+}
+
+impl ForRunning {
+    /// There is only the way of detached mounts: none other brings a mount of the host into a mount namespace that exists.
+    pub(crate) fn new(mounts: &[MountOperation], cgroup: Option<&Cgroup>, host: &Host) -> Result<Self> {
+        let detached = clone_tree(Path::new("/"), Reach::Mount).and_then(|tree| {
+            let private = MountChange { propagation: Some(Propagation::Private), ..MountChange::default() };
+            set_attributes(tree.as_fd(), private, Reach::Mount)
+        });
+        match detached {
+            Err(Errno::PERM) if host.effective_uid() != 0 => {
+                ByInit::mounts(mounts, cgroup).map(Self::ByVisitor)
+            }
+            Err(errno @ (Errno::NOSYS | Errno::PERM)) => {
+                let needs = "adding mounts to a running container takes open_tree(2) and mount_setattr(2) (Linux 5.12)";
+                Err(Error::os(Code::Unsupported, needs, errno))
+            }
+            _ => prepare_mounts(mounts, cgroup).map(Self::Ready),
+        }
     }
-    prepare_mounts(mounts, cgroup)
+
+    /// The descriptors in it.
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Self::Ready(ready) => ready.iter().flat_map(PreparedMount::descriptors).collect(),
+            Self::ByVisitor(wanted) => wanted.idmaps.iter().flatten().map(AsFd::as_fd).collect(),
+        }
+    }
 }
 
 /// Opens the namespaces to join while their paths still mean what the configuration meant.
@@ -262,7 +289,10 @@ fn open_root(plan: &Plan) -> Result<OwnedFd> {
         Errno::NOENT => {
             Error::new(Code::Rootfs, format!("the rootfs path `{}` does not exist", path.display()))
         }
-        _ => Error::os(Code::Rootfs, format!("open the rootfs `{}`", path.display()), errno),
+        _ => {
+            let error = Error::os(Code::Rootfs, format!("open the rootfs `{}`", path.display()), errno);
+            explain::closed(error, path)
+        }
     })
 }
 

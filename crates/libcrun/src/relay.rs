@@ -3,8 +3,9 @@
 //!
 //! One is a new pid namespace for a container that joins a user namespace: it has to belong to the user namespace, or the
 //! container could not mount its own `/proc`, so it can only be made by a process that is in there already. The other is
-//! any pid namespace that is joined by a runtime in a user namespace, where the host's, its own, is not to be joined
-//! again. A process in between goes there, clones the container's process as its sibling, says its pid and ends.
+//! any pid namespace that is joined by a runtime without power over the host: in a user namespace, where the host's, its
+//! own, is not to be joined again, or outside, where only the container's user namespace gives it the right to. A process
+//! in between goes there, clones the container's process as its sibling, says its pid and ends.
 //!
 //! It says so on a channel of its own, because the container's process does not wait for it and may be done before.
 
@@ -19,21 +20,37 @@ use crate::channel::{self, At, Failure, FromInit, InitEnd, RuntimeEnd, Step};
 use crate::clone::{Cloned, clone_into, spawn_sibling};
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground;
+use crate::init::join::{self, Joins};
 use crate::init::{Placement, credentials};
-use crate::plan::NamespacePlan;
+use crate::plan::SetUpIds;
 
 /// Where the process in between goes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Relay<'a> {
     /// Into the user namespace, to make a pid namespace of that.
-    NewPids(BorrowedFd<'a>),
-    /// Into the pid namespace that this is or is in.
-    JoinedPids(BorrowedFd<'a>),
+    NewPids(Users<'a>),
+    /// Into the pid namespace that this is or is in; into a user namespace before, for a runtime that has no rights outside
+    /// of it.
+    JoinedPids(BorrowedFd<'a>, Option<Users<'a>>),
 }
 
-/// Whether a container is made by way of a relay, on any host.
-pub(crate) fn is_needed(plan: &NamespacePlan) -> bool {
-    plan.clone.contains(Namespaces::PID) && plan.join.iter().any(|join| join.kind == Namespaces::USER)
+/// A user namespace to join.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Users<'a> {
+    pub(crate) namespace: BorrowedFd<'a>,
+    pub(crate) set_up: SetUpIds,
+    /// What init joins beside it, some of which may have to be joined before, and where to note what has been.
+    pub(crate) others: Option<(Joins<'a>, &'a Cell<Namespaces>)>,
+}
+
+impl Users<'_> {
+    fn join(self) -> core::result::Result<(), Failure> {
+        if let Some((joins, joined)) = self.others {
+            joined.set(join::BY_INIT - join::what_may_be(joins, join::BY_INIT)?);
+        }
+        sys::namespace::join(self.namespace, Namespaces::USER).at(Step::JoinNamespace)?;
+        credentials::become_mapped(self.set_up)
+    }
 }
 
 /// Clones the container's process, whose life is `child`, into new `namespaces` by way of a relay. `describe` makes an error of what that
@@ -81,12 +98,12 @@ fn make_child(
     child: impl FnOnce() -> i32,
 ) -> core::result::Result<Pid, Failure> {
     match relay {
-        Relay::NewPids(user_namespace) => {
-            sys::namespace::join(user_namespace, Namespaces::USER).at(Step::JoinNamespace)?;
-            credentials::become_mapped_root()?;
+        Relay::NewPids(users) => {
+            users.join()?;
             sys::namespace::unshare(Namespaces::PID).at(Step::NewNamespaces)?;
         }
-        Relay::JoinedPids(pids) => {
+        Relay::JoinedPids(pids, users) => {
+            users.map_or(Ok(()), Users::join)?;
             sys::namespace::join(pids, Namespaces::PID).at(Step::JoinNamespace)?;
         }
     }

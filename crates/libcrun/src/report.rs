@@ -7,14 +7,24 @@ use rustix::io::Errno;
 use crate::capabilities;
 use crate::channel::{Failure, Step};
 use crate::error::{Code, Error, words};
+use crate::explain;
 use crate::hooks;
 use crate::init::DEEPEST_COPIED;
+use crate::namespace_file;
 use crate::plan::{InnerPath, MountOperation, MountSource, Plan, ProcessPlan, Sysctl};
 use crate::rlimits;
 use crate::scheduling;
 
 /// The error for a failed start of a container.
 pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
+    let error = what_failed(plan, failure);
+    match explain::start_failed(plan, failure) {
+        Some(cause) => error.because(&cause),
+        None => error,
+    }
+}
+
+fn what_failed(plan: &Plan, failure: Failure) -> Error {
     let index = usize::from(failure.index);
     let rootfs = &plan.rootfs;
     let of_hook = || hooks::inside_failure(plan.hooks.as_deref(), failure);
@@ -25,8 +35,11 @@ pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
     let rootfs_path = rootfs.path.display();
     let (code, message) = match failure.step {
         Step::JoinNamespace => {
-            let path = plan.namespaces.join.get(index).map(|join| join.path.display().to_string());
-            (Code::Namespace, format!("join the namespace `{}`", path.unwrap_or_default()))
+            let Some(join) = plan.namespaces.join.get(index) else {
+                return process_failure(&plan.process, failure);
+            };
+            let why = namespace_file::explain(&join.path, join.kind, failure.errno);
+            (Code::Namespace, format!("join the namespace `{}`{why}", join.path.display()))
         }
         Step::NewNamespaces => (Code::Namespace, "create the namespaces".to_owned()),
         Step::CgroupNamespace => (Code::Namespace, "create the cgroup namespace".to_owned()),
@@ -205,10 +218,11 @@ pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error 
         }
         Step::Personality => (Code::System, "linux.personality: set the execution domain".to_owned()),
         Step::Bounding => (Code::Credentials, "drop capabilities from the bounding set".to_owned()),
-        Step::Groups => (Code::Credentials, "set the supplementary groups".to_owned()),
+        Step::Groups => (Code::Credentials, format!("set the supplementary groups{}", groups_hint(errno))),
         Step::UserIds => {
             let (uid, gid) = (process.uid.as_raw(), process.gid.as_raw());
-            (Code::Credentials, format!("become user {uid} and group {gid}"))
+            let hint = if errno == Errno::INVAL { NOT_MAPPED } else { "" };
+            (Code::Credentials, format!("become user {uid} and group {gid}{hint}"))
         }
         Step::Capabilities => (Code::Credentials, missing_capabilities(process)),
         Step::NoNewPrivileges => (Code::Credentials, "set no_new_privs".to_owned()),
@@ -227,6 +241,17 @@ pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error 
         _ => (Code::System, "set up the container's process".to_owned()),
     };
     Error::os(code, message, errno)
+}
+
+/// What the kernel means for a process that is in a user namespace.
+const NOT_MAPPED: &str = " (in its user namespace they are not mapped)";
+
+fn groups_hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::INVAL => NOT_MAPPED,
+        Errno::PERM => " (in a user namespace it may be denied, see `/proc/self/setgroups`)",
+        _ => "",
+    }
 }
 
 fn memory_policy(process: &ProcessPlan) -> String {

@@ -1,6 +1,6 @@
 //! Deciding how the runtime's own executable is kept from the container (CVE-2019-5736; see [`sys::exe`]).
 //!
-//! Four answers, cheapest first: nothing to do, because nobody could write the file through this process anyway;
+//! Four answers, cheapest first: nothing to do, because nobody could write the file anyway, or not through this process;
 //! exchange the executable within the container's process, while its parent is busy with other things; exchange it in
 //! the runtime itself, where other processes could look at the new one before it has done so; and, on kernels that
 //! cannot exchange, execute the runtime once more through a read-only mount ([`reexecute`]). What is exchanged or executed
@@ -8,9 +8,8 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{AtFlags, CWD, FsWord, StatxFlags, statfs, statx};
+use rustix::fs::{AtFlags, CWD, FsWord, Statx, StatxFlags, statfs, statx};
 use rustix::io::Errno;
-use rustix::process::geteuid;
 use sys::clone::Namespaces;
 use sys::exe::ReadOnlyView;
 use sys::exec::StringArray;
@@ -29,16 +28,21 @@ const ST_RDONLY: FsWord = 1;
 const STATX_ATTR_VERITY: u64 = 0x0010_0000;
 
 /// Whether no process can write to the runtime's executable through `/proc/PID/exe`: it was opened through a
-/// read-only mount (or lies on a read-only filesystem), or its content is sealed, by fs-verity or in memory.
+/// read-only mount (or lies on a read-only filesystem), its content is sealed, by fs-verity or in memory, or it is root's
+/// alone to write to and this process is not root's: then no id that a container can have is.
 #[must_use]
 pub fn is_unneeded() -> bool {
     let (read_only, in_memory) = match statfs(EXECUTABLE) {
         Ok(stat) => (stat.f_flags & ST_RDONLY != 0, stat.f_type == TMPFS_MAGIC),
         Err(_) => (false, false),
     };
+    let is_out_of_reach = |stat: Statx| {
+        let is_roots = stat.stx_uid == 0 && stat.stx_mode & 0o022 == 0;
+        stat.stx_attributes.bits() & STATX_ATTR_VERITY != 0 || is_roots && sys::exe::is_an_ordinary_users()
+    };
     read_only
-        || statx(CWD, EXECUTABLE, AtFlags::empty(), StatxFlags::empty())
-            .is_ok_and(|stat| stat.stx_attributes.bits() & STATX_ATTR_VERITY != 0)
+        || statx(CWD, EXECUTABLE, AtFlags::empty(), StatxFlags::UID | StatxFlags::MODE)
+            .is_ok_and(is_out_of_reach)
         || in_memory && sys::exe::is_sealed()
 }
 
@@ -82,8 +86,7 @@ pub(crate) fn protect(namespaces: &NamespacePlan) -> Result<Option<ReadOnlyView>
     }
     let view = view()?;
     let waits = namespaces.creates(Namespaces::PID) && !namespaces.contains(Namespaces::USER);
-    // Only root may exchange it here. In a user namespace of its own init may, and nobody else may look at it there.
-    if waits || namespaces.creates(Namespaces::USER) && !geteuid().is_root() {
+    if waits || may_only_inside(namespaces.contains(Namespaces::USER)) {
         return Ok(Some(view));
     }
     sys::exe::replace(&view).context(Code::System, || FAILED)?;
@@ -91,9 +94,26 @@ pub(crate) fn protect(namespaces: &NamespacePlan) -> Result<Option<ReadOnlyView>
 }
 
 /// The same for a process that joins a running container, where others are there to look.
-pub(crate) fn protect_now() -> Result<()> {
+pub(crate) fn protect_joining(has_user_namespace: bool) -> Result<Option<ReadOnlyView>> {
     if is_unneeded() {
-        return Ok(());
+        return Ok(None);
     }
-    sys::exe::replace(&view()?).context(Code::System, || FAILED)
+    let view = view()?;
+    if may_only_inside(has_user_namespace) {
+        return Ok(Some(view));
+    }
+    sys::exe::replace(&view).context(Code::System, || FAILED)?;
+    Ok(None)
+}
+
+/// Whether the executable may only be exchanged in the container's user namespace. Nobody else in there may look at a
+/// process that has not executed anything in it.
+fn may_only_inside(has_user_namespace: bool) -> bool {
+    has_user_namespace && sys::exe::is_an_ordinary_users()
+}
+
+/// The same for a process that enters a running container and executes nothing there. For an ordinary user, see
+/// [`may_only_inside`].
+pub(crate) fn protect_visiting() -> Result<()> {
+    if sys::exe::is_an_ordinary_users() { Ok(()) } else { protect_joining(false).map(drop) }
 }

@@ -17,6 +17,7 @@ use sys::clone::{Child, Namespaces};
 use crate::channel::{self, Failure, FromInit, InitEnd, RuntimeEnd, Step, ToInit};
 use crate::clone::{Cloned, ForChildren, clone_into};
 use crate::error::{Code, Context, Error, Result, words};
+use crate::explain;
 use crate::filesystem;
 use crate::foreground;
 use crate::hooks::with_output;
@@ -25,7 +26,7 @@ use crate::init::{Init, Made, Placement};
 use crate::plan::{IdMaps, Plan, ProcessPlan};
 use crate::prepare::Prepared;
 use crate::procfs::ProcFs;
-use crate::relay::{self, Relay};
+use crate::relay::{self, Relay, Users};
 use crate::report;
 use crate::state::has_executed;
 use crate::user_namespace::map_ids;
@@ -111,15 +112,18 @@ pub(crate) fn spawn(
 fn enter_for_child<'p>(prepared: &'p Prepared<'_>) -> Result<(ForChildren, Option<Relay<'p>>)> {
     let namespaces = &prepared.plan.namespaces;
     let joined = |kind| prepared.joins.iter().find(move |(joined, _)| *joined == kind);
-    let pids = joined(Namespaces::PID).map(|(_, pids)| Relay::JoinedPids(pids.as_fd()));
+    let users = joined(Namespaces::USER).filter(|_| namespaces.user_by_relay);
+    let others = Some((prepared.joins.as_slice(), &prepared.joined));
+    let users = users.map(|(_, users)| Users { namespace: users.as_fd(), set_up: namespaces.set_up, others });
+    let pids = joined(Namespaces::PID).map(|(_, pids)| Relay::JoinedPids(pids.as_fd(), users));
+    if users.is_some() && pids.is_some() {
+        return Ok((ForChildren::default(), pids));
+    }
     match ForChildren::enter(namespaces, &prepared.joins) {
         Err(error) if error.errno() == Some(Errno::PERM) && pids.is_some() => {
             Ok((ForChildren::default(), pids))
         }
-        entered => {
-            let users = joined(Namespaces::USER).filter(|_| relay::is_needed(namespaces));
-            Ok((entered?, users.map(|(_, users)| Relay::NewPids(users.as_fd()))))
-        }
+        entered => Ok((entered?, users.map(Relay::NewPids))),
     }
 }
 
@@ -258,7 +262,7 @@ impl Spawned {
     fn set_up(&self, oom_score_adj: Option<i32>, id_maps: Option<&IdMaps>) -> Result<()> {
         let pid = self.cloned.child.pid;
         if let Some(maps) = id_maps {
-            map_ids(maps, &ProcFs::open()?, pid)?;
+            map_ids(maps, &ProcFs::open()?, pid).map_err(explain::ids_not_mapped)?;
         }
         if let Some(adjustment) = oom_score_adj {
             match ProcFs::open()?.write(pid, "oom_score_adj", &adjustment.to_string()) {

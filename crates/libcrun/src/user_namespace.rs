@@ -4,15 +4,17 @@
 //! denied: leaving a group could give a right that the group is denied (CVE-2014-8989). For the ids that `/etc/subuid` and
 //! `/etc/subgid` give to a user there are two programs that are privileged, newuidmap(1) and newgidmap(1).
 
+mod existing;
 mod helper;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, getegid, geteuid};
 
 use crate::error::Result;
-use crate::plan::IdMaps;
+use crate::plan::{IdMaps, is_own_only};
 use crate::procfs::ProcFs;
 use crate::spec::IdMapping;
+pub(crate) use existing::{at, is_own, of};
 use helper::Kind;
 
 /// Who is to map the ids.
@@ -36,11 +38,6 @@ impl Way {
             (false, false) => Self::Helper,
         }
     }
-}
-
-/// The one map that needs no privilege.
-fn is_own_only(mappings: &[IdMapping], caller: u32) -> bool {
-    matches!(mappings, [IdMapping { host_id, size: 1, .. }] if *host_id == caller)
 }
 
 /// Gives its ids to a process in a new user namespace, each map in one write. That of groups comes first: afterwards the

@@ -1,7 +1,7 @@
 //! The architectures that a profile can name, and what the kernel says of a call that comes from one.
 
 use crate::Action;
-use crate::syscalls::ARM_PRIVATE;
+use crate::syscalls::{ARM_PRIVATE, Syscall};
 
 /// An architecture, in the sense of a way to make system calls: with its numbers and its sizes of arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,14 +130,24 @@ impl Architecture {
     /// The number of a call by its name.
     #[must_use]
     pub fn syscall_number(self, name: &str) -> Option<u32> {
-        Some(self.base() + crate::syscalls::Syscall::named(name)?.number(self)?)
+        self.number(Syscall::named(name)?)
     }
 
     /// The name of a call by its number.
     #[must_use]
     pub fn syscall_name(self, number: u32) -> Option<&'static str> {
+        self.syscall_at(number).map(Syscall::name)
+    }
+
+    /// The number of a call.
+    pub(crate) fn number(self, call: Syscall) -> Option<u32> {
+        Some(self.base() + call.number(self)?)
+    }
+
+    /// The call of a number.
+    pub(crate) fn syscall_at(self, number: u32) -> Option<Syscall> {
         let number = number.checked_sub(self.base())?;
-        crate::syscalls::Syscall::all().find(|call| call.number(self) == Some(number)).map(|call| call.name())
+        Syscall::all().find(|call| call.number(self) == Some(number))
     }
 
     /// What is added to all numbers of calls in the table.
@@ -151,9 +161,9 @@ impl Architecture {
         }
     }
 
-    /// Where numbers begin that are not in a line with those of the calls that came one after the other.
-    pub(crate) fn private(self) -> u32 {
-        if self == Arm { ARM_PRIVATE } else { u32::MAX }
+    /// Whether a number is not in a line with those of the calls that came one after the other.
+    pub(crate) fn is_private(self, number: u32) -> bool {
+        self == Arm && number >= ARM_PRIVATE
     }
 
     /// The answer that there is no such call: `ENOSYS` as the architecture numbers it.

@@ -60,9 +60,15 @@ impl Condition {
         Some(Self { index, operator, mask: u64::MAX, value })
     }
 
+    /// Whether it looks at any bit of arguments as wide as an architecture's. What does not holds always, and is as if it
+    /// were not there.
+    pub(crate) fn looks(&self, is_wide: bool) -> bool {
+        self.mask & seen(is_wide) != 0
+    }
+
     /// Whether it holds of the arguments of a call from an architecture.
     pub(crate) fn holds(&self, arguments: &[u64; 6], architecture: Architecture) -> bool {
-        let seen = if architecture.is_wide() { u64::MAX } else { u64::from(u32::MAX) };
+        let seen = seen(architecture.is_wide());
         let argument = arguments[usize::from(self.index)] & self.mask & seen;
         let value = self.value & seen;
         match self.operator {
@@ -74,4 +80,9 @@ impl Condition {
             Operator::Greater => argument > value,
         }
     }
+}
+
+/// The bits of arguments that are looked at.
+fn seen(is_wide: bool) -> u64 {
+    if is_wide { u64::MAX } else { u64::from(u32::MAX) }
 }

@@ -5,7 +5,7 @@ use crate::architecture::{Architecture, X32_BIT};
 use crate::condition::{Condition, Operator};
 use crate::error::Error;
 use crate::parse::{Parsed, ParsedRule};
-use crate::syscalls::{Multiplexed, Syscall, through};
+use crate::syscalls::{ARM_PRIVATE, Multiplexed, Syscall, through};
 use crate::{MOST_INSTRUCTIONS, tree};
 
 /// What happens to a call.
@@ -26,6 +26,13 @@ pub(crate) struct Link {
     pub(crate) action: Action,
     /// A place in [`Decided::conditions`].
     pub(crate) conditions: usize,
+}
+
+/// Where conditions are kept, for wide and for narrow arguments.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    wide: Option<usize>,
+    narrow: Option<usize>,
 }
 
 /// What happens from a number on, up to the next range.
@@ -95,9 +102,8 @@ impl Decided {
             let conditions = self.keep(alternative);
             for call in &rule.calls {
                 for table in tables.iter_mut() {
-                    if let Some(outcome) = call.number(table.architecture).map(|number| table.outcome(number))
-                    {
-                        *outcome = self.then(*outcome, rule.action, conditions)?;
+                    if let Some(number) = call.number(table.architecture) {
+                        self.add(table, number, rule.action, conditions)?;
                     }
                 }
                 if tables.iter().any(Table::multiplexes) {
@@ -121,20 +127,39 @@ impl Decided {
         };
         let conditions = self.keep(&multiplexed.conditions(alternative));
         for table in tables {
-            if let Some(outcome) = table.through(&multiplexed).map(|number| table.outcome(number)) {
-                *outcome = self.then(*outcome, action, conditions)?;
+            if let Some(number) = table.through(&multiplexed) {
+                self.add(table, number, action, conditions)?;
             }
         }
         Ok(())
     }
 
-    /// Keeps conditions; there is nothing to keep where there are none.
-    fn keep(&mut self, conditions: &[Condition]) -> Option<usize> {
-        if conditions.is_empty() {
-            return None;
+    /// Keeps conditions, for arguments of 64 bits and of 32; there is nothing to keep where there are none.
+    fn keep(&mut self, conditions: &[Condition]) -> Kept {
+        let mut keep = |is_wide: bool| {
+            let conditions: Vec<Condition> =
+                conditions.iter().copied().filter(|it| it.looks(is_wide)).collect();
+            if conditions.is_empty() {
+                return None;
+            }
+            self.conditions.push(conditions);
+            Some(self.conditions.len() - 1)
+        };
+        match conditions.iter().all(|it| it.looks(false) == it.looks(true)) {
+            true => {
+                let both = keep(true);
+                Kept { wide: both, narrow: both }
+            }
+            false => Kept { wide: keep(true), narrow: keep(false) },
         }
-        self.conditions.push(conditions.to_vec());
-        Some(self.conditions.len() - 1)
+    }
+
+    /// Adds an action under conditions to what happens to a number.
+    fn add(&mut self, table: &mut Table, number: u32, action: Action, conditions: Kept) -> Result<(), Error> {
+        let conditions = if table.architecture.is_wide() { conditions.wide } else { conditions.narrow };
+        let outcome = table.outcome(number);
+        *outcome = self.then(*outcome, action, conditions)?;
+        Ok(())
     }
 
     /// What happens if after what is there a rule is asked.
@@ -193,7 +218,7 @@ struct Table {
     default: Action,
     /// By number, up to the highest that the profile names.
     outcomes: Vec<Outcome>,
-    /// Those with numbers beyond all others ([`Architecture::private`]), which are few.
+    /// Those with numbers beyond all others ([`Architecture::is_private`]), which are few.
     private: Vec<(u32, Outcome)>,
     /// `socketcall` and `ipc`, if the architecture has them.
     socketcall: Option<u32>,
@@ -235,7 +260,7 @@ impl Table {
 
     fn outcome(&mut self, number: u32) -> &mut Outcome {
         let default = Outcome::Always(self.default);
-        if number >= self.architecture.private() {
+        if self.architecture.is_private(number) {
             let at = self.private.iter().position(|(known, _)| *known == number).unwrap_or_else(|| {
                 self.private.push((number, default));
                 self.private.len() - 1
@@ -270,10 +295,10 @@ impl Table {
         {
             add(above, Outcome::Always(self.above()));
         }
-        if self.architecture.private() != u32::MAX {
+        if self.architecture.is_private(ARM_PRIVATE) {
             let mut private = self.private.clone();
             private.sort_unstable_by_key(|(number, _)| *number);
-            add(self.architecture.private(), Outcome::Always(self.default));
+            add(ARM_PRIVATE, Outcome::Always(self.default));
             for (number, outcome) in private {
                 add(number, outcome);
                 add(number + 1, Outcome::Always(self.default));

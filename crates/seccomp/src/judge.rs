@@ -6,7 +6,7 @@ use crate::architecture::{Architecture, X32_BIT};
 use crate::condition::Condition;
 use crate::decide::BAD_ARCHITECTURE;
 use crate::error::Error;
-use crate::parse::{self, Parsed};
+use crate::parse::{self, Parsed, ParsedRule};
 use crate::syscalls::{Syscall, through};
 use crate::{Data, Options, Profile};
 
@@ -32,33 +32,43 @@ pub enum Reason {
     Architecture,
 }
 
-/// Judges a call by a profile.
-///
-/// # Errors
-/// Those of [`compile`](crate::compile), but that for a program too long.
-pub fn judge(profile: &Profile<'_>, options: &Options, call: &Data) -> Result<Verdict, Error> {
-    Ok(Judge { parsed: parse::profile(profile, options)? }.judge(call))
-}
-
-/// A profile by which many calls can be judged.
+/// A profile by which calls can be judged.
 #[derive(Debug)]
-struct Judge<'a> {
+pub struct Judge<'a> {
     parsed: Parsed<'a>,
+    /// The highest number that the profile names of each of its architectures.
+    highest: Vec<Option<u32>>,
 }
 
-impl Judge<'_> {
-    fn judge(&self, call: &Data) -> Verdict {
+impl<'a> Judge<'a> {
+    /// Reads a profile.
+    ///
+    /// # Errors
+    /// Those of [`compile`](crate::compile), but that for a program too long.
+    pub fn new(profile: &Profile<'a>, options: &Options) -> Result<Self, Error> {
+        let parsed = parse::profile(profile, options)?;
+        let highest =
+            parsed.architectures.iter().map(|architecture| highest(&parsed, *architecture)).collect();
+        Ok(Self { parsed, highest })
+    }
+
+    /// Says what happens to a call, and why.
+    #[must_use]
+    pub fn judge(&self, call: &Data) -> Verdict {
         let Some(architecture) = self.architecture(call) else {
             return Verdict { action: BAD_ARCHITECTURE, reason: Reason::Architecture };
+        };
+        let default = Verdict { action: self.parsed.default, reason: Reason::Default };
+        let Some(syscall) = architecture.syscall_at(call.number) else {
+            return self.if_newer(call.number, architecture).unwrap_or(default);
         };
         let mut conditional = None;
         for (at, rule) in
             self.parsed.rules.iter().enumerate().filter(|(_, rule)| rule.action != self.parsed.default)
         {
             let verdict = Verdict { action: rule.action, reason: Reason::Rule(at) };
-            let forms =
-                rule.calls.iter().flat_map(|syscall| forms(*syscall, &rule.alternatives, architecture));
-            for (_, conditions) in forms.filter(|(number, _)| *number == call.number) {
+            for mut conditions in ways(rule, syscall) {
+                conditions.retain(|condition| condition.looks(architecture.is_wide()));
                 if conditions.is_empty() {
                     return verdict;
                 }
@@ -67,7 +77,7 @@ impl Judge<'_> {
                 }
             }
         }
-        conditional.unwrap_or_else(|| self.otherwise(call.number, architecture))
+        conditional.or_else(|| self.if_newer(call.number, architecture)).unwrap_or(default)
     }
 
     /// The architecture that a call comes from, if the profile names it.
@@ -83,39 +93,38 @@ impl Judge<'_> {
         named.or(none.then_some(x86_64))
     }
 
-    /// What happens to a call of which no rule says anything.
-    fn otherwise(&self, number: u32, architecture: Architecture) -> Verdict {
-        let default = Verdict { action: self.parsed.default, reason: Reason::Default };
-        let calls = self.parsed.rules.iter().flat_map(|rule| &rule.calls);
-        let numbers =
-            calls.flat_map(|call| forms(*call, &[Vec::new()], architecture)).map(|(number, _)| number);
-        let highest = numbers.filter(|number| *number < architecture.private()).max();
-        let is_newer = highest.is_some_and(|highest| number > highest) && number < architecture.private();
-        if is_newer && default.action.refuses() {
-            Verdict { action: architecture.not_there(), reason: Reason::Newer }
-        } else {
-            default
-        }
+    /// What happens to a call that no rule is for, if it is newer than the profile.
+    fn if_newer(&self, number: u32, architecture: Architecture) -> Option<Verdict> {
+        let at = self.parsed.architectures.iter().position(|known| *known == architecture)?;
+        let is_newer = number > self.highest[at]? && !architecture.is_private(number);
+        let verdict = Verdict { action: architecture.not_there(), reason: Reason::Newer };
+        (is_newer && self.parsed.default.refuses()).then_some(verdict)
     }
 }
 
-/// The numbers a call has on an architecture, each with what has to hold: its own, and that of the one call for many that
-/// it can be made through.
-fn forms(
-    call: Syscall,
-    alternatives: &[Vec<Condition>],
-    architecture: Architecture,
-) -> Vec<(u32, Vec<Condition>)> {
-    let mut forms = Vec::new();
-    for conditions in alternatives {
-        if let Some(number) = architecture.syscall_number(call.name()) {
-            forms.push((number, conditions.clone()));
+/// The highest number that a profile names of an architecture.
+fn highest(parsed: &Parsed<'_>, architecture: Architecture) -> Option<u32> {
+    let calls = parsed.rules.iter().flat_map(|rule| &rule.calls);
+    let numbers = calls.flat_map(|call| {
+        let through = through(call.name()).and_then(|through| architecture.syscall_number(through.through));
+        [architecture.number(*call), through].into_iter().flatten()
+    });
+    numbers.filter(|number| !architecture.is_private(*number)).max()
+}
+
+/// What has to hold for a rule to be for a call: its conditions, or, of a call that is made for many others, which of
+/// them it is and their conditions. Any of the lists will do.
+fn ways(rule: &ParsedRule, syscall: Syscall) -> Vec<Vec<Condition>> {
+    let mut ways = Vec::new();
+    let is_for_many = matches!(syscall.name(), "socketcall" | "ipc");
+    for call in &rule.calls {
+        if *call == syscall {
+            ways.extend(rule.alternatives.iter().cloned());
         }
-        if let Some(multiplexed) = through(call.name())
-            && let Some(number) = architecture.syscall_number(multiplexed.through)
-        {
-            forms.push((number, multiplexed.conditions(conditions)));
+        let of_many = if is_for_many { through(call.name()) } else { None };
+        if let Some(multiplexed) = of_many.filter(|through| through.through == syscall.name()) {
+            ways.extend(rule.alternatives.iter().map(|conditions| multiplexed.conditions(conditions)));
         }
     }
-    forms
+    ways
 }

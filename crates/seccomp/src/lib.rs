@@ -8,7 +8,7 @@
 //! ```
 //!
 //! For tests and for humans there are an interpreter of such programs ([`run`]), a disassembler ([`disassemble`]), and the
-//! meaning of a profile without any program ([`judge`]).
+//! meaning of a profile without any program ([`Judge`]).
 //!
 //! # What a profile means
 //! It is what runtimes with libseccomp make of it, to the call and the argument; `tests/libseccomp.rs` compares the two.
@@ -48,7 +48,7 @@ pub use architecture::{ARCHITECTURES, Architecture};
 pub use condition::OPERATORS;
 pub use disassemble::disassemble;
 pub use error::Error;
-pub use judge::{Reason, Verdict, judge};
+pub use judge::{Judge, Reason, Verdict};
 pub use run::{Answer, Data, is_valid, run};
 pub use sys::seccomp::Instruction;
 
@@ -62,6 +62,11 @@ pub static FLAGS: [&str; 4] = [
 
 /// How many instructions the kernel takes (`BPF_MAXINSNS`).
 pub const MOST_INSTRUCTIONS: usize = 4096;
+
+/// The names of all system calls that any architecture has, sorted.
+pub fn syscall_names() -> impl Iterator<Item = &'static str> {
+    syscalls::Syscall::all().map(syscalls::Syscall::name)
+}
 
 /// A profile, as the configuration has it (runtime-spec config-linux.md#seccomp).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

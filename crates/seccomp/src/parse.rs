@@ -121,12 +121,9 @@ fn alternatives(at: usize, arguments: &[Argument<'_>]) -> Result<Vec<Vec<Conditi
         seen |= 1 << condition.index;
         conditions.push(condition);
     }
-    // One that looks at no bit holds always.
-    let real = |condition: &Condition| condition.mask != 0;
     Ok(if again {
-        conditions.into_iter().map(|condition| Some(condition).filter(real).into_iter().collect()).collect()
+        conditions.into_iter().map(|condition| vec![condition]).collect()
     } else {
-        conditions.retain(real);
         vec![conditions]
     })
 }

@@ -94,10 +94,19 @@ pub fn can_replace() -> bool {
     rustix::process::virtual_memory_map_config_struct_size().is_ok()
 }
 
+/// Whether neither the user who started this program nor the one it was started as is root. The kernel has said so then
+/// (`getauxval(3)`) and is not asked again.
+#[must_use]
+pub fn is_an_ordinary_users() -> bool {
+    // SAFETY: getauxval only reads.
+    let ids = unsafe { [libc::getauxval(libc::AT_UID), libc::getauxval(libc::AT_EUID)] };
+    ids.iter().all(|id| *id != 0)
+}
+
 /// Makes what `view` shows this process' executable.
 ///
 /// # Errors
-/// `EBUSY` when the process has several threads; those of `mmap(2)`, `mremap(2)` and `prctl(2)` (`PR_SET_MM_MAP`). After
+/// `EBUSY` when the process has several threads; `EPERM` for a process without privileges in its user namespace; those of `mmap(2)`, `mremap(2)` and `prctl(2)` (`PR_SET_MM_MAP`). After
 /// a failure the process is as sound as before.
 pub fn replace(view: &ReadOnlyView) -> Result<()> {
     // A second thread could write to the data segment between its copy and the exchange.

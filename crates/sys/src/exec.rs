@@ -165,28 +165,6 @@ fn close_one_by_one(first: u32, last: u32) {
 /// nobody has raised it.
 const END_OF_SEARCH: u32 = 1 << 20;
 
-/// Marks every descriptor from `first` on close-on-exec (`close_range(2)` with `CLOSE_RANGE_CLOEXEC`, Linux 5.11).
-///
-/// # Errors
-/// Those of `close_range(2)`.
-pub fn close_on_exec_from(first: u32) -> Result<()> {
-    // SAFETY: only a descriptor flag changes; no descriptor is closed under its owner.
-    let marked = checked(unsafe {
-        libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
-    });
-    match marked {
-        // Linux before 5.11 (5.9 knows the call, but not the flag), or a filter.
-        Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => {
-            for fd in first..END_OF_SEARCH {
-                // SAFETY: as above; a number that is not open is no harm.
-                unsafe { libc::fcntl(fd.cast_signed(), libc::F_SETFD, libc::FD_CLOEXEC) };
-            }
-            Ok(())
-        }
-        other => other.map(drop),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

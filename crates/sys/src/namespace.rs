@@ -1,4 +1,4 @@
-//! `unshare(2)`, restricted to namespaces.
+//! `unshare(2)` and `setns(2)`, restricted to namespaces, and what a namespace tells about itself.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -26,6 +26,17 @@ pub fn join(target: BorrowedFd<'_>, kind: Namespaces) -> Result<()> {
         .map(drop)
 }
 
+/// Which namespace a file is (`ioctl_nsfs(2)`, NS_GET_NSTYPE).
+///
+/// # Errors
+/// `ENOTTY` for a file that is none.
+pub fn kind(file: BorrowedFd<'_>) -> Result<Namespaces> {
+    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    // SAFETY: the request takes no argument; the kernel reads and writes no memory of the caller.
+    let kind = checked(unsafe { libc::syscall(libc::SYS_ioctl, file.as_raw_fd(), NS_GET_NSTYPE, 0) })?;
+    u32::try_from(kind).map(Namespaces::from_bits_retain).map_err(|_| crate::Errno::RANGE)
+}
+
 /// Whether the calling process is in the user namespace the system came up with. That has an inode of its own
 /// (`PROC_USER_INIT_INO`); its maps are no sign, because any namespace can have the same ones. Without a `/proc` to ask,
 /// it is taken to be.
@@ -33,4 +44,18 @@ pub fn join(target: BorrowedFd<'_>, kind: Namespaces) -> Result<()> {
 pub fn is_in_initial_user_namespace() -> bool {
     const INITIAL: u64 = 0xefff_fffd;
     rustix::fs::stat(c"/proc/self/ns/user").map_or(true, |stat| stat.st_ino == INITIAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_namespace_says_which_it_is() {
+        let kind_of = |path| kind(std::fs::File::open(path).unwrap().as_fd());
+        assert_eq!(kind_of("/proc/self/ns/net"), Ok(Namespaces::NETWORK));
+        assert_eq!(kind_of("/proc/self/ns/user"), Ok(Namespaces::USER));
+        assert_eq!(kind_of("/proc/self/status"), Err(crate::Errno::NOTTY));
+    }
 }

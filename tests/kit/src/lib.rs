@@ -13,6 +13,7 @@
 //! | [`hooks`] | hooks for a bundle: scripts that write to a log |
 //! | [`mapped_root`] | a user namespace of an ordinary user, for a runtime that is root only there |
 //! | [`mountinfo`] | what is mounted in a container, in parts |
+//! | [`seccomp_agent`] | who answers for system calls of a container |
 //! | [`outside`] | a directory of the host that no container may reach |
 //! | [`cpu`] | how much processor time a container gets |
 //! | [`loop_device`] | a block device made of a file |
@@ -40,5 +41,6 @@ pub mod outside;
 pub mod owned;
 pub mod rootfs;
 pub mod running;
+pub mod seccomp_agent;
 pub mod user;
 pub mod view;

@@ -25,8 +25,8 @@ impl Cgroup {
         self.member_for("devices").is_none_or(|member| member.hierarchy.unified)
     }
 
-    /// Restricts which devices the processes of the cgroup may use; an empty list restricts nothing. In a user namespace
-    /// nobody may do that, and the devices are those of the host that can be opened there anyway.
+    /// Restricts which devices the processes of the cgroup may use; an empty list restricts nothing. Nobody but root of the
+    /// host may do that; for others the devices are those of the host that can be opened by them anyway.
     ///
     /// # Errors
     /// Names what could not be loaded, attached or written.
@@ -139,10 +139,11 @@ fn is_dispensable(error: &Error, rules: &[Rule]) -> bool {
     is_denied_inside(error) || error.errno.is_some() && rules.iter().all(Rule::allows)
 }
 
-/// Whether it is the user namespace of this process that stands in the way.
+/// Whether what stands in the way is that this process is root of a user namespace only, or not even that.
 fn is_denied_inside(error: &Error) -> bool {
-    matches!(error.errno, Some(Errno::PERM | Errno::ACCESS))
-        && !sys::namespace::is_in_initial_user_namespace()
+    let is_rootless =
+        || !rustix::process::geteuid().is_root() || !sys::namespace::is_in_initial_user_namespace();
+    matches!(error.errno, Some(Errno::PERM | Errno::ACCESS)) && is_rootless()
 }
 
 /// Loads a device program. The kernel lets go of checking one for any signal (`EAGAIN`, `bpf(2)`), and on a slow or busy

@@ -6,13 +6,11 @@ use std::path::{Path, PathBuf};
 
 use libcrun::{Code, Error, Host, Result, spec::template};
 use rustix::io::Errno;
-use rustix::process::{getegid, geteuid};
 
 use super::Context;
 
 pub(super) fn spec(context: &Context<'_>) -> Result<i32> {
     let path = path(context);
-    let rootless = context.has("rootless").then(|| (geteuid().as_raw(), getegid().as_raw()));
     let unified = Host::new().cgroups().is_ok_and(|layout| layout.is_unified());
     let failed = |error: std::io::Error| {
         let message = format!("write `{}`", path.display());
@@ -28,7 +26,7 @@ pub(super) fn spec(context: &Context<'_>) -> Result<i32> {
         }
         other => other.map_err(failed)?,
     };
-    file.write_all(template(rootless, unified).as_bytes()).map_err(failed)?;
+    file.write_all(template(context.has("rootless"), unified).as_bytes()).map_err(failed)?;
     Ok(0)
 }
 

@@ -39,7 +39,7 @@ impl SubordinateIds {
 }
 
 /// The lines `OWNER:FIRST:COUNT` of a user, who is named by name or number.
-fn ranges(text: &str, uid: u32, name: Option<&str>) -> Vec<IdRange> {
+pub(crate) fn ranges(text: &str, uid: u32, name: Option<&str>) -> Vec<IdRange> {
     let range = |line: &str| {
         let mut fields = line.trim().split(':');
         let owner = fields.next()?;
@@ -54,7 +54,11 @@ fn ranges(text: &str, uid: u32, name: Option<&str>) -> Vec<IdRange> {
 
 /// The name of a user, where `/etc/passwd` has one.
 pub(crate) fn name_of(uid: u32) -> Option<String> {
-    let passwd = read_to_string("/etc/passwd").ok()?;
+    name_in(&read_to_string("/etc/passwd").ok()?, uid)
+}
+
+/// The name of a user in a password file.
+pub(crate) fn name_in(passwd: &str, uid: u32) -> Option<String> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;

@@ -3,9 +3,11 @@
 //! Done in a mount namespace that belongs to the container's user namespace, and still as the user who called the runtime:
 //! what only that user can reach need not be open to the ids that the container has.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::mount::open_tree;
 use sys::clone::Namespaces;
 use sys::mount::Reach;
@@ -14,15 +16,15 @@ use super::{Init, credentials};
 use crate::channel::{At, Failure, Step};
 use crate::plan::{Bind, MountOperation, MountSource, SourceLink};
 use crate::prepare::{
-    self, Masks, PreparedMount, PreparedRoot, RootTree, Trees, change_clone, clone_flags, clone_root,
-    is_directory,
+    ByInit, Masks, PreparedMount, PreparedRoot, RootTree, Trees, change_clone, clone_flags, clone_root,
+    is_directory, shown_instead,
 };
 
 impl Init<'_> {
-    /// Becomes root of the user namespace it has just entered. What is to be cloned is cloned before.
-    pub(super) fn become_mapped_root(&mut self) -> Result<(), Failure> {
+    /// Takes on ids of the user namespace it has just entered. What is to be cloned is cloned before.
+    pub(super) fn become_mapped(&mut self) -> Result<(), Failure> {
         self.acquire()?;
-        credentials::become_mapped_root()
+        credentials::become_mapped(self.plan().namespaces.set_up)
     }
 
     /// Makes the mount namespace and clones, once, what the runtime has left to be cloned.
@@ -37,29 +39,9 @@ impl Init<'_> {
         let root = openat(CWD, plan.rootfs.c_path.as_c_str(), flags, Mode::empty())
             .and_then(|directory| clone_root(plan, directory.as_fd()))
             .at(Step::AttachRoot)?;
-        let mut mounts = wanted.mounts.take();
-        for (index, mount) in plan.rootfs.mounts.iter().enumerate() {
-            let Some(ready) = mounts.get_mut(index) else { continue };
-            match (&mount.source, ready) {
-                (MountSource::Bind(_), PreparedMount::Link(_)) => {}
-                (MountSource::Bind(bind), ready) => {
-                    let tree = clone_bind(mount, bind)?;
-                    let is_directory = is_directory(tree.as_fd()).at_entry(Step::MountSource, mount.index)?;
-                    *ready = PreparedMount::Tree { tree, is_directory };
-                }
-                (MountSource::Filesystem(filesystem), PreparedMount::Inside { fallback, .. }) => {
-                    let shown = wanted.fallbacks.get(index).and_then(Option::as_ref);
-                    // That it cannot be had is no error yet: it may not be needed.
-                    *fallback = shown.and_then(|shown| {
-                        let tree = open_tree(CWD, shown.path.as_c_str(), clone_flags(shown.reach)).ok()?;
-                        prepare::shown_instead(tree, shown.is_own, mount, filesystem)
-                    });
-                }
-                _ => {}
-            }
-        }
         let masks = wanted.empty_directory.as_deref().map(Masks::by_path).transpose();
         let masks = masks.at(Step::MaskedPath)?;
+        let mounts = clone_mounts(&plan.rootfs.mounts, wanted)?;
         let root = RootTree::Clone(root);
         let device_nodes = Vec::new();
         self.trees = Some(Trees { root, clones_binds_inside: false, mounts, device_nodes, masks });
@@ -81,6 +63,36 @@ impl Init<'_> {
         }
         Ok(())
     }
+}
+
+/// Clones what mounts show of the host; what there is of the others already is returned with them.
+pub(crate) fn clone_mounts(plan: &[MountOperation], wanted: &ByInit) -> Result<Vec<PreparedMount>, Failure> {
+    // Not dropped by a failure: that would free memory, for which another thread of the runtime may hold the lock.
+    let mut mounts = ManuallyDrop::new(wanted.mounts.take());
+    for (index, mount) in plan.iter().enumerate() {
+        let Some(ready) = mounts.get_mut(index) else { continue };
+        match (&mount.source, ready) {
+            (MountSource::Bind(_), PreparedMount::Link(_)) => {}
+            (MountSource::Bind(bind), ready) => {
+                let tree = clone_bind(mount, bind)?;
+                let is_directory = is_directory(tree.as_fd()).at_entry(Step::MountSource, mount.index)?;
+                *ready = PreparedMount::Tree { tree, is_directory };
+            }
+            (MountSource::Filesystem(filesystem), PreparedMount::Inside { fallback, idmap }) => {
+                let namespace = wanted.idmaps.get(index).and_then(Option::as_ref);
+                let namespace = namespace.map(|namespace| fcntl_dupfd_cloexec(namespace, 3)).transpose();
+                *idmap = namespace.at_entry(Step::MountIdmap, mount.index)?;
+                let shown = wanted.fallbacks.get(index).and_then(Option::as_ref);
+                // That it cannot be had is no error yet: it may not be needed.
+                *fallback = shown.and_then(|shown| {
+                    let tree = open_tree(CWD, shown.path.as_c_str(), clone_flags(shown.reach)).ok()?;
+                    shown_instead(tree, shown.is_own, mount, filesystem)
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(ManuallyDrop::into_inner(mounts))
 }
 
 fn clone_bind(mount: &MountOperation, bind: &Bind) -> Result<OwnedFd, Failure> {

@@ -1,7 +1,7 @@
 //! User, groups, capabilities and limits, in the one order in which each step still has the right to be done.
 
 use rustix::io::Errno;
-use rustix::process::{Gid, Uid, setrlimit};
+use rustix::process::{DumpableBehavior, Gid, set_dumpable_behavior, setrlimit};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set, configure_capability_in_ambient_set,
     remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
@@ -10,16 +10,23 @@ use rustix::thread::{
 
 use crate::capabilities::Sets;
 use crate::channel::{At, Failure, Step};
-use crate::plan::ProcessPlan;
+use crate::plan::{ProcessPlan, SetUpIds};
 
 /// The highest capability number the kernel's sets have room for.
 const ROOM: u32 = 63;
 
-/// Becomes user and group 0 of the user namespace the process is in, with all capabilities in it.
-pub(crate) fn become_mapped_root() -> Result<(), Failure> {
-    let (uid, gid) = (Uid::ROOT, Gid::ROOT);
+/// Takes on ids of the user namespace the process is in, usually those of its root; all capabilities in it are kept.
+pub(crate) fn become_mapped(ids: SetUpIds) -> Result<(), Failure> {
+    let SetUpIds { uid, gid } = ids;
     set_thread_res_gid(gid, gid, gid).at(Step::MappedRoot)?;
-    set_thread_res_uid(uid, uid, uid).at(Step::MappedRoot)
+    set_thread_res_uid(uid, uid, uid).at(Step::MappedRoot)?;
+    forbid_tracing()
+}
+
+/// Until the exec, nobody in the container may trace this process or look through its /proc entry (CVE-2016-9962). To be
+/// said again after other ids have been taken on: that undoes it where `/proc/sys/fs/suid_dumpable` says so.
+pub(crate) fn forbid_tracing() -> Result<(), Failure> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)
 }
 
 /// Takes on the identity of the plan. `set_limits` is whether the resource limits are to be set; in a user namespace the
@@ -43,10 +50,15 @@ pub(crate) fn assume(
     rustix::process::umask(process.umask);
     drop_bounding(&process.capabilities).at(Step::Bounding)?;
     set_keep_capabilities(true).at(Step::Capabilities)?;
-    set_groups(&process.groups).at(Step::Groups)?;
+    if let Some(groups) = &process.groups {
+        set_groups(groups).at(Step::Groups)?;
+    }
     let (uid, gid) = (process.uid, process.gid);
     set_thread_res_gid(gid, gid, gid).at(Step::UserIds)?;
     set_thread_res_uid(uid, uid, uid).at(Step::UserIds)?;
+    if !(uid.is_root() && gid.is_root()) {
+        forbid_tracing()?;
+    }
     filter()?;
     set_sets(&process.capabilities).at(Step::Capabilities)?;
     if process.no_new_privileges {

@@ -80,7 +80,7 @@ impl Init<'_> {
         // What is in the image is not told what the runtime's environment holds.
         let env = if is_inside { &self.prepared.process.env } else { hooks.env() };
         // Nobody is at the other end when a created container is started.
-        let has_listener = !is_inside || self.exec_fifo.is_none();
+        let has_listener = !self.channel.has_parted();
         Call {
             hook,
             env: hook.env.as_ref().unwrap_or(env),
@@ -95,11 +95,12 @@ impl Init<'_> {
 
     /// What cannot be told to anybody is lost.
     fn tell_output(&self, text: &[u8]) {
-        if !text.is_empty()
-            && self.channel.tell_text(text).is_err()
-            && let Some(fifo) = self.prepared.process.report
-        {
-            let _ = following::tell_text(fifo, text);
+        if text.is_empty() {
+            return;
         }
+        let _ = match self.prepared.process.report.filter(|_| self.channel.has_parted()) {
+            Some(fifo) => following::tell_text(fifo, text),
+            None => self.channel.tell_text(text),
+        };
     }
 }

@@ -11,7 +11,7 @@ mod walk;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2};
 use rustix::io::Errno;
 
 pub(crate) use made::{Made, detach, detach_from};
@@ -52,16 +52,19 @@ pub(crate) fn open_no_follow(root: BorrowedFd<'_>, path: &InnerPath) -> Result<O
         .unwrap_or_else(|| walk_below(root, path, Last::NoFollow, &mut Made::none()))
 }
 
-/// Opens the file at `path` for reading; not to be held up by a FIFO, or caught by a terminal, in its place.
+/// Opens the regular file at `path` for reading. A device of the image is not even opened, for which some are enough to do
+/// something: nothing restricts this process to the container's.
 pub(crate) fn open_to_read(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    match openat2(root, path, flags, Mode::empty(), IN_ROOT) {
-        Err(Errno::NOSYS | Errno::PERM) => {
-            let found = Walk::new(root).run(path, Last::Follow, &mut Made::none())?;
-            openat(CWD, format!("/proc/self/fd/{}", found.file.as_raw_fd()), flags, Mode::empty())
-        }
-        other => other,
+    let found = match openat2(root, path, PATH_ONLY, Mode::empty(), IN_ROOT) {
+        Err(Errno::NOSYS | Errno::PERM) => Walk::new(root).run(path, Last::Follow, &mut Made::none())?.file,
+        other => other?,
+    };
+    match FileType::from_raw_mode(fstat(&found)?.st_mode) {
+        FileType::RegularFile => {}
+        _ => return Err(Errno::INVAL),
     }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    openat(CWD, format!("/proc/self/fd/{}", found.as_raw_fd()), flags, Mode::empty())
 }
 
 /// Opens the place at `path` for something to be mounted on, as [`open`] does; it and the directories above it are made

@@ -110,23 +110,24 @@ pub(crate) fn execute(process: &PreparedProcess<'_>, program: usize) -> Result<I
 /// its start) it is said to who starts the container, if he asked for it, or else on the standard error, which is the
 /// container's and the only place left.
 pub(crate) fn report_failure(channel: &InitEnd, process: &PreparedProcess<'_>, failure: Failure) -> i32 {
-    let told = channel.tell_failed(failure).or_else(|errno| match process.report {
-        Some(fifo) => following::tell_failed(fifo, failure),
-        None => Err(errno),
-    });
-    if told.is_err() {
-        let process = process.plan;
-        let program = process.candidates.get(usize::from(failure.index));
-        let program = program.map_or(&b""[..], |program| program.to_bytes());
-        let what: [&[u8]; 3] = match failure.step {
-            Step::Exec => [b"exec container process `", program, b"`"],
-            Step::Seccomp => [b"load the seccomp filter", b"", b""],
-            Step::SeccompReceiver => [b"hand the seccomp listener over to its receiver", b"", b""],
-            _ => return 1,
-        };
-        let text = [what[0], what[1], what[2], b": ", reason(failure.errno).as_bytes(), b"\n"];
-        let _ = writev(rustix::stdio::stderr(), &text.map(IoSlice::new));
+    if !channel.has_parted() {
+        let _ = channel.tell_failed(failure);
+        return 1;
     }
+    if process.report.is_some_and(|fifo| following::tell_failed(fifo, failure).is_ok()) {
+        return 1;
+    }
+    let process = process.plan;
+    let program = process.candidates.get(usize::from(failure.index));
+    let program = program.map_or(&b""[..], |program| program.to_bytes());
+    let [begin, object, end]: [&[u8]; 3] = match failure.step {
+        Step::Exec => [b"exec container process `", program, b"`: "],
+        Step::Seccomp => [b"linux.seccomp: load the filter", b"", b": "],
+        Step::SeccompReceiver => [b"hand the listener over to the seccomp receiver", b"", b": "],
+        _ => return 1,
+    };
+    let text = [begin, object, end, reason(failure.errno).as_bytes(), b"\n"];
+    let _ = writev(rustix::stdio::stderr(), &text.map(IoSlice::new));
     1
 }
 
@@ -135,7 +136,7 @@ fn reason(errno: Errno) -> &'static str {
     REASONS.iter().find(|(known, _)| *known == errno).map_or("failed", |(_, words)| words)
 }
 
-const REASONS: [(Errno, &str); 16] = [
+const REASONS: [(Errno, &str); 17] = [
     (Errno::PERM, "Operation not permitted"),
     (Errno::NOENT, "No such file or directory"),
     (Errno::IO, "Input/output error"),
@@ -150,6 +151,7 @@ const REASONS: [(Errno, &str); 16] = [
     (Errno::NFILE, "Too many open files in system"),
     (Errno::TXTBSY, "Text file busy"),
     (Errno::NAMETOOLONG, "File name too long"),
+    (Errno::PIPE, "Broken pipe"),
     (Errno::LOOP, "Too many levels of symbolic links"),
     (Errno::LIBBAD, "Accessing a corrupted shared library"),
 ];

@@ -5,44 +5,73 @@
 //! with no descriptor of the host's but those that it brings as mounts (CVE-2024-21626). Paths of the container are
 //! resolved by [`inner`] only. Like init it does not allocate.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags, openat, statx};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::clone::Namespaces;
 
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::init::inner::{self, Found, Last, Made};
 use crate::init::mounts::{self, Deferred};
-use crate::init::{Placement, credentials};
-use crate::plan::{InnerPath, MountOperation};
-use crate::prepare::PreparedMount;
+use crate::init::{Placement, clone_mounts, credentials};
+use crate::plan::{InnerPath, MountOperation, SetUpIds};
+use crate::prepare::{ByInit, PreparedMount};
 
-/// Enters the namespaces of the container's first process; returns the container's root. The pid namespace is that of
-/// the clone already. `belongings` are the descriptors to keep beside the channel, sorted by number.
-pub(super) fn enter(
-    container: BorrowedFd<'_>,
-    namespaces: Namespaces,
-    belongings: &[BorrowedFd<'_>],
-    channel: &InitEnd,
-    placement: Placement,
-) -> Result<OwnedFd, Failure> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
-    sys::exec::close_everything_but(belongings, channel.as_fd()).at(Step::Runtime)?;
+/// How it gets there.
+pub(super) struct Way<'a> {
+    /// The container's first process.
+    pub(super) container: BorrowedFd<'a>,
+    /// The namespaces that it is not born in. The pid namespace it always is.
+    pub(super) left_to_join: Namespaces,
+    /// Who it is in the container's user namespace, if that is another.
+    pub(super) set_up: Option<SetUpIds>,
+    /// The descriptors to keep beside the channel, sorted by number.
+    pub(super) belongings: &'a [BorrowedFd<'a>],
+    /// What it clones of the host before it leaves that.
+    pub(super) clones: Option<(&'a [MountOperation], &'a ByInit)>,
+}
+
+/// What it has, once it is there.
+pub(super) struct Entered {
+    /// The container's root.
+    pub(super) root: OwnedFd,
+    /// The mounts it has cloned. Never dropped: that would free memory, for which another thread of the runtime may hold
+    /// the lock.
+    pub(super) cloned: ManuallyDrop<Vec<PreparedMount>>,
+}
+
+/// Enters the namespaces of the container's first process.
+pub(super) fn enter(way: &Way<'_>, channel: &InitEnd, placement: Placement) -> Result<Entered, Failure> {
+    sys::exec::close_everything_but(way.belongings, channel.as_fd()).at(Step::Runtime)?;
     rustix::process::umask(Mode::empty());
     if placement != Placement::Done {
         channel.expect(ToInit::Placed).at(Step::Runtime)?;
     }
-    sys::namespace::join(container, namespaces - Namespaces::PID).at(Step::JoinNamespace)?;
-    if namespaces.contains(Namespaces::USER) {
-        credentials::become_mapped_root()?;
-        // Taking on other ids may have reset it (`PR_SET_DUMPABLE`, /proc/sys/fs/suid_dumpable).
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Runtime)?;
+    let mut left = way.left_to_join - Namespaces::PID;
+    let cloned = ManuallyDrop::new(match way.clones {
+        None => Vec::new(),
+        Some((mounts, wanted)) => {
+            // In a copy of the host's mount namespace that belongs to the container's user namespace, and still as the
+            // user who called.
+            let user = left & Namespaces::USER;
+            if !user.is_empty() {
+                sys::namespace::join(way.container, user).at(Step::JoinNamespace)?;
+                left -= user;
+            }
+            sys::namespace::unshare(Namespaces::MOUNT).at(Step::NewNamespaces)?;
+            clone_mounts(mounts, wanted)?
+        }
+    });
+    sys::namespace::join(way.container, left).at(Step::JoinNamespace)?;
+    if let Some(ids) = way.set_up {
+        credentials::become_mapped(ids)?;
     }
     // Joining the mount namespace has made its root the root of this process.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, c"/", flags, Mode::empty()).at(Step::Runtime)
+    let root = openat(CWD, c"/", flags, Mode::empty()).at(Step::Runtime)?;
+    Ok(Entered { root, cloned })
 }
 
 /// Makes the mounts and says so; takes everything back when one fails, or nobody is there any more to be told.

@@ -1,10 +1,8 @@
 //! Which ids outside stand for those inside a user namespace (`user_namespaces(7)`): what the configuration says, checked
 //! as the kernel will check it, and what holds where it says nothing.
 
-use rustix::process::Pid;
-
 use super::invalid;
-use crate::error::{Code, Context, Result};
+use crate::error::Result;
 use crate::host::users::IdRange;
 use crate::spec::IdMapping;
 
@@ -27,15 +25,15 @@ impl IdMaps {
         Ok(Self { uid, gid })
     }
 
-    /// Those of the user namespace a process is in.
-    pub(crate) fn of(pid: Pid) -> Result<Self> {
-        let read = |name: &str| -> Result<Vec<IdMapping>> {
-            let path = format!("/proc/{pid}/{name}");
-            let text =
-                std::fs::read_to_string(&path).context(Code::Namespace, || format!("read `{path}`"))?;
-            Ok(text.lines().filter_map(mapping).collect())
-        };
-        Ok(Self { uid: read("uid_map")?, gid: read("gid_map")? })
+    /// Those that the files `uid_map` and `gid_map` of a process show.
+    pub(crate) fn parse(uid: &str, gid: &str) -> Self {
+        let list = |text: &str| text.lines().filter_map(mapping).collect();
+        Self { uid: list(uid), gid: list(gid) }
+    }
+
+    /// Whether a caller with these ids has to give up on supplementary groups in order to map its group.
+    pub(crate) fn freezes_groups(&self, uid: u32, gid: u32) -> bool {
+        uid != 0 && is_own_only(&self.gid, gid)
     }
 
     /// The user outside that is `id` inside.
@@ -47,6 +45,11 @@ impl IdMaps {
     pub(crate) fn outside_gid(&self, id: u32) -> Option<u32> {
         outside(&self.gid, id)
     }
+}
+
+/// The one map that needs no privilege.
+pub(crate) fn is_own_only(mappings: &[IdMapping], caller: u32) -> bool {
+    matches!(mappings, [IdMapping { host_id, size: 1, .. }] if *host_id == caller)
 }
 
 /// All ids stand for themselves.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sys::clone::Namespaces;
 
 use super::id_maps::{IdMaps, around_own, identity};
-use super::invalid;
+use super::{SetUpIds, invalid};
 use crate::error::Result;
 use crate::host::Host;
 use crate::spec::{IdMapping, Linux, TimeOffset, User};
@@ -41,10 +41,14 @@ pub(crate) struct NamespacePlan {
     pub(crate) cgroup: bool,
     /// Joined, in this order.
     pub(crate) join: Vec<Join>,
+    /// Whether it is a process in between that joins the user namespace ([`crate::relay`]).
+    pub(crate) user_by_relay: bool,
     /// The mappings of a new user namespace.
     pub(crate) id_maps: Option<IdMaps>,
     /// Whether the configuration does not say all of that: for a caller without privileges the runtime makes up for it.
     pub(crate) supplements_ids: bool,
+    /// By which ids the container is set up.
+    pub(crate) set_up: SetUpIds,
     /// The contents of `timens_offsets` for a new time namespace; such a namespace is made by the parent, because
     /// offsets can only be set before a process is in it (`time_namespaces(7)`).
     pub(crate) time_offsets: Option<String>,
@@ -67,9 +71,22 @@ impl NamespacePlan {
         }
     }
 
+    /// Decides how a user namespace is joined. Not at all if it is the runtime's own, which cannot be joined again.
+    pub(super) fn settle_user_join(&mut self, host: &Host) {
+        self.join.retain(|join| join.kind != Namespaces::USER || !host.is_own_user_namespace(&join.path));
+        let is_without_rights = || self.joins(Namespaces::PID).is_some() && host.effective_uid() != 0;
+        self.user_by_relay = self.joins(Namespaces::USER).is_some()
+            && (self.clone.contains(Namespaces::PID) || is_without_rights());
+    }
+
+    /// The namespace of this kind that is joined.
+    pub(crate) fn joins(&self, kind: Namespaces) -> Option<&Join> {
+        self.join.iter().find(|join| join.kind == kind)
+    }
+
     /// Whether the container does not share this namespace with the runtime.
     pub(crate) fn contains(&self, kind: Namespaces) -> bool {
-        self.creates(kind) || self.join.iter().any(|join| join.kind == kind)
+        self.creates(kind) || self.joins(kind).is_some()
     }
 
     /// Whether the namespace is a new one.
@@ -159,6 +176,11 @@ fn time_offsets(linux: &Linux<'_>, clone: &mut Namespaces) -> Result<Option<Stri
         text.push_str(&format!("{clock} {secs} {nanosecs}\n"));
     }
     Ok(Some(text))
+}
+
+/// The name of a type.
+pub(crate) fn namespace_name(kind: Namespaces) -> &'static str {
+    TYPES.into_iter().find(|(_, known)| *known == kind).map_or("unknown", |(name, _)| name)
 }
 
 /// The namespace type of that name.

@@ -26,7 +26,8 @@ pub(crate) struct ProcessPlan {
     pub(crate) cwd: CString,
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,
-    pub(crate) groups: Vec<Gid>,
+    /// The supplementary groups; without, they stay as they are.
+    pub(crate) groups: Option<Vec<Gid>>,
     pub(crate) umask: Mode,
     pub(crate) capabilities: Sets,
     pub(crate) no_new_privileges: bool,
@@ -82,7 +83,7 @@ pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32, host: &Host
         cwd: CString::new(cwd).map_err(nul("process.cwd"))?,
         uid: Uid::from_raw(assignable(user.uid, "process.user.uid")?),
         gid: Gid::from_raw(assignable(user.gid, "process.user.gid")?),
-        groups: groups.collect::<Result<_>>()?,
+        groups: Some(groups.collect::<Result<_>>()?),
         umask: Mode::from_raw_mode(user.umask.unwrap_or(0o022)),
         capabilities: Sets::from_spec(process.capabilities.as_ref())?,
         no_new_privileges: process.no_new_privileges == Some(true),

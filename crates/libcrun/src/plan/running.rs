@@ -2,13 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Gid, Uid};
 use sys::clone::Namespaces;
 
 use super::mounts::{self, Surroundings};
-use super::{InnerPath, MountLabel, MountOperation, MountSource, NamespacePlan, invalid, namespaces};
+use super::{
+    InnerPath, Join, MountLabel, MountOperation, MountSource, NamespacePlan, SetUpIds, invalid, namespaces,
+    user,
+};
 use crate::error::{Code, Error, Result};
 use crate::host::Host;
-use crate::spec::{Linux, Mount, Spec};
+use crate::spec::{Linux, Mount, Spec, User};
 
 /// What is known of a container that runs.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub(crate) struct Running<'a> {
     pub(crate) user_namespace: PathBuf,
     /// Whether it has a cgroup.
     pub(crate) has_cgroup: bool,
+    /// Whether it has a user namespace even if its configuration names none.
+    pub(crate) is_an_ordinary_users: bool,
 }
 
 /// What is to be mounted, and where a process has to be to do that.
@@ -26,6 +32,7 @@ pub(crate) struct Running<'a> {
 pub(crate) struct AddedMounts {
     pub(crate) mounts: Vec<MountOperation>,
     pub(crate) enter: Namespaces,
+    pub(crate) set_up: SetUpIds,
 }
 
 /// What is to be taken off, by the order of the list.
@@ -33,18 +40,12 @@ pub(crate) struct AddedMounts {
 pub(crate) struct RemovedMounts {
     pub(crate) destinations: Vec<InnerPath>,
     pub(crate) enter: Namespaces,
+    pub(crate) set_up: SetUpIds,
 }
 
 impl AddedMounts {
     /// Decides everything.
     pub(crate) fn new(list: &[Mount<'_>], container: &Running<'_>, host: &Host) -> Result<Self> {
-        if host.effective_uid() != 0 {
-            return Err(Error::new(
-                Code::Unsupported,
-                "what is mounted has to be opened on the host, which this version cannot do for an unprivileged \
-                 caller yet: run it as root",
-            ));
-        }
         let (linux, namespaces) = own_mounts(container, host)?;
         let shows_cgroups =
             list.iter().any(|mount| matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2")));
@@ -64,7 +65,7 @@ impl AddedMounts {
         mounts.iter().try_for_each(refuse_change)?;
         mounts::relate(&mut mounts);
         let enter = mounts.iter().map(shown_namespaces).fold(Namespaces::MOUNT, Namespaces::union);
-        Ok(Self { mounts, enter: existing(enter, &namespaces) })
+        Ok(Self { mounts, enter: existing(enter, &namespaces), set_up: namespaces.set_up })
     }
 
     /// Whether the container's cgroup is shown.
@@ -98,7 +99,7 @@ impl RemovedMounts {
             Ok(path)
         };
         let destinations = list.iter().enumerate().map(destination).collect::<Result<_>>()?;
-        Ok(Self { destinations, enter: existing(Namespaces::MOUNT, &namespaces) })
+        Ok(Self { destinations, enter: existing(Namespaces::MOUNT, &namespaces), set_up: namespaces.set_up })
     }
 }
 
@@ -114,8 +115,17 @@ fn own_mounts<'a>(container: &Running<'a>, host: &Host) -> Result<(&'a Linux<'a>
         ));
     }
     // The path of the configuration may have led there only when the container was made.
+    if container.is_an_ordinary_users && !namespaces.contains(Namespaces::USER) {
+        namespaces.join.push(Join { kind: Namespaces::USER, path: PathBuf::new() });
+    }
     for join in namespaces.join.iter_mut().filter(|join| join.kind == Namespaces::USER) {
         join.path.clone_from(&container.user_namespace);
+    }
+    namespaces.settle_user_join(host);
+    if let Some(namespace) = user::namespace(&namespaces, host) {
+        let user = container.spec.process.as_ref().and_then(|process| process.user.clone());
+        let User { uid, gid, .. } = user.unwrap_or_default();
+        namespaces.set_up = SetUpIds::new(&namespace.maps, Uid::from_raw(uid), Gid::from_raw(gid));
     }
     Ok((linux, namespaces))
 }
@@ -165,7 +175,9 @@ mod tests {
         let spec = spec::parse(config.as_bytes(), "config.json").unwrap();
         let list = spec::parse_mounts(mounts.as_bytes(), "mounts.json")?;
         let (bundle, user_namespace) = (Path::new("/bundle"), PathBuf::from("/proc/7/ns/user"));
-        AddedMounts::new(&list, &Running { spec: &spec, bundle, user_namespace, has_cgroup }, host)
+        let is_an_ordinary_users = false;
+        let container = Running { spec: &spec, bundle, user_namespace, has_cgroup, is_an_ordinary_users };
+        AddedMounts::new(&list, &container, host)
     }
 
     fn added(namespaces: &str, mounts: &str) -> AddedMounts {
@@ -263,8 +275,27 @@ mod tests {
             let message = refusal(namespaces, r#"[{"destination":"/x","type":"tmpfs"}]"#);
             assert!(message.starts_with("the container has no mount namespace of its own"), "{message}");
         }
-        let error = added_on(&Host::with(1000, Layout::unified()), ALL, "[]", true).unwrap_err();
-        assert!(error.to_string().contains("run it as root"), "{error}");
+    }
+
+    #[test]
+    fn the_container_of_an_ordinary_user_has_a_user_namespace_whatever_its_configuration_says() {
+        let user = Host::with(1000, Layout::unified());
+        let tmpfs = r#"[{"destination":"/x","type":"tmpfs"}]"#;
+        let expected = Namespaces::MOUNT | Namespaces::USER;
+        assert_eq!(added_on(&user, ALL, tmpfs, true).unwrap().enter, expected);
+        // And whoever enters it.
+        let config = format!(r#"{{"ociVersion":"1.0.0","linux":{{"namespaces":[{ALL}]}}}}"#);
+        let spec = spec::parse(config.as_bytes(), "config.json").unwrap();
+        let container = Running {
+            spec: &spec,
+            bundle: Path::new("/bundle"),
+            user_namespace: PathBuf::from("/proc/7/ns/user"),
+            has_cgroup: false,
+            is_an_ordinary_users: true,
+        };
+        let list = spec::parse_mounts(tmpfs.as_bytes(), "mounts.json").unwrap();
+        let root = Host::with(0, Layout::unified());
+        assert_eq!(AddedMounts::new(&list, &container, &root).unwrap().enter, expected);
     }
 
     #[test]
@@ -273,7 +304,13 @@ mod tests {
             format!(r#"{{"ociVersion":"1.0.0","linux":{{"namespaces":[{{"type":"user"}},{ALL}]}}}}"#);
         let spec = spec::parse(config.as_bytes(), "config.json").unwrap();
         let bundle = Path::new("/bundle");
-        let container = Running { spec: &spec, bundle, user_namespace: PathBuf::new(), has_cgroup: true };
+        let container = Running {
+            spec: &spec,
+            bundle,
+            user_namespace: PathBuf::new(),
+            has_cgroup: true,
+            is_an_ordinary_users: false,
+        };
         let host = Host::with(0, Layout::unified());
         let removed = |mounts: &str| {
             RemovedMounts::new(

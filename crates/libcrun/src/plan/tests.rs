@@ -12,7 +12,7 @@ use crate::spec;
 
 /// The default configuration, changed by `edit`.
 fn config(edit: impl FnOnce(&mut Value)) -> String {
-    let mut config: Value = serde_json::from_str(&spec::template(None, true)).unwrap();
+    let mut config: Value = serde_json::from_str(&spec::template(false, true)).unwrap();
     config["process"]["terminal"] = json!(false);
     edit(&mut config);
     config.to_string()
@@ -235,6 +235,59 @@ fn a_caller_without_a_range_gets_its_own_id_only() {
     let maps = plan_of_user(SubordinateIds::default(), |_| ()).id_maps.unwrap();
     assert_eq!([0, 1].map(|id| maps.outside_uid(id)), [Some(1000), None]);
     assert_eq!([0, 1].map(|id| maps.outside_gid(id)), [Some(1000), None]);
+}
+
+#[test]
+fn ids_that_the_container_does_not_have_are_refused_also_in_a_user_namespace_that_is_joined() {
+    let mapping = json!([{"containerID": 10, "hostID": 7, "size": 2}]);
+    let list = vec![crate::spec::IdMapping { container_id: 10, host_id: 7, size: 2 }];
+    let maps = IdMaps::new(list.clone(), list, ["u", "g"]).unwrap();
+    let joined = || {
+        Host::with(0, Layout::unified())
+            .with_user_namespace(UserNamespace { maps: maps.clone(), denies_groups: false })
+    };
+    let edit = |user: Value, path: &'static str| {
+        let mapping = mapping.clone();
+        move |config: &mut Value| {
+            config["process"]["user"] = user;
+            let entry =
+                if path.is_empty() { json!({"type": "user"}) } else { json!({"type": "user", "path": path}) };
+            config["linux"]["namespaces"].as_array_mut().unwrap().push(entry);
+            if path.is_empty() {
+                config["linux"]["uidMappings"] = mapping.clone();
+                config["linux"]["gidMappings"] = mapping;
+            }
+        }
+    };
+    for path in ["", "/x"] {
+        let plan = |user| plan_on(&joined(), CgroupManager::Cgroupfs, &config(edit(user, path)));
+        let error = plan(json!({"uid": 12, "gid": 10})).unwrap_err();
+        let words =
+            "process.user.uid: 12 is not mapped in the container's user namespace, whose ids are 10-11";
+        assert_eq!(error.to_string(), words);
+        let set_up = plan(json!({"uid": 11, "gid": 10})).unwrap().namespaces.set_up;
+        assert_eq!((set_up.uid.as_raw(), set_up.gid.as_raw()), (11, 10), "0 is not mapped");
+    }
+}
+
+#[test]
+fn who_joins_a_user_namespace_depends_on_who_may_join_that_of_pids() {
+    let plan = |uid, namespaces: Value| {
+        let host = Host::with(uid, Layout::unified());
+        let text = config(|config| {
+            config["linux"]["namespaces"] = namespaces;
+            for key in ["hostname", "domainname"] {
+                config.as_object_mut().unwrap().remove(key);
+            }
+        });
+        plan_on(&host, CgroupManager::Disabled, &text).unwrap().namespaces.user_by_relay
+    };
+    let user = json!({"type": "user", "path": "/x"});
+    let new_pids = json!([user, {"type": "pid"}, {"type": "mount"}]);
+    let joined_pids = json!([user, {"type": "pid", "path": "/y"}, {"type": "mount"}]);
+    assert!(plan(0, new_pids.clone()) && plan(1000, new_pids));
+    assert!(!plan(0, joined_pids.clone()) && plan(1000, joined_pids));
+    assert!(!plan(0, json!([user, {"type": "mount"}])));
 }
 
 #[test]

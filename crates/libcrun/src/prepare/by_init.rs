@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::ffi::CString;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use cgroups::Cgroup;
@@ -23,6 +24,8 @@ use crate::state::StateRoot;
 pub(crate) struct ByInit {
     /// One for each mount of the plan; what init clones takes its place there.
     pub(crate) mounts: RefCell<Vec<PreparedMount>>,
+    /// One for each mount of the plan: the user namespace by which a filesystem is id-mapped.
+    pub(crate) idmaps: Vec<Option<OwnedFd>>,
     /// One for each mount of the plan: what is shown where the filesystem cannot be had.
     pub(crate) fallbacks: Vec<Option<HostPath>>,
     /// What masked directories show, if there are any.
@@ -45,12 +48,8 @@ pub(super) fn can_do(plan: &Plan) -> bool {
 }
 
 impl ByInit {
+    /// For a container that is to be made.
     pub(super) fn new(plan: &Plan, cgroup: Option<&Cgroup>, state_root: &StateRoot) -> Result<Self> {
-        let mut namespaces = UserNamespaces::default();
-        let mut mounts = Vec::with_capacity(plan.rootfs.mounts.len());
-        for mount in &plan.rootfs.mounts {
-            mounts.push(prepare(mount, &mut namespaces)?);
-        }
         let empty_directory = match plan.rootfs.masked.as_slice() {
             [] => None,
             _ => {
@@ -59,13 +58,21 @@ impl ByInit {
                 CString::new(state_root.empty_directory_path().as_os_str().as_bytes()).ok()
             }
         };
-        let fallbacks = plan.rootfs.mounts.iter().map(|mount| fallback(mount, cgroup)).collect();
-        Ok(Self { mounts: RefCell::new(mounts), fallbacks, empty_directory })
+        Ok(Self { empty_directory, ..Self::mounts(&plan.rootfs.mounts, cgroup)? })
+    }
+
+    /// For mounts alone.
+    pub(super) fn mounts(plan: &[MountOperation], cgroup: Option<&Cgroup>) -> Result<Self> {
+        let mut namespaces = UserNamespaces::default();
+        let mounts = plan.iter().map(prepare).collect::<Result<_>>()?;
+        let idmaps = plan.iter().map(|mount| idmap(mount, &mut namespaces)).collect::<Result<_>>()?;
+        let fallbacks = plan.iter().map(|mount| fallback(mount, cgroup)).collect();
+        Ok(Self { mounts: RefCell::new(mounts), idmaps, fallbacks, empty_directory: None })
     }
 }
 
 /// What there is of a mount before init has cloned anything.
-fn prepare<'p>(mount: &'p MountOperation, namespaces: &mut UserNamespaces<'p>) -> Result<PreparedMount> {
+fn prepare(mount: &MountOperation) -> Result<PreparedMount> {
     let nothing = PreparedMount::Inside { fallback: None, idmap: None };
     match &mount.source {
         MountSource::Bind(bind) if bind.idmap.is_some() => {
@@ -76,11 +83,14 @@ fn prepare<'p>(mount: &'p MountOperation, namespaces: &mut UserNamespaces<'p>) -
             let source = || mount.name(&format!("open the source `{}`", bind.shown_source()));
             Ok(link_to_copy(bind).context(Code::Rootfs, source)?.unwrap_or(nothing))
         }
-        MountSource::Filesystem(filesystem) => {
-            let idmap = user_namespace(mount, filesystem, namespaces)?;
-            Ok(PreparedMount::Inside { fallback: None, idmap })
-        }
-        MountSource::CgroupTree(_) | MountSource::Remount { .. } => Ok(nothing),
+        _ => Ok(nothing),
+    }
+}
+
+fn idmap<'p>(mount: &'p MountOperation, namespaces: &mut UserNamespaces<'p>) -> Result<Option<OwnedFd>> {
+    match &mount.source {
+        MountSource::Filesystem(filesystem) => user_namespace(mount, filesystem, namespaces),
+        _ => Ok(None),
     }
 }
 

@@ -12,6 +12,7 @@ use rustix::process::geteuid;
 
 use super::Status;
 use crate::error::{Code, Context, Error, Result, words};
+use crate::explain;
 use crate::id::ContainerId;
 use crate::input::read_to_end;
 
@@ -72,7 +73,8 @@ impl StateRoot {
             Ok(()) => {}
             Err(Errno::EXIST) => return Err(words::container_exists(id.as_str())),
             Err(errno) => {
-                return Err(Error::os(Code::State, format!("mkdir `{}`", path.display()), errno));
+                let error = Error::os(Code::State, format!("mkdir `{}`", path.display()), errno);
+                return Err(explain::state_root_closed(error, &self.path));
             }
         }
         let directory = openat(CWD, &path, DIRECTORY, Mode::empty())
@@ -88,7 +90,8 @@ impl StateRoot {
             .recursive(true)
             .mode(mode)
             .create(&self.path)
-            .context(Code::State, failed)?;
+            .context(Code::State, failed)
+            .map_err(|error| explain::state_root_closed(error, &self.path))?;
         chmod(&self.path, OWN_DIRECTORY).context(Code::State, failed)
     }
 
@@ -101,7 +104,10 @@ impl StateRoot {
                 let file = path.join(STATUS).display().to_string();
                 Err(words::container_not_found(id.as_str(), &file, errno))
             }
-            Err(errno) => Err(Error::os(Code::State, format!("open `{}`", path.display()), errno)),
+            Err(errno) => {
+                let error = Error::os(Code::State, format!("open `{}`", path.display()), errno);
+                Err(explain::state_root_closed(error, &self.path))
+            }
         }
     }
 
@@ -114,7 +120,9 @@ impl StateRoot {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = match openat(CWD, &self.path, flags, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(Vec::new()),
-            other => other.context(Code::State, failed)?,
+            other => other
+                .context(Code::State, failed)
+                .map_err(|error| explain::state_root_closed(error, &self.path))?,
         };
         let mut ids = Vec::new();
         for entry in Dir::new(directory).context(Code::State, failed)? {
