@@ -1,5 +1,6 @@
 //! Creating and running a container: the whole pipeline, and the guard that takes everything back when it fails.
 
+mod company;
 mod elsewhere;
 mod unit;
 mod used;
@@ -7,7 +8,7 @@ mod used;
 pub(crate) use elsewhere::beside_own;
 
 use std::cell::{OnceCell, RefCell};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -28,8 +29,10 @@ use crate::hooks::Hooks;
 use crate::host::{Host, users};
 use crate::id::ContainerId;
 use crate::input;
+use crate::notify::Proxy;
 use crate::pid_file;
-use crate::plan::{CgroupManager, CgroupPlan, HookKind, Plan, Request};
+use crate::pidfd_receiver::Receivers;
+use crate::plan::{CgroupManager, CgroupPlan, Notify, Plan, Request};
 use crate::prepare::{Beside, Prepared, Rung};
 use crate::receiver::Connection;
 use crate::report;
@@ -56,6 +59,11 @@ pub struct CreateOptions {
     pub new_keyring: bool,
     /// Whether the root is entered with `pivot_root(2)` (or else `chroot(2)`).
     pub pivot: bool,
+    /// The socket of a service manager that waits for the container to be ready (`sd_notify(3)`). The program gets one of
+    /// its own for saying so.
+    pub notify_socket: Option<PathBuf>,
+    /// A socket that gets a descriptor of the container's process (`pidfd_open(2)`).
+    pub pidfd_socket: Option<PathBuf>,
     /// The socket of who answers for system calls that the seccomp profile leaves to somebody, where neither that nor an
     /// annotation says whom to ask.
     pub seccomp_receiver: Option<PathBuf>,
@@ -78,9 +86,33 @@ impl CreateOptions {
             listen_fds: 0,
             new_keyring: true,
             pivot: true,
+            notify_socket: None,
+            pidfd_socket: None,
             seccomp_receiver: None,
             cgroup_manager: CgroupManager::default(),
             self_protection: true,
+        }
+    }
+}
+
+impl CreateOptions {
+    fn request<'a>(
+        &'a self,
+        id: &'a ContainerId,
+        bundle: &'a Path,
+        notify_directory: &'a Path,
+    ) -> Request<'a> {
+        let notify = self.notify_socket.as_deref();
+        Request {
+            id,
+            bundle,
+            cgroup_manager: self.cgroup_manager,
+            preserve_fds: self.preserve_fds,
+            listen_fds: self.listen_fds,
+            new_keyring: self.new_keyring,
+            pivot: self.pivot,
+            seccomp_receiver: self.seccomp_receiver.as_deref(),
+            notify: notify.map(|socket| Notify { socket, directory: notify_directory }),
         }
     }
 }
@@ -123,44 +155,33 @@ struct Starting {
     spawned: Option<Spawned>,
     adoption: Option<Adoption>,
     hooks: Option<Rc<Hooks>>,
+    proxy: Option<Proxy>,
+    receivers: Receivers,
     has_own_pid_namespace: bool,
     kept: bool,
 }
 
 impl Starting {
+    fn new(directory: StateDirectory, plan: &Plan, receivers: Receivers) -> Self {
+        Self {
+            directory,
+            cgroup: OnceCell::new(),
+            unit: RefCell::new(None),
+            unit_name: plan.unit().map(|unit| unit.unit.name.clone()),
+            spawned: None,
+            adoption: None,
+            hooks: None,
+            proxy: None,
+            receivers,
+            has_own_pid_namespace: plan.namespaces.creates(Namespaces::PID),
+            kept: false,
+        }
+    }
+
     fn keep(&mut self) {
         self.kept = true;
         if let Some(mut unit) = self.unit.take() {
             unit.keep();
-        }
-    }
-}
-
-impl Starting {
-    /// Opens what hooks need. Returns where the process says what becomes of its start, if that has to be known.
-    fn begin_hooks(&mut self, plan: &Plan, kind: Kind) -> Result<Option<OwnedFd>> {
-        let Some(hooks) = &plan.hooks else { return Ok(None) };
-        self.hooks = Some(Rc::new(Hooks::new(Rc::clone(hooks), true)?));
-        let is_followed = kind == Kind::Create && hooks.follow_start();
-        is_followed.then(|| self.directory.create_report()).transpose()
-    }
-
-    /// Runs the hooks that look at a container that is about to enter its root.
-    fn run_early_hooks(&self, plan: &Plan, spawned: &Spawned) -> Result<()> {
-        if plan.hooks.as_ref().is_some_and(|hooks| hooks.stop_init()) {
-            let describe = |failure| report::container_failure(plan, failure);
-            spawned.await_hooks(self.cgroup.get(), describe)?;
-            self.run_hooks(HookKind::Prestart)?;
-            self.run_hooks(HookKind::CreateRuntime)?;
-            spawned.tell_hooks_run();
-        }
-        Ok(())
-    }
-
-    fn run_hooks(&self, kind: HookKind) -> Result<()> {
-        match (&self.hooks, &self.spawned) {
-            (Some(hooks), Some(spawned)) => hooks.run(kind, spawned.child().pid.as_raw_nonzero().get()),
-            _ => Ok(()),
         }
     }
 }
@@ -218,7 +239,9 @@ fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode
     started.keep();
     let RunMode::Foreground { keep } = mode else { return Ok(Ended::plainly(0)) };
     let status = match &started.spawned {
-        Some(spawned) => foreground::wait(spawned.child(), started.adoption.as_ref())?,
+        Some(spawned) => {
+            foreground::wait(spawned.child(), started.adoption.as_ref(), started.proxy.as_ref())?
+        }
         None => 0,
     };
     if keep {
@@ -230,7 +253,8 @@ fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode
         Some(unit) => remove_unit(unit, cgroup),
         None => cgroup.map_or(Ok(()), |cgroup| remove_cgroup(root, id, cgroup, has_own_pids).map(drop)),
     };
-    let warnings = started.hooks.iter().flat_map(|hooks| hooks.run_poststop()).collect();
+    let mut warnings: Warnings = started.proxy.iter().filter_map(Proxy::failure).collect();
+    warnings.extend(started.hooks.iter().flat_map(|hooks| hooks.run_poststop()));
     started.directory.remove()?;
     removed?;
     Ok(Ended { status, warnings })
@@ -259,16 +283,8 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     };
     let config = input::read_file(&config_path).map_err(|error| explain::closed(error, &config_path))?;
     let spec = spec::parse(&config, &config_path.to_string_lossy())?;
-    let request = Request {
-        id,
-        bundle: &bundle,
-        cgroup_manager: options.cgroup_manager,
-        preserve_fds: options.preserve_fds,
-        listen_fds: options.listen_fds,
-        new_keyring: options.new_keyring,
-        pivot: options.pivot,
-        seccomp_receiver: options.seccomp_receiver.as_deref(),
-    };
+    let notify_directory = root.notify_directory(id);
+    let request = options.request(id, &bundle, &notify_directory);
     let host = Host::new();
     let mut plan = Plan::new(&spec, &request, &host)?;
     if let Some(path) = &options.pid_file {
@@ -276,18 +292,9 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     }
 
     let agent = Connection::open(&plan.process)?;
+    let receivers = company::pidfd_receivers(&spec, options)?;
     let directory = root.create(id)?;
-    let mut starting = Starting {
-        directory,
-        cgroup: OnceCell::new(),
-        unit: RefCell::new(None),
-        unit_name: plan.unit().map(|unit| unit.unit.name.clone()),
-        spawned: None,
-        adoption: None,
-        hooks: None,
-        has_own_pid_namespace: plan.namespaces.creates(Namespaces::PID),
-        kept: false,
-    };
+    let mut starting = Starting::new(directory, &plan, receivers);
     starting.directory.write_config(&used::used(&config, &plan.namespaces)?)?;
     let without_cgroup = Request { cgroup_manager: CgroupManager::Disabled, ..request };
     starting.begin_cgroup_anywhere(&mut plan, root, &host, || {
@@ -295,6 +302,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     })?;
     let fifo = if kind == Kind::Create { Some(starting.directory.create_fifo()?) } else { None };
     let report = starting.begin_hooks(&plan, kind)?;
+    starting.begin_notify(options, kind)?;
     if kind == (Kind::Run { detached: false }) {
         starting.adoption = Adoption::begin(&plan.namespaces)?;
     }
@@ -308,7 +316,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
         attend(starting, &plan, &bundle, kind, options.pid_file.as_deref())
     })?;
     if kind != Kind::Create {
-        starting.run_hooks(HookKind::Poststart)?;
+        starting.finish_start(kind)?;
     }
     Ok(starting)
 }
@@ -433,7 +441,8 @@ fn attend_outside(
     }
     // Last, because it may slow down what the process is still doing.
     scheduling::apply(&plan.process, pid)?;
-    starting.run_early_hooks(plan, spawned)
+    starting.run_early_hooks(plan, spawned)?;
+    starting.receivers.send(spawned.child().pidfd.as_fd())
 }
 
 fn status(plan: &Plan, pid: Pid, bundle: &Path, kind: Kind, path: Option<&CgroupPath>) -> Result<Status> {

@@ -28,6 +28,7 @@ use crate::init::{Placement, binding, credentials, filter, labels, launch};
 use crate::input;
 use crate::oom_score::OwnScore;
 use crate::pid_file;
+use crate::pidfd_receiver::{self, Receivers};
 use crate::plan::{
     FilterPlan, FilterSubject, MemoryPolicy, ProcessPlan, SetUpIds, keeps_groups, namespace_type,
     personality, process_plan,
@@ -67,6 +68,8 @@ pub struct ExecOptions {
     pub process: Option<PathBuf>,
     /// A file that gets the pid of the process.
     pub pid_file: Option<PathBuf>,
+    /// A socket that gets a descriptor of the process (`pidfd_open(2)`).
+    pub pidfd_socket: Option<PathBuf>,
     /// How many descriptors from 3 on the process keeps.
     pub preserve_fds: u32,
     /// Whether not to wait for the process.
@@ -94,6 +97,7 @@ impl Default for ExecOptions {
             selinux_label: None,
             process: None,
             pid_file: None,
+            pidfd_socket: None,
             preserve_fds: 0,
             detach: false,
             cgroups: Vec::new(),
@@ -260,6 +264,8 @@ fn run(
         false => None,
     };
     let agent = Connection::open(plan)?;
+    let pidfd_socket = options.pidfd_socket.as_deref();
+    let receivers = Receivers::connect([(pidfd_socket, pidfd_receiver::LATER)])?;
     let process = |env, proc| PreparedProcess {
         plan,
         env,
@@ -273,6 +279,7 @@ fn run(
     let mut home = Home::new(container, &options.cgroups)?;
     let spawned = home.make(|cgroup| joining.spawn_in(cgroup))?;
     let started = attend(&spawned, &joining, home.cgroup()).and_then(|()| {
+        receivers.send(spawned.child().pidfd.as_fd())?;
         options.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid))
     });
     if let Err(error) = started {
@@ -282,7 +289,7 @@ fn run(
     // Not open for as long as the process runs: its agent may wait for the end of what is said.
     drop(joining);
     drop(agent);
-    if options.detach { Ok(0) } else { foreground::wait(spawned.child(), None) }
+    if options.detach { Ok(0) } else { foreground::wait(spawned.child(), None, None) }
 }
 
 /// The namespaces that the container does not share with the runtime.

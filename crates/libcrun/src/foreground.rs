@@ -12,6 +12,7 @@ use sys::clone::{Child, Namespaces};
 use sys::signal::{SignalFd, SignalSet};
 
 use crate::error::{Code, Context, Error, Result};
+use crate::notify::Proxy;
 use crate::plan::NamespacePlan;
 
 const SIGCHLD: i32 = 17;
@@ -46,8 +47,9 @@ impl Adoption {
 
 /// Waits for the end of `child`, forwarding to it every signal that arrives. All signals are blocked in the caller.
 /// Returns the exit status, or 128 plus the number of the signal that ended it. Meanwhile all other children are waited
-/// for too where orphans are adopted; otherwise none, because the caller may have children of its own.
-pub(crate) fn wait(child: &Child, adoption: Option<&Adoption>) -> Result<i32> {
+/// for too where orphans are adopted; otherwise none, because the caller may have children of its own. What is said to
+/// `proxy` is passed on.
+pub(crate) fn wait(child: &Child, adoption: Option<&Adoption>, proxy: Option<&Proxy>) -> Result<i32> {
     let signals = SignalFd::new(SignalSet::ALL).context(Code::System, || "open a signal descriptor")?;
     loop {
         // Looked at before each signal: one SIGCHLD may stand for several ended children.
@@ -55,11 +57,22 @@ pub(crate) fn wait(child: &Child, adoption: Option<&Adoption>) -> Result<i32> {
             None => child_ended(child),
             Some(_) => any_ended(child),
         };
+        // Also what one has said that has ended by now.
+        if let Some(proxy) = proxy {
+            proxy.pass_on();
+        }
         if let Some(status) = ended.context(Code::System, || "wait for the container's process")? {
             return Ok(status);
         }
         // In a program with several threads SIGCHLD may go to one that does not block it, and tell nobody.
-        let mut awaited = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&child.pidfd, PollFlags::IN)];
+        let listening = proxy.filter(|proxy| proxy.is_listening());
+        // The process takes the place of what there is nothing to wait for.
+        let nothing = PollFd::new(&child.pidfd, PollFlags::empty());
+        let mut awaited = [
+            PollFd::new(&signals, PollFlags::IN),
+            PollFd::new(&child.pidfd, PollFlags::IN),
+            listening.map_or(nothing, |proxy| PollFd::new(proxy, PollFlags::IN)),
+        ];
         match poll(&mut awaited, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(Error::os(Code::System, "wait for a signal", errno)),
@@ -70,6 +83,12 @@ pub(crate) fn wait(child: &Child, adoption: Option<&Adoption>) -> Result<i32> {
             let _ = sys::signal::send(child.pidfd.as_fd(), signal);
         }
     }
+}
+
+/// The signals that end a runtime, for one that blocks them while it waits for something else.
+pub(crate) fn ending_signals() -> Result<SignalFd> {
+    let signals = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].map(Signal::as_raw);
+    SignalFd::new(SignalSet::of(&signals)).context(Code::System, || "open a signal descriptor")
 }
 
 /// The child's status if it has ended.

@@ -22,11 +22,11 @@ use std::rc::Rc;
 use rustix::event::PollFlags;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::fcntl_dupfd_cloexec;
-use rustix::process::Signal;
 use sys::exec::StringArray;
-use sys::signal::{SignalFd, SignalSet};
+use sys::signal::SignalFd;
 
 use crate::error::{Code, Context, Error, Result};
+use crate::foreground;
 use crate::plan::{HookKind, HooksPlan};
 pub(crate) use call::{Call, Trouble, call};
 pub(crate) use report::{inside, inside_failure, with_output};
@@ -48,14 +48,12 @@ impl Hooks {
     /// Opens what they need. With `signals`, which the caller has blocked, a signal to end ends them.
     pub(crate) fn new(plan: Rc<HooksPlan>, signals: bool) -> Result<Self> {
         let file = |path: &Option<_>| path.as_deref().map(open_output).transpose();
-        let ends = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].map(Signal::as_raw);
-        let signals = signals.then(|| SignalFd::new(SignalSet::of(&ends))).transpose();
         Ok(Self {
             stdout: file(&plan.output.stdout)?,
             stderr: file(&plan.output.stderr)?,
             plan,
             env: inherited().context(Code::Hook, || "pass the runtime's environment on to the hooks")?,
-            signals: signals.context(Code::System, || "open a signal descriptor")?,
+            signals: signals.then(foreground::ending_signals).transpose()?,
         })
     }
 

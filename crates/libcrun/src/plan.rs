@@ -14,6 +14,7 @@ mod id_maps;
 mod labels;
 mod mounts;
 mod namespaces;
+mod notify;
 mod paths;
 mod process;
 mod rootfs;
@@ -47,6 +48,7 @@ pub(crate) use mounts::{
     SourceLink, Target,
 };
 pub(crate) use namespaces::{Join, NamespacePlan, namespace_name, namespace_type};
+pub use notify::Notify;
 pub(crate) use paths::InnerPath;
 pub(crate) use process::{ProcessPlan, personality, process_plan};
 pub(crate) use rootfs::{DevicePlan, NodeKind, RootfsPlan, SYMLINKS};
@@ -92,6 +94,8 @@ pub struct Request<'a> {
     pub pivot: bool,
     /// Who answers for system calls that the configuration leaves to somebody, where it does not say whom to ask.
     pub seccomp_receiver: Option<&'a Path>,
+    /// Who waits for the container to be ready.
+    pub notify: Option<Notify<'a>>,
 }
 
 /// All that is to be done to start a container.
@@ -197,6 +201,9 @@ impl Plan {
         }
         if request.listen_fds > 0 && namespaces.creates(Namespaces::PID) {
             process.tell_of_sockets(request.listen_fds);
+        }
+        if let Some(notify) = &request.notify {
+            notify.tell(&mut process.env)?;
         }
         Ok(Self {
             process,

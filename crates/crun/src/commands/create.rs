@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use libcrun::{Code, CreateOptions, Error, Result, RunMode, self_protection};
 
-use super::{Context, listening_descriptors, seccomp_receiver};
+use super::{Context, listening_descriptors, notify_socket, seccomp_receiver};
 use crate::log::Level;
 
 pub(super) fn create(context: &Context<'_>) -> Result<i32> {
@@ -44,6 +44,8 @@ fn options(context: &Context<'_>) -> Result<CreateOptions> {
         pivot: !context.has("no-pivot"),
         seccomp_receiver: seccomp_receiver(),
         cgroup_manager: context.cgroup_manager()?,
+        notify_socket: notify_socket(),
+        pidfd_socket: context.value("pidfd-socket").map(PathBuf::from),
         ..CreateOptions::new(bundle)
     })
 }

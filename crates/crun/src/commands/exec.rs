@@ -29,6 +29,7 @@ pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
         selinux_label: context.value("process-label").map(str::to_owned),
         process,
         pid_file: context.value("pid-file").map(PathBuf::from),
+        pidfd_socket: context.value("pidfd-socket").map(PathBuf::from),
         preserve_fds: context.preserved_descriptors()?,
         detach: context.has("detach"),
         cgroups: values("cgroup"),

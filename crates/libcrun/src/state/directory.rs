@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, chmod, chmodat, fchmod, fstat, mkdir, mknodat, openat,
-    renameat, statat, unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, chmod, chmodat, fchmod, fstat, mkdir, mkdirat, mknodat,
+    openat, renameat, statat, unlinkat,
 };
 use rustix::io::{Errno, write};
 use rustix::process::geteuid;
@@ -18,6 +18,7 @@ use crate::input::read_to_end;
 
 pub(crate) const EXEC_FIFO: &str = "exec.fifo";
 const REPORT_FIFO: &str = "start.fifo";
+const NOTIFY: &str = "notify";
 const STATUS: &str = "status";
 const CONFIG: &str = "config.json";
 const FILTER: &str = "seccomp.bpf";
@@ -25,6 +26,7 @@ const EMPTY_DIRECTORY: &str = ".empty-directory";
 
 // The modes are given twice everywhere, because the umask is the caller's.
 const OWN_DIRECTORY: Mode = Mode::from_raw_mode(0o700);
+const OPEN_DIRECTORY: Mode = Mode::from_raw_mode(0o755);
 const OWN_FILE: Mode = Mode::from_raw_mode(0o600);
 const EMPTY: Mode = Mode::from_raw_mode(0o555);
 
@@ -80,6 +82,12 @@ impl StateRoot {
         let directory = openat(CWD, &path, DIRECTORY, Mode::empty())
             .context(Code::State, || format!("open `{}`", path.display()))?;
         Ok(StateDirectory { path, directory })
+    }
+
+    /// Where the socket of who says that a container is ready lies, absolute.
+    pub(crate) fn notify_directory(&self, id: &ContainerId) -> PathBuf {
+        let path = self.path.join(id.as_str()).join(NOTIFY);
+        std::path::absolute(&path).unwrap_or(path)
     }
 
     fn create_root(&self) -> Result<()> {
@@ -265,6 +273,27 @@ impl StateDirectory {
             .context(Code::State, failed)?;
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         openat(&self.directory, name, flags, Mode::empty()).context(Code::State, failed)
+    }
+
+    /// Makes the directory for the socket of who says that the container is ready. Whoever the program is run as has to get
+    /// through it; to others it is closed by the one above it.
+    pub(crate) fn create_notify(&self) -> Result<OwnedFd> {
+        mkdirat(&self.directory, NOTIFY, EMPTY)
+            .and_then(|()| chmodat(&self.directory, NOTIFY, OPEN_DIRECTORY, AtFlags::empty()))
+            .context(Code::State, || format!("mkdir `{}`", self.file(NOTIFY)))?;
+        self.open_below(NOTIFY).context(Code::State, || format!("open `{}`", self.file(NOTIFY)))
+    }
+
+    /// The same directory; a container that was created while nobody waited for it has none.
+    pub(crate) fn open_notify(&self) -> Result<Option<OwnedFd>> {
+        match self.open_below(NOTIFY) {
+            Err(Errno::NOENT) => Ok(None),
+            other => other.map(Some).context(Code::State, || format!("open `{}`", self.file(NOTIFY))),
+        }
+    }
+
+    fn open_below(&self, name: &str) -> core::result::Result<OwnedFd, Errno> {
+        openat(&self.directory, name, DIRECTORY, Mode::empty())
     }
 
     /// Opens the FIFO to hear what becomes of the container. It is not there for one that the C crun has made.
