@@ -1,5 +1,5 @@
 /*
- * floor ROOTFS CGROUP PROGRAM [ARG...]
+ * floor [--filter FILE] ROOTFS CGROUP PROGRAM [ARG...]
  * floor --cgroup CGROUP ROUNDS
  *
  * The floor under any container runtime: the kernel's work for the bundle that `crun spec` writes, and nothing else.
@@ -8,6 +8,8 @@
  *
  * CGROUP is a directory below a cgroup2 mount; it is made and removed. The exit status is the program's, 128 + signal
  * if one killed it, 125 if a step failed (which one is said).
+ *
+ * FILE is a seccomp program, as the kernel takes it, which the process is filtered by.
  *
  * The second form does only what concerns the cgroup, from its creation to its removal, and prints for each round how
  * many nanoseconds that took.
@@ -21,8 +23,10 @@
 #include <grp.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/keyctl.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -224,6 +228,26 @@ static void drop_privileges(void)
 	MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 }
 
+/* seccomp(2): the program by which the process is filtered; none if it has no instruction. */
+static struct sock_filter calls[BPF_MAXINSNS];
+static struct sock_fprog filter = { .filter = calls };
+
+static void read_filter(const char *path)
+{
+	int file = open(path, O_RDONLY | O_CLOEXEC);
+	MUST(file);
+	ssize_t size = read(file, calls, sizeof calls);
+	MUST(size);
+	close(file);
+	filter.len = size / sizeof calls[0];
+}
+
+static void filter_calls(void)
+{
+	if (filter.len > 0)
+		MUST(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &filter));
+}
+
 static __attribute__((noreturn)) void become_container(const char *rootfs, char **args)
 {
 	static char *environment[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm",
@@ -244,6 +268,7 @@ static __attribute__((noreturn)) void become_container(const char *rootfs, char 
 	MUST(setrlimit(RLIMIT_NOFILE, &files));
 	drop_privileges();
 	MUST(syscall(SYS_close_range, 3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */));
+	filter_calls();
 	execve(args[0], args, environment);
 	fail(args[0]);
 	__builtin_unreachable();
@@ -273,8 +298,13 @@ static int time_cgroup(const char *path, int rounds)
 
 int main(int argc, char **argv)
 {
+	if (argc > 5 && strcmp(argv[1], "--filter") == 0) {
+		read_filter(argv[2]);
+		argc -= 2;
+		argv += 2;
+	}
 	if (argc < 4) {
-		dprintf(2, "usage: floor ROOTFS CGROUP PROGRAM [ARG...]\n       floor --cgroup CGROUP ROUNDS\n");
+		dprintf(2, "usage: floor [--filter FILE] ROOTFS CGROUP PROGRAM [ARG...]\n       floor --cgroup CGROUP ROUNDS\n");
 		return 125;
 	}
 	if (strcmp(argv[1], "--cgroup") == 0)

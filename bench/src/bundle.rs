@@ -6,12 +6,24 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::seccomp;
+
 /// The bundles' directories below the working directory, named by what runs in them.
 pub(crate) const TRUE: &str = "true";
 /// A container that stays.
 pub(crate) const SLEEP: &str = "sleep";
 /// The engine-like one; ends at once.
 pub(crate) const ENGINE: &str = "engine";
+/// The default one with the seccomp profile of the containers project; ends at once. There if the profile is.
+pub(crate) const CONFINED: &str = "confined";
+/// The containers project's profile, put here by who starts the benchmark.
+const PROFILE: &str = "seccomp.json";
+/// The program that it becomes, for the floor.
+pub(crate) const FILTER: &str = "filter.bpf";
+/// The one for an ordinary user; ends at once.
+pub(crate) const ROOTLESS: &str = "rootless";
+/// That user.
+pub(crate) const USER: u32 = 1000;
 /// The file of limits for `update`: one that every v2 cgroup has, whatever controllers the host hands on.
 pub(crate) const LIMITS: &str = "limits.json";
 
@@ -19,7 +31,15 @@ pub(crate) const LIMITS: &str = "limits.json";
 pub(crate) fn write_all(dir: &Path) -> Result<()> {
     let rootfs = dir.join("rootfs");
     write(dir, TRUE, &default(&rootfs, &["/bin/true"]))?;
+    write(dir, ROOTLESS, &rootless(&rootfs))?;
     write(dir, SLEEP, &default(&rootfs, &["/bin/sleep", "100000"]))?;
+    if let Ok(profile) = fs::read_to_string(dir.join(PROFILE)) {
+        let mut confined = default(&rootfs, &["/bin/true"]);
+        let profile = seccomp::configured(&profile)?;
+        fs::write(dir.join(FILTER), seccomp::program(&profile)?)?;
+        confined["linux"]["seccomp"] = profile;
+        write(dir, CONFINED, &confined)?;
+    }
     let files = dir.join("files");
     fs::create_dir_all(files.join("volume"))?;
     for name in ["hosts", "hostname", "resolv.conf", "containerenv"] {
@@ -68,6 +88,24 @@ fn default(rootfs: &Path, args: &[&str]) -> Value {
     })
 }
 
+/// What `crun spec --rootless` writes, with the one id that everybody may map: what newuidmap(1) takes is no runtime's affair.
+fn rootless(rootfs: &Path) -> Value {
+    let mut config = default(rootfs, &["/bin/true"]);
+    let linux = &mut config["linux"];
+    for list in ["uidMappings", "gidMappings"] {
+        linux[list] = json!([{ "containerID": 0, "hostID": USER, "size": 1 }]);
+    }
+    if let Some(namespaces) = linux["namespaces"].as_array_mut() {
+        namespaces.push(json!({ "type": "user" }));
+    }
+    for mount in config["mounts"].as_array_mut().into_iter().flatten() {
+        if let Some(options) = mount["options"].as_array_mut() {
+            options.retain(|option| option != "gid=5");
+        }
+    }
+    config
+}
+
 fn namespaces() -> Value {
     let kinds = ["pid", "network", "ipc", "uts", "cgroup", "mount"];
     kinds.iter().map(|kind| json!({ "type": kind })).collect()
@@ -97,7 +135,7 @@ fn system_mounts() -> Value {
 }
 
 /// The default with what an engine adds: binds, more capabilities, limits where a controller enforces them, device
-/// rules. The seccomp profile is to follow.
+/// rules.
 fn engine_like(rootfs: &Path, files: &Path, controllers: &str) -> Value {
     let mut config = default(rootfs, &["/bin/true"]);
     let caps: Value = [

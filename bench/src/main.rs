@@ -4,6 +4,7 @@
 //! shell in between, going round-robin over the runtimes so that whatever disturbs the machine disturbs all of them.
 //! `cargo xtask bench` builds everything, makes a private pure-v2 view with the other runtimes in it, runs this there,
 //! and then `crun-bench report`, which turns samples into a table, a JSON file and a chart.
+//! `crun-bench seccomp` measures the compiler of seccomp profiles, in this process.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a measuring tool reports to whoever runs it")]
@@ -16,6 +17,7 @@ mod mounts;
 mod operation;
 mod results;
 mod runtime;
+mod seccomp;
 mod svg;
 mod table;
 
@@ -45,7 +47,8 @@ fn start() -> Result<()> {
         "measure" => measure_command(parser),
         "mounts" => mounts::child(parser),
         "report" => report_command(parser),
-        other => bail!("unknown command {other:?}; there are measure and report"),
+        "seccomp" => seccomp::run_command(parser),
+        other => bail!("unknown command {other:?}; there are measure, report and seccomp"),
     }
 }
 

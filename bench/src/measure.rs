@@ -30,9 +30,11 @@ pub(crate) struct Options {
 /// A scenario's name, the operation, and how many rounds.
 const SCENARIOS: &[(&str, Operation, u32)] = &[
     ("run", Operation::Run(bundle::TRUE), 200),
+    ("run, default seccomp profile", Operation::Run(bundle::CONFINED), 200),
     ("run, engine-like bundle", Operation::Run(bundle::ENGINE), 100),
     ("create+start+delete", Operation::Lifecycle, 100),
     ("run, systemd driver", Operation::RunSystemd, 100),
+    ("run, rootless", Operation::RunRootless, 100),
     ("exec", Operation::Exec, 100),
     ("state", Operation::State, 100),
     ("kill 0", Operation::Kill, 100),
@@ -136,8 +138,9 @@ fn measured(options: &Options) -> Result<Results> {
     bundle::write_all(&options.place.dir)?;
     let runtimes = options.participants()?;
     let mut results = describe(&runtimes)?;
-    let wanted =
-        |(name, operation, _): &&(&str, Operation, u32)| options.wants(name) && operation.is_possible();
+    let wanted = |(name, operation, _): &&(&str, Operation, u32)| {
+        options.wants(name) && operation.is_possible(&options.place)
+    };
     for (name, operation, rounds) in SCENARIOS.iter().filter(wanted) {
         eprintln!("measuring {name}");
         results.series.extend(scenario(options, &runtimes, name, *operation, options.rounds(*rounds)));

@@ -1,6 +1,8 @@
 //! The operations that are measured: what is called, and what belongs to the time.
 
 use std::fs;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,6 +22,8 @@ pub(crate) enum Operation {
     Run(&'static str),
     /// `run` with the cgroup made by systemd.
     RunSystemd,
+    /// `run` by an ordinary user, in a user namespace with that user's id.
+    RunRootless,
     /// `create`, `start`, and, once the program has ended, `delete`.
     Lifecycle,
     /// `exec` of `true` in a running container.
@@ -49,8 +53,14 @@ pub(crate) struct Place {
 
 impl Operation {
     /// Whether it can be done here at all.
-    pub(crate) fn is_possible(self) -> bool {
-        self != Self::RunSystemd || Path::new("/run/systemd/private").exists()
+    pub(crate) fn is_possible(self, place: &Place) -> bool {
+        match self {
+            Self::RunSystemd => Path::new("/run/systemd/private").exists(),
+            Self::Run(bundle) => Path::new(&place.bundle(bundle)).exists(),
+            // In the view everybody can reach the programs; on the machine they lie in root's home.
+            Self::RunRootless => Path::new("/sys/fs/cgroup/cgroup.procs").exists(),
+            _ => true,
+        }
     }
 
     /// Whether the operation is on a container that runs already; [`Running`] is one.
@@ -68,7 +78,7 @@ impl Operation {
 
     /// Whether the floor, which only does the work of one bundle, can take part.
     pub(crate) fn has_floor(self) -> bool {
-        matches!(self, Self::Run(bundle::TRUE) | Self::Parallel(_))
+        matches!(self, Self::Run(bundle::TRUE | bundle::CONFINED) | Self::Parallel(_))
     }
 
     /// Does it once. The names are put behind the scenario's: parts of an operation are told on their own too.
@@ -83,6 +93,7 @@ impl Operation {
             Self::Version => whole(timed(&mut runtime.command(&["--version"]))),
             Self::Run(bundle) => whole(run(place, runtime, bundle)),
             Self::RunSystemd => whole(run_by_systemd(place, runtime)),
+            Self::RunRootless => whole(run_by_user(place, runtime)),
             Self::Lifecycle => lifecycle(place, runtime),
             Self::Exec => whole(timed(&mut runtime.command(&["exec", running, "/bin/true"]))),
             Self::State => whole(timed(&mut runtime.command(&["state", running]))),
@@ -170,6 +181,9 @@ pub(crate) fn run_command(place: &Place, runtime: &Runtime, bundle: &str, id: &s
         return runtime.command(&["run", "--bundle", &place.bundle(bundle), id]);
     }
     let mut command = Command::new(&runtime.path);
+    if bundle == bundle::CONFINED {
+        command.arg("--filter").arg(place.dir.join(bundle::FILTER));
+    }
     command.arg(place.dir.join("rootfs")).arg(Path::new("/sys/fs/cgroup").join(id)).arg("/bin/true");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
@@ -184,6 +198,16 @@ fn run_by_systemd(place: &Place, runtime: &Runtime) -> Result<Duration> {
     let id = fresh_id();
     let arguments = ["--systemd-cgroup", "run", "--bundle", &place.bundle(bundle::TRUE), &id];
     timed(&mut runtime.command(&arguments)).inspect_err(|_| runtime.remove(&id))
+}
+
+fn run_by_user(place: &Place, runtime: &Runtime) -> Result<Duration> {
+    let state = runtime.state.join("user");
+    fs::create_dir_all(&state)?;
+    chown(&state, Some(bundle::USER), Some(bundle::USER))?;
+    let mut command = Command::new(&runtime.path);
+    command.arg("--root").arg(&state).args(["run", "--bundle", &place.bundle(bundle::ROOTLESS), &fresh_id()]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    timed(command.uid(bundle::USER).gid(bundle::USER))
 }
 
 fn lifecycle(place: &Place, runtime: &Runtime) -> Result<Vec<(&'static str, Duration)>> {

@@ -18,6 +18,7 @@ use kit::bundle::Bundle;
 use kit::container::Container;
 use kit::crun::Crun;
 use kit::runtime;
+use kit::seccomp_agent::Agent;
 use libcrun::{ContainerId, CreateOptions, ExecOptions, MountsOptions, RunMode, StateRoot};
 use rustix::process::getpid;
 
@@ -156,6 +157,15 @@ fn with_parameters(bundle: Bundle) -> Bundle {
     bundle.set("/linux/sysctl", sysctls).set("/linux/personality", serde_json::json!({"domain": "LINUX32"}))
 }
 
+/// With some calls left to an agent; filtered late, or early.
+fn filtered(bundle: Bundle, agent: &Agent, late: bool) -> Bundle {
+    let profile = serde_json::json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": agent.path(),
+        "syscalls": [{"names": ["capset", "execve", "sendto"], "action": "SCMP_ACT_NOTIFY"}],
+    });
+    bundle.set("/linux/seccomp", profile).set("/process/noNewPrivileges", serde_json::json!(late))
+}
+
 /// Each way a process can take from the clone to the exec or its end, or to a failure before it.
 fn all_ways(crun: &Crun) {
     let sleep = || Bundle::new().args(["sleep", "99"]);
@@ -164,10 +174,19 @@ fn all_ways(crun: &Crun) {
     let joining = sleep()
         .set("/mounts/2/options", serde_json::json!(["newinstance", "ptmxmode=0666", "mode=0620"]))
         .namespace("user", Some(&user_namespace));
-    let hooked_well = hooked(sleep(), "true");
-    for bundle in
-        [sleep(), sleep().in_user_namespace(), joining, bound(sleep()), with_parameters(sleep()), hooked_well]
-    {
+    let agent = Agent::permissive();
+    let [late, early] = [true, false].map(|late| filtered(sleep(), &agent, late));
+    let ways = [
+        sleep(),
+        sleep().in_user_namespace(),
+        joining,
+        bound(sleep()),
+        with_parameters(sleep()),
+        late,
+        early,
+        hooked(sleep(), "true"),
+    ];
+    for bundle in ways {
         let (container, created) = create(crun, &bundle);
         created.unwrap();
         libcrun::start(&state_root(crun), &id(&container)).unwrap();

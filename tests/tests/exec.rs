@@ -131,18 +131,28 @@ fn exec_refuses_a_container_whose_confinement_it_cannot_give() {
     let process = tempfile::NamedTempFile::new().unwrap();
     fs::write(&process, json!({"args": ["true"], "cwd": "/"}).to_string()).unwrap();
     for (section, field, value, words) in [
-        ("linux", "seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"}), "not supported by this version"),
-        ("process", "apparmorProfile", json!("no-such-profile"), "`no-such-profile`"),
-        ("process", "selinuxLabel", json!("some_u:some_r:some_t:s0"), "selinux is disabled or not supported"),
+        // There is a profile, and no filter that was made of it.
+        ("linux", "seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"}), ["/seccomp.bpf`", "No such file"]),
+        (
+            "process",
+            "apparmorProfile",
+            json!("no-such-profile"),
+            ["process.apparmorProfile: ", "`no-such-profile`"],
+        ),
+        (
+            "process",
+            "selinuxLabel",
+            json!("some_u:some_r:some_t:s0"),
+            ["process.selinuxLabel: ", "selinux is disabled or not supported"],
+        ),
     ] {
         // As another runtime may have made it.
         let mut confined = original.clone();
         confined[section][field] = value;
         fs::write(&config, confined.to_string()).unwrap();
-        let refused = [format!("{section}.{field}: "), words.to_owned()];
-        container.cmd(["exec", "ID", "true"]).error_with(refused.each_ref().map(String::as_str));
+        container.cmd(["exec", "ID", "true"]).error_with(words);
         let by_file = ["exec", "--process", process.path().to_str().unwrap(), "ID"];
-        container.cmd(by_file).error_with(refused.each_ref().map(String::as_str));
+        container.cmd(by_file).error_with(words);
     }
     fs::write(&config, original.to_string()).unwrap();
     assert_eq!(container.cmd(["exec", "ID", "true"]).ok(), "");

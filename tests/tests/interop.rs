@@ -147,6 +147,28 @@ fn each_runs_a_program_in_a_container_of_the_other() {
 }
 
 #[test]
+fn each_filters_a_program_in_a_container_of_the_other_as_that_did() {
+    let pair = pair!();
+    let profile = serde_json::json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95},
+    ]});
+    for (maker, other) in [(&pair.ours, &pair.theirs), (&pair.theirs, &pair.ours)] {
+        let bundle = pair.bundle("echo up; sleep 99; true").set("/linux/seccomp", profile.clone());
+        for no_new_privileges in [true, false] {
+            let bundle = bundle.clone().set("/process/noNewPrivileges", no_new_privileges.into());
+            let container = maker.start(&bundle);
+            container.wait_output("up");
+            let script = "mkdir /dev/shm/x; grep Seccomp: /proc/self/status";
+            let output = other.cmd(["exec", container.id(), "sh", "-c", script]);
+            assert_eq!((output.code, output.stdout.as_str()), (0, "Seccomp:\t2\n"), "{output}");
+            assert!(output.stderr.contains("not supported"), "{output}");
+            assert_eq!(other.cmd(["delete", "--force", container.id()]).ok(), "");
+            container.deleted();
+        }
+    }
+}
+
+#[test]
 fn each_changes_the_mounts_of_a_container_of_the_other() {
     let pair = pair!();
     let list = pair.bundles.join("list.json");

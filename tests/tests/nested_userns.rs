@@ -223,8 +223,9 @@ fn what_only_the_hosts_root_may_do_is_left_out_or_refused_by_name() {
         "700\n"
     );
     let offsets = json!({"boottime": {"secs": 100}});
-    let line = crun.run(&bundle().namespace("time", Some("")).set("/linux/timeOffsets", offsets)).error();
-    assert_eq!(line, "keep a way back to the runtime's own time namespace: Operation not permitted");
+    let bundle_in_time = bundle().namespace("time", Some("")).set("/linux/timeOffsets", offsets);
+    let text = crun.run(&bundle_in_time.args(["cat", "/proc/self/timens_offsets"])).ok();
+    assert!(text.contains("boottime") && text.contains(" 100 "), "{text}");
     let node = json!([{"path": "/dev/none", "type": "c", "major": 60, "minor": 1}]);
     let line = crun.run(&bundle().set("/linux/devices", node)).error();
     assert!(line.contains("/dev/none") && line.ends_with("No such file or directory"), "{line}");

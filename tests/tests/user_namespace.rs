@@ -36,3 +36,22 @@ fn exec_sets_the_limits_of_its_process() {
         assert_eq!(text, format!("{number}\n{number}\n"));
     }
 }
+
+#[test]
+fn clocks_have_the_offsets_that_are_asked_for() {
+    let crun = runtime!();
+    let offsets = json!({"boottime": {"secs": 1_000_000}, "monotonic": {"secs": 77, "nanosecs": 5}});
+    let bundle =
+        Bundle::new().in_user_namespace().namespace("time", Some("")).set("/linux/timeOffsets", offsets);
+    let container = crun.start(&bundle.clone().sh("echo up; cut -d. -f1 /proc/uptime; exec sleep 99"));
+    container.wait_output("up");
+    let text = container.cmd(["exec", "ID", "cat", "/proc/self/timens_offsets"]).ok();
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows, [["monotonic", "77", "5"], ["boottime", "1000000", "0"]]);
+    let uptime = container.cmd(["exec", "ID", "cut", "-d.", "-f1", "/proc/uptime"]).ok();
+    assert!(uptime.trim().parse::<u64>().unwrap() >= 1_000_000, "{uptime}");
+    drop(container);
+    let far = json!({"boottime": {"secs": -1_000_000_000}});
+    crun.run(&bundle.args(["true"]).set("/linux/timeOffsets", far))
+        .error_with(["create the time namespace with linux.timeOffsets", "out of range"]);
+}

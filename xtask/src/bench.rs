@@ -19,6 +19,9 @@ use crate::{sh, tools};
 /// Where the working directory is in the view.
 const INSIDE: &str = "/bench";
 
+/// The containers project's seccomp profile, in Debian.
+const PROFILE: &str = "/usr/share/containers/seccomp.json";
+
 /// What the user asked for; `passed` goes on to `crun-bench`.
 #[derive(Debug, Default)]
 struct Wanted {
@@ -108,6 +111,10 @@ impl Place {
                 .arg(self.bin(program))
                 .arg(source);
             sh::run(&mut cc)?;
+        }
+        // The view's root may not have it.
+        if Path::new(PROFILE).is_file() {
+            fs::copy(PROFILE, self.0.join("seccomp.json"))?;
         }
         // A copy, because a runtime makes what it mounts on, and the cached one is shared.
         let root = kit::rootfs::busybox_rootfs()?;

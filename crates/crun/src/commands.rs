@@ -6,6 +6,7 @@ mod exec;
 mod inspect;
 mod mounts;
 mod ps;
+mod seccomp;
 mod signal;
 mod spec;
 mod update;
@@ -65,6 +66,7 @@ pub(crate) fn run(invocation: &Invocation, log: &Log) -> Result<i32> {
         "ps" => ps::ps(&context),
         "resume" => libcrun::resume(&context.root(), &context.id()?).map(|()| 0),
         "run" => create::run(&context),
+        "seccomp" => seccomp::seccomp(&context),
         "spec" => spec::spec(&context),
         "start" => {
             let options = StartOptions { notify_socket: notify_socket() };
@@ -170,7 +172,7 @@ pub(crate) fn print(text: &str) -> Result<i32> {
 fn version(context: &Context<'_>) -> String {
     let root = context.root();
     format!(
-        "crun version {VERSION}\ncommit: {COMMIT}\nrundir: {}\nspec: 1.0.0\n+SYSTEMD +CAP +EBPF\n",
+        "crun version {VERSION}\ncommit: {COMMIT}\nrundir: {}\nspec: 1.0.0\n+SYSTEMD +CAP +SECCOMP +EBPF\n",
         root.path().display()
     )
 }

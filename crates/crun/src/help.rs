@@ -22,6 +22,10 @@ pub(crate) fn program() -> String {
 pub(crate) fn command(command: &Command) -> String {
     let mut text = format!("{}\nOCI runtime\n\n", usage(command));
     append_options(&mut text, command.options);
+    if !command.notes.is_empty() {
+        text.push('\n');
+        text.push_str(command.notes);
+    }
     text
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Command {
     /// What stands behind the options in the usage line.
     pub(crate) arguments: &'static str,
     pub(crate) options: &'static [Opt],
+    /// What the help says below the options.
+    pub(crate) notes: &'static str,
     /// The least and the most positional arguments.
     pub(crate) positionals: (usize, usize),
     /// Whether what follows the first positional argument belongs to somebody else and is left alone.
@@ -88,6 +90,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             PIDFD_SOCKET,
             PRESERVE_FDS,
         ],
+        notes: "",
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -96,6 +99,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         summary: "remove definition for a container",
         arguments: "CONTAINER",
         options: &[switch("force", Some('f'), "delete the container even if it is still running"), REGEX],
+        notes: "",
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -107,6 +111,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             option("interval", None, "DURATION", "how often to show what it uses (default: 5s)"),
             switch("stats", None, "show what it uses once"),
         ],
+        notes: "",
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -135,6 +140,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             option("process-label", None, "LABEL", "set the SELinux label for the process"),
             option("user", Some('u'), "USERSPEC", "specify the user in the form UID[:GID]"),
         ],
+        notes: "",
         positionals: (1, usize::MAX),
         passes_rest: true,
     },
@@ -143,6 +149,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         summary: "show the enabled features",
         arguments: "",
         options: &[],
+        notes: "",
         positionals: (0, 0),
         passes_rest: false,
     },
@@ -151,6 +158,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         summary: "send a signal to the container init process",
         arguments: "CONTAINER [SIGNAL]",
         options: &[switch("all", Some('a'), "kill all the processes"), REGEX],
+        notes: "",
         positionals: (1, 2),
         passes_rest: false,
     },
@@ -159,6 +167,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         summary: "list known containers",
         arguments: "",
         options: &[FORMAT, switch("quiet", Some('q'), "show only IDs")],
+        notes: "",
         positionals: (0, 0),
         passes_rest: false,
     },
@@ -167,6 +176,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         summary: "add or remove mounts from a running container",
         arguments: "[add|remove] CONTAINER FILE",
         options: &[],
+        notes: "",
         positionals: (3, 3),
         passes_rest: false,
     },
@@ -175,6 +185,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         summary: "pause all the processes in the container",
         arguments: "CONTAINER",
         options: &[],
+        notes: "",
         positionals: (1, 2),
         passes_rest: false,
     },
@@ -183,6 +194,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         summary: "show the processes in the container",
         arguments: "CONTAINER [ps options]",
         options: &[FORMAT],
+        notes: "",
         positionals: (1, usize::MAX),
         passes_rest: true,
     },
@@ -191,6 +203,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         summary: "unpause the processes in the container",
         arguments: "CONTAINER",
         options: &[],
+        notes: "",
         positionals: (1, 2),
         passes_rest: false,
     },
@@ -211,7 +224,32 @@ pub(crate) const COMMANDS: &[Command] = &[
             PIDFD_SOCKET,
             PRESERVE_FDS,
         ],
+        notes: "",
         positionals: (1, 1),
+        passes_rest: false,
+    },
+    Command {
+        name: "seccomp",
+        summary: "show what a seccomp profile does",
+        arguments: "[BUNDLE|FILE]",
+        options: &[
+            option("arch", None, "ARCH", "architecture of the call, as x86 (default: this machine's)"),
+            option("arg", None, "I=V", "value of an argument of the call, as 0=0x10 (may be repeated)"),
+            option("cap", None, "CAP", "take an engine's rules for this capability (may be repeated)"),
+            switch("disassemble", Some('d'), "show the filter's program"),
+            option("syscall", None, "CALL", "show what happens to a call, by its name or number"),
+        ],
+        notes: "\
+Without options, shows what happens to each call. The profile is read from the configuration of a bundle (default:
+the current directory), from a file with such a configuration or only a profile ('-': standard input), or from an
+engine's file, as /usr/share/containers/seccomp.json.
+
+  crun seccomp --syscall=clone3
+  crun seccomp --syscall=socket --arg=0=16 --arg=2=9 /run/bundle
+  crun seccomp --cap=CAP_SYS_ADMIN --syscall=mount --arch=x86 /usr/share/containers/seccomp.json
+  crun seccomp --disassemble config.json
+",
+        positionals: (0, 1),
         passes_rest: false,
     },
     Command {
@@ -223,6 +261,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             option("file", Some('f'), "FILE", "where to write it (default: config.json of the bundle)"),
             switch("rootless", None, "generate a configuration for an unprivileged user"),
         ],
+        notes: "",
         positionals: (0, 0),
         passes_rest: false,
     },
@@ -231,6 +270,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         summary: "start a container",
         arguments: "CONTAINER",
         options: &[],
+        notes: "",
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -239,6 +279,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         summary: "output the state of a container",
         arguments: "CONTAINER",
         options: &[],
+        notes: "",
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -272,6 +313,7 @@ pub(crate) const COMMANDS: &[Command] = &[
                 "file with the limits ('-': standard input), instead of options",
             ),
         ],
+        notes: "",
         positionals: (1, 1),
         passes_rest: false,
     },

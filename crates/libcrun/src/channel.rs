@@ -122,6 +122,7 @@ pub(crate) enum Step {
     JoinNamespace,
     NewNamespaces,
     CgroupNamespace,
+    TimeNamespace,
     MappedRoot,
     KeyringLabel,
     Loopback,
@@ -181,11 +182,12 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 60] = [
+    const ALL: [Self; 61] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
         Self::CgroupNamespace,
+        Self::TimeNamespace,
         Self::MappedRoot,
         Self::KeyringLabel,
         Self::Loopback,

@@ -148,7 +148,7 @@ impl ForChildren {
         if let Some((_, namespace)) = joins.iter().find(|(kind, _)| *kind == Namespaces::PID) {
             this.join_pid(namespace.as_fd())?;
         }
-        if let Some(offsets) = &plan.time_offsets {
+        if let Some(offsets) = plan.time_offsets.as_ref().filter(|_| !plan.time_by_init) {
             this.make_time(offsets)?;
         }
         Ok(this)

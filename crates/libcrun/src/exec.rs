@@ -323,8 +323,11 @@ impl Namespaced {
         if user_namespace::is_own(Path::new(&path)) {
             kinds -= Namespaces::USER;
         }
-        let namespace = user_namespace::at(Path::new(&path))
-            .ok_or_else(|| words::exec_not_running(container.id.as_str()))?;
+        let namespace =
+            user_namespace::at(Path::new(&path)).ok_or_else(|| match container.directory.has_fifo() {
+                true => not_started(container),
+                false => words::exec_not_running(container.id.as_str()),
+            })?;
         process.settle_in(&namespace)?;
         let set_up = SetUpIds::new(&namespace.maps, process.uid, process.gid);
         let user_by_relay =
@@ -353,7 +356,10 @@ impl<'p> Joining<'p> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, &root_path, flags, Mode::empty())
             .context(Code::Namespace, || format!("open `{root_path}`"))
-            .map_err(|error| explain_closed(error, container))?;
+            .map_err(|error| match error.errno() {
+                Some(Errno::ACCESS) if container.directory.has_fifo() => not_started(container),
+                _ => error,
+            })?;
         let env = home::environment(plan, root.as_fd()).context(Code::InvalidConfig, || "process.env")?;
         let proc = if plan.labels.is_empty() { None } else { Some(ProcFs::open()?) };
         Ok(Self {
@@ -461,13 +467,9 @@ impl<'p> Joining<'p> {
 }
 
 /// Until a container is started its first process can be looked at by nobody but root: it has the runtime's memory.
-fn explain_closed(error: Error, container: &Container) -> Error {
-    match error.errno() {
-        Some(Errno::ACCESS) if container.directory.has_fifo() => {
-            error.because("the container has to be started before anybody but root can run something in it")
-        }
-        _ => error,
-    }
+fn not_started(container: &Container) -> Error {
+    let message = "has to be started before anybody but root can run something in it";
+    Error::new(Code::WrongState, format!("the container `{}` {message}", container.id.as_str()))
 }
 
 fn change_root(root: BorrowedFd<'_>) -> core::result::Result<(), rustix::io::Errno> {

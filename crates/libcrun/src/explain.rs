@@ -73,6 +73,7 @@ pub const PROBES: &[Probe] = &[
     user_namespace::LIMITS,
     user_namespace::UNPRIVILEGED,
     user_namespace::APPARMOR,
+    user_namespace::OWN_ID,
     user_namespace::CHROOT,
     user_namespace::SECCOMP,
     ids::PROGRAMS,

@@ -18,7 +18,9 @@ pub(crate) mod labels;
 pub(crate) mod launch;
 mod masks;
 pub(crate) mod mounts;
+mod streams;
 mod target;
+mod time;
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -87,6 +89,7 @@ impl Init<'_> {
             credentials::forbid_tracing()?;
         }
         rustix::process::umask(rustix::fs::Mode::empty());
+        let time_offsets = self.open_time_offsets()?;
         self.take_place()?;
         // Early, because later on the parent is the one that is waited for; but an ordinary user may do it only inside.
         let joins_user = self.plan().namespaces.joins(Namespaces::USER).is_some();
@@ -94,6 +97,7 @@ impl Init<'_> {
             launch::protect_executable(&self.prepared.process)?;
         }
         self.enter_namespaces()?;
+        self.make_time_namespace(time_offsets)?;
         if joins_user {
             launch::protect_executable(&self.prepared.process)?;
         }

@@ -19,7 +19,6 @@
 //! or pid namespace and the process not be traceable; both are as before when the operation returns.
 #![deny(unsafe_code)]
 
-mod base64;
 mod capabilities;
 mod channel;
 mod clone;

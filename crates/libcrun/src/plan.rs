@@ -41,7 +41,7 @@ pub(crate) use filter::{
     FilterPlan, Receiver, Subject as FilterSubject, supported_flags as supported_filter_flags,
 };
 pub(crate) use hooks::{HookKind, HookPlan, HooksPlan, hook_name};
-pub(crate) use id_maps::{IdMaps, is_own_only};
+pub(crate) use id_maps::{IdMaps, is_own_only, lines};
 pub(crate) use labels::{Labels, MountLabel};
 pub(crate) use mounts::{
     Bind, CgroupTree, Fallback, Filesystem, Idmap, Maker, Maps, MountOperation, MountSource, Parameter,
@@ -178,6 +178,7 @@ impl Plan {
         namespaces.settle_user_join(host);
         let is_rootless = host.is_rootless();
         namespaces.share_work(is_rootless);
+        namespaces.settle_time(is_rootless);
         let has = |flag| namespaces.contains(flag);
         for (name, set) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
             if set.is_some() && !has(Namespaces::UTS) {

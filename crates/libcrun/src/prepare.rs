@@ -172,7 +172,8 @@ impl<'p> Prepared<'p> {
             false => PreparedRoot::Directory,
             true => prepare_root(plan, root_path, cgroup, state_root, rung)?,
         };
-        let needs_proc = !plan.sysctls.is_empty() || !plan.process.labels.is_empty();
+        let needs_proc =
+            !plan.sysctls.is_empty() || !plan.process.labels.is_empty() || plan.namespaces.time_by_init;
         let proc = if needs_proc { Some(ProcFs::open()?) } else { None };
         let process = PreparedProcess {
             plan: &plan.process,

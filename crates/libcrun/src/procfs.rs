@@ -6,7 +6,8 @@ use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{
-    CWD, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, fstat, fstatfs, openat, openat2, readlinkat,
+    AtFlags, CWD, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, StatxFlags, fstat, fstatfs, openat, openat2,
+    readlinkat, statx,
 };
 use rustix::io::{Errno, write};
 use rustix::path::Arg;
@@ -58,6 +59,11 @@ impl ProcFs {
         self.open_resolving(path, ResolveFlags::NO_MAGICLINKS)
     }
 
+    /// Opens a namespace of the calling process. Allocates nothing.
+    pub(crate) fn open_own_namespace(&self, path: &CStr) -> core::result::Result<OwnedFd, Errno> {
+        openat(&self.0, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    }
+
     fn write_below(&self, path: &str, value: &str) -> Result<()> {
         let name = || format!("write `{}` to `/proc/{path}`", value.trim_end());
         let written = self.open_to_write(path).and_then(|file| write(&file, value.as_bytes()));
@@ -83,8 +89,7 @@ impl ProcFs {
             // Linux before 5.6, or a filter: what was opened tells where it lies.
             Err(Errno::NOSYS | Errno::PERM) => {
                 let file = openat(&self.0, path, flags, Mode::empty())?;
-                let same = fstat(&file)?.st_dev == fstat(&self.0)?.st_dev;
-                if same { Ok(file) } else { Err(Errno::XDEV) }
+                if is_of_mount(&file, &self.0)? { Ok(file) } else { Err(Errno::XDEV) }
             }
             other => other,
         }
@@ -97,6 +102,17 @@ pub(crate) fn write_whole(file: &OwnedFd, value: &[u8]) -> core::result::Result<
         length if length == value.len() => Ok(()),
         _ => Err(Errno::INVAL),
     }
+}
+
+/// Whether a file lies in a mount, and not in one on top of it. Before Linux 5.8 a mount of the same filesystem cannot be
+/// told from it.
+fn is_of_mount(file: &OwnedFd, root: &OwnedFd) -> core::result::Result<bool, Errno> {
+    let mount = |file: &OwnedFd| {
+        let known = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok();
+        known.filter(|known| known.stx_mask & StatxFlags::MNT_ID.bits() != 0).map(|known| known.stx_mnt_id)
+    };
+    let same_filesystem = fstat(file)?.st_dev == fstat(root)?.st_dev;
+    Ok(same_filesystem && mount(file) == mount(root))
 }
 
 fn is_procfs_root(root: &OwnedFd) -> core::result::Result<bool, Errno> {
@@ -131,5 +147,48 @@ mod tests {
             let other = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
             assert!(!is_procfs_root(&other).unwrap(), "{path}");
         }
+    }
+
+    /// Takes `openat2(2)` away from the calling thread.
+    fn forget_openat2() {
+        use sys::seccomp::Instruction;
+        let instruction = |code, operand, jump_false| Instruction { code, jump_true: 0, jump_false, operand };
+        // The number of the call; if it is 437, ENOSYS, else allow.
+        let program = [
+            instruction(0x20, 0, 0),
+            instruction(0x15, 437, 1),
+            instruction(0x06, 0x0005_0000 | 38, 0),
+            instruction(0x06, 0x7fff_0000, 0),
+        ];
+        sys::seccomp::filter(&program).unwrap();
+    }
+
+    /// CVE-2025-52881 and CVE-2019-16884: the file to be written is covered by another one of procfs, by one of another
+    /// filesystem, or lies behind a link.
+    #[test]
+    fn what_covers_a_file_of_procfs_is_not_written_to() {
+        use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root can mount");
+            return;
+        }
+        sys::namespace::unshare(sys::clone::Namespaces::MOUNT).unwrap();
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+        let own = format!("{}/oom_score_adj", rustix::process::getpid().as_raw_nonzero());
+        let covered = format!("/proc/{own}");
+        let file = std::env::temp_dir().join(format!("crun-procfs-{}", std::process::id()));
+        std::fs::write(&file, "unwritten").unwrap();
+        let proc = ProcFs::open().unwrap();
+        for rung in ["openat2", "openat"] {
+            assert!(proc.open_to_write(&own).is_ok(), "{rung}");
+            for cover in [std::path::Path::new("/proc/self/coredump_filter"), &file] {
+                mount_bind(cover, &covered).unwrap();
+                assert_eq!(proc.open_to_write(&own).unwrap_err(), Errno::XDEV, "{rung}: {}", cover.display());
+                unmount(&covered, UnmountFlags::DETACH).unwrap();
+            }
+            assert_eq!(proc.open_to_write("self/oom_score_adj").is_err(), rung == "openat2");
+            forget_openat2();
+        }
+        std::fs::remove_file(file).unwrap();
     }
 }

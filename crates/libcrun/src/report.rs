@@ -42,6 +42,9 @@ fn what_failed(plan: &Plan, failure: Failure) -> Error {
             (Code::Namespace, format!("join the namespace `{}`{why}", join.path.display()))
         }
         Step::NewNamespaces => (Code::Namespace, "create the namespaces".to_owned()),
+        Step::TimeNamespace => {
+            (Code::Namespace, "create the time namespace with linux.timeOffsets".to_owned())
+        }
         Step::CgroupNamespace => (Code::Namespace, "create the cgroup namespace".to_owned()),
         Step::MappedRoot => (Code::Namespace, MAPPED_ROOT.to_owned()),
         Step::Loopback => (Code::Namespace, "bring the loopback interface up".to_owned()),
@@ -138,6 +141,7 @@ fn mount_failure(mounts: &[MountOperation], failure: Failure) -> Option<Error> {
             mount.name("a link in the rootfs leads to the root directory itself")
         }
         Step::MountTarget => mount.name("create the mount point"),
+        Step::MountTargetLink if failure.errno == Errno::ACCESS => mount.name("open the mount point"),
         Step::MountTargetLink => {
             mount.name(&format!("invalid target `{destination}`: it must be mounted at the root"))
         }

@@ -6,12 +6,13 @@
 
 mod existing;
 mod helper;
+mod reasons;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, getegid, geteuid};
 
 use crate::error::Result;
-use crate::plan::{IdMaps, is_own_only};
+use crate::plan::{IdMaps, is_own_only, lines};
 use crate::procfs::ProcFs;
 use crate::spec::IdMapping;
 pub(crate) use existing::{at, is_own, of};
@@ -56,7 +57,10 @@ fn map(
     proc: &ProcFs,
     pid: Pid,
 ) -> Result<()> {
-    let write = || proc.write(pid, kind.file(), &lines(mappings));
+    let write = || {
+        let written = proc.write(pid, kind.file(), &lines(mappings));
+        written.map_err(|error| reasons::refused(error, mappings, kind, pid))
+    };
     let without_groups = || proc.write(pid, "setgroups", "deny").and_then(|()| write());
     match Way::of(mappings, caller, kind, is_root) {
         Way::Helper => helper::map(mappings, kind, pid, write),
@@ -73,12 +77,6 @@ fn map(
             written => written,
         },
     }
-}
-
-fn lines(mappings: &[IdMapping]) -> String {
-    let line =
-        |mapping: &IdMapping| format!("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size);
-    mappings.iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -100,11 +98,5 @@ mod tests {
         }
         let two = [range(1000, 1)[0], IdMapping { container_id: 1, host_id: 5, size: 1 }];
         assert_eq!(way(&two, Kind::Groups, false), Way::Helper);
-    }
-
-    #[test]
-    fn a_map_is_a_line_for_each_range() {
-        let range = |container_id, host_id, size| IdMapping { container_id, host_id, size };
-        assert_eq!(lines(&[range(0, 1000, 1), range(1, 100_000, 9)]), "0 1000 1\n1 100000 9\n");
     }
 }

@@ -1,5 +1,7 @@
 //! What has to hold of an argument.
 
+use std::fmt;
+
 use crate::Architecture;
 
 /// The operators a profile may compare arguments with (runtime-spec config-linux.md#seccomp).
@@ -79,6 +81,25 @@ impl Condition {
             Operator::GreaterOrEqual => argument >= value,
             Operator::Greater => argument > value,
         }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let operator = match self.operator {
+            Operator::NotEqual => "!=",
+            Operator::Less => "<",
+            Operator::LessOrEqual => "<=",
+            Operator::Equal => "==",
+            Operator::GreaterOrEqual => ">=",
+            Operator::Greater => ">",
+        };
+        let number = |number: u64| if number < 1024 { number.to_string() } else { format!("{number:#x}") };
+        write!(f, "argument {}", self.index)?;
+        if self.mask != u64::MAX {
+            write!(f, " & {}", number(self.mask))?;
+        }
+        write!(f, " {operator} {}", number(self.value))
     }
 }
 

@@ -122,7 +122,7 @@ impl Decided {
         action: Action,
         tables: &mut [Table],
     ) -> Result<(), Error> {
-        let Some(multiplexed) = through(call.name()) else {
+        let Some(multiplexed) = through(call) else {
             return Ok(());
         };
         let conditions = self.keep(&multiplexed.conditions(alternative));
@@ -177,6 +177,9 @@ impl Decided {
         let Some(conditions) = conditions else {
             return Ok(Outcome::Always(action));
         };
+        if self.is_asked(before, conditions) {
+            return Ok(outcome);
+        }
         let link = Link { before, action, conditions };
         // The calls of a rule come one after the other, so that what is looked for is among the last.
         if let Some(known) = self.links.iter().rposition(|known| *known == link) {
@@ -187,6 +190,18 @@ impl Decided {
         }
         self.links.push(link);
         Ok(Outcome::Depends(self.links.len() - 1))
+    }
+
+    /// Whether the rules of a list ask for these conditions already: then they decide, and not another rule after them.
+    fn is_asked(&self, last: Option<usize>, conditions: usize) -> bool {
+        let mut next = last;
+        while let Some(link) = next {
+            if self.conditions[self.links[link].conditions] == self.conditions[conditions] {
+                return true;
+            }
+            next = self.links[link].before;
+        }
+        false
     }
 
     /// The rules of a list from the first that is asked to the last.
@@ -252,7 +267,7 @@ impl Table {
         if let Some(number) = call.number(self.architecture) {
             self.outcome(number);
         }
-        let through = || through(call.name()).and_then(|call| self.through(&call));
+        let through = || through(call).and_then(|call| self.through(&call));
         if let Some(number) = self.multiplexes().then(through).flatten() {
             self.outcome(number);
         }

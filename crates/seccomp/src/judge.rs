@@ -19,10 +19,37 @@ pub struct Verdict {
     pub reason: Reason,
 }
 
+/// What happens to a call if its arguments are so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    /// What happens, and why.
+    pub verdict: Verdict,
+    conditions: Vec<Condition>,
+    /// That of the call, if the profile names it.
+    architecture: Option<Architecture>,
+}
+
+impl Case {
+    /// Whether it is the one for these arguments.
+    #[must_use]
+    pub fn holds(&self, arguments: &[u64; 6]) -> bool {
+        let Some(architecture) = self.architecture else {
+            return true;
+        };
+        self.conditions.iter().all(|condition| condition.holds(arguments, architecture))
+    }
+
+    /// What has to hold of the arguments, in words; nothing if it always does.
+    #[must_use]
+    pub fn conditions(&self) -> String {
+        self.conditions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+    }
+}
+
 /// Why something happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// It is what a rule of the profile says, by its place in there.
+    /// A rule of the profile says so; its place there.
     Rule(usize),
     /// No rule says anything.
     Default,
@@ -55,14 +82,25 @@ impl<'a> Judge<'a> {
     /// Says what happens to a call, and why.
     #[must_use]
     pub fn judge(&self, call: &Data) -> Verdict {
-        let Some(architecture) = self.architecture(call) else {
-            return Verdict { action: BAD_ARCHITECTURE, reason: Reason::Architecture };
+        let cases = self.cases(call.architecture, call.number);
+        let holds = |case: &&Case| case.holds(&call.arguments);
+        cases.iter().find(holds).map_or(self.default(), |case| case.verdict)
+    }
+
+    /// What can happen to the calls of a number, depending on their arguments: the first of these that holds. The last one
+    /// always does.
+    #[must_use]
+    pub fn cases(&self, token: u32, number: u32) -> Vec<Case> {
+        let Some(architecture) = self.architecture(token, number) else {
+            let verdict = Verdict { action: BAD_ARCHITECTURE, reason: Reason::Architecture };
+            return vec![Case { verdict, conditions: Vec::new(), architecture: None }];
         };
-        let default = Verdict { action: self.parsed.default, reason: Reason::Default };
-        let Some(syscall) = architecture.syscall_at(call.number) else {
-            return self.if_newer(call.number, architecture).unwrap_or(default);
+        let case = |verdict, conditions| Case { verdict, conditions, architecture: Some(architecture) };
+        let otherwise = case(self.if_newer(number, architecture).unwrap_or(self.default()), Vec::new());
+        let Some(syscall) = architecture.syscall_at(number) else {
+            return vec![otherwise];
         };
-        let mut conditional = None;
+        let mut cases = Vec::new();
         for (at, rule) in
             self.parsed.rules.iter().enumerate().filter(|(_, rule)| rule.action != self.parsed.default)
         {
@@ -70,26 +108,43 @@ impl<'a> Judge<'a> {
             for mut conditions in ways(rule, syscall) {
                 conditions.retain(|condition| condition.looks(architecture.is_wide()));
                 if conditions.is_empty() {
-                    return verdict;
+                    return vec![case(verdict, conditions)];
                 }
-                if conditions.iter().all(|condition| condition.holds(&call.arguments, architecture)) {
-                    conditional = conditional.or(Some(verdict));
-                }
+                cases.push(case(verdict, conditions));
             }
         }
-        conditional.or_else(|| self.if_newer(call.number, architecture)).unwrap_or(default)
+        cases.push(otherwise);
+        cases
+    }
+
+    /// The names of the calls that nobody knows.
+    #[must_use]
+    pub fn unknown(&self) -> &[&'a str] {
+        &self.parsed.unknown
+    }
+
+    /// What happens to a call of which the profile says nothing.
+    #[must_use]
+    pub fn default(&self) -> Verdict {
+        Verdict { action: self.parsed.default, reason: Reason::Default }
+    }
+
+    /// The architectures of the profile, the native one first.
+    #[must_use]
+    pub fn architectures(&self) -> &[Architecture] {
+        &self.parsed.architectures
     }
 
     /// The architecture that a call comes from, if the profile names it.
-    fn architecture(&self, call: &Data) -> Option<Architecture> {
-        let is_x32 = call.architecture == Architecture::X32.token() && call.number >= X32_BIT;
+    fn architecture(&self, token: u32, number: u32) -> Option<Architecture> {
+        let is_x32 = token == Architecture::X32.token() && number >= X32_BIT;
         let of_call = |architecture: &Architecture| {
-            architecture.token() == call.architecture && is_x32 == (*architecture == Architecture::X32)
+            architecture.token() == token && is_x32 == (*architecture == Architecture::X32)
         };
         let named = self.parsed.architectures.iter().copied().find(of_call);
         // A tracer makes a call that is not to be made one with this number, also where there is no x32.
         let x86_64 = Architecture::X86_64;
-        let none = call.number == u32::MAX && is_x32 && self.parsed.architectures.contains(&x86_64);
+        let none = number == u32::MAX && is_x32 && self.parsed.architectures.contains(&x86_64);
         named.or(none.then_some(x86_64))
     }
 
@@ -106,7 +161,7 @@ impl<'a> Judge<'a> {
 fn highest(parsed: &Parsed<'_>, architecture: Architecture) -> Option<u32> {
     let calls = parsed.rules.iter().flat_map(|rule| &rule.calls);
     let numbers = calls.flat_map(|call| {
-        let through = through(call.name()).and_then(|through| architecture.syscall_number(through.through));
+        let through = through(*call).and_then(|through| architecture.syscall_number(through.through));
         [architecture.number(*call), through].into_iter().flatten()
     });
     numbers.filter(|number| !architecture.is_private(*number)).max()
@@ -121,7 +176,7 @@ fn ways(rule: &ParsedRule, syscall: Syscall) -> Vec<Vec<Condition>> {
         if *call == syscall {
             ways.extend(rule.alternatives.iter().cloned());
         }
-        let of_many = if is_for_many { through(call.name()) } else { None };
+        let of_many = if is_for_many { through(*call) } else { None };
         if let Some(multiplexed) = of_many.filter(|through| through.through == syscall.name()) {
             ways.extend(rule.alternatives.iter().map(|conditions| multiplexed.conditions(conditions)));
         }

@@ -37,6 +37,9 @@ mod condition;
 mod decide;
 mod disassemble;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod judge;
 mod parse;
 mod run;
@@ -48,7 +51,7 @@ pub use architecture::{ARCHITECTURES, Architecture};
 pub use condition::OPERATORS;
 pub use disassemble::disassemble;
 pub use error::Error;
-pub use judge::{Judge, Reason, Verdict};
+pub use judge::{Case, Judge, Reason, Verdict};
 pub use run::{Answer, Data, is_valid, run};
 pub use sys::seccomp::Instruction;
 

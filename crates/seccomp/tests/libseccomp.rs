@@ -51,12 +51,13 @@ struct Both<'a> {
 impl Both<'_> {
     /// Compares what both say of a call.
     fn compare(&mut self, call: &Data) {
-        let verdict = self.judge.judge(call);
         let ours = run(&self.ours.program, call).expect("a valid program").action;
         let theirs = run(&self.theirs, call).expect("a valid program of libseccomp's").action;
-        assert_eq!(ours, verdict.action, "the profile says something else of {call:x?}: {:#?}", self.profile);
-        let is_newer = verdict.reason == Reason::Newer && theirs == self.default;
-        if ours != theirs && !is_newer {
+        if ours == theirs {
+            return;
+        }
+        let is_newer = self.judge.judge(call).reason == Reason::Newer && theirs == self.default;
+        if !is_newer {
             assert_eq!(
                 ours,
                 self.first_that_holds(call).unwrap_or(self.default),

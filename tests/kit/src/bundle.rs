@@ -174,9 +174,13 @@ impl Bundle {
     /// Gives the bundle and the directories of its root filesystem to the user of [`crate::user`].
     #[must_use]
     pub fn of_user(self) -> Self {
-        let own = |path: &Path| {
-            std::os::unix::fs::chown(path, Some(crate::user::UID), Some(crate::user::UID)).unwrap();
-        };
+        self.owned_by(crate::user::UID)
+    }
+
+    /// Gives the bundle and the directories of its root filesystem to a user and the group of that number.
+    #[must_use]
+    pub fn owned_by(self, id: u32) -> Self {
+        let own = |path: &Path| std::os::unix::fs::chown(path, Some(id), Some(id)).unwrap();
         own(self.dir.path());
         own(&self.rootfs());
         for entry in fs::read_dir(self.rootfs()).unwrap().flatten() {

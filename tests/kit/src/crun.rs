@@ -25,7 +25,7 @@ use tempfile::TempDir;
 
 use crate::bundle::Bundle;
 use crate::container::Container;
-use crate::lane::patience;
+use crate::lane::{self, patience};
 use crate::mapped_root::{MappedRoot, USER};
 use crate::running::{Output, Running};
 use crate::user::{self, User};
@@ -157,6 +157,8 @@ const MOUNT_CALLS: [&str; 7] =
 enum Caller {
     MappedRoot(MappedRoot),
     User(User),
+    /// That of a lane, with a systemd of its own.
+    Session,
 }
 
 impl Caller {
@@ -164,6 +166,7 @@ impl Caller {
         match self {
             Self::MappedRoot(root) => root.words(),
             Self::User(user) => user.words(),
+            Self::Session => lane::in_session().into_iter().map(OsString::from).collect(),
         }
     }
 }
@@ -356,6 +359,15 @@ impl Crun {
         let view = crun.view.clone().expect("a view");
         let user = User::new(Some(&view), crun.work.path())?.with_cgroup(&view);
         Ok(crun.called_by(Caller::User(user), user::UID))
+    }
+
+    /// The same run by the user of a lane, in a scope that its systemd has delegated to it.
+    ///
+    /// # Errors
+    /// Outside of lanes.
+    pub fn in_user_session() -> Result<Self, String> {
+        let _ = lane::user_session()?;
+        Ok(Self::new()?.called_by(Caller::Session, lane::UID))
     }
 
     fn called_by(mut self, caller: Caller, uid: u32) -> Self {

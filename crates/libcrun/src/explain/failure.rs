@@ -73,6 +73,7 @@ fn is_in_rootfs(step: Step) -> bool {
     matches!(
         step,
         Step::MountTarget
+            | Step::MountTargetLink
             | Step::DevDirectory
             | Step::Device
             | Step::DeviceLink

@@ -71,6 +71,7 @@ pub(super) mod tests {
             let machine = Machine { root: directory.clone(), uid: 1000, path: vec!["/bin".into()] };
             let play = Self { directory, machine };
             play.write("proc/self/ns/user", "");
+            play.write("proc/self/uid_map", "         0          0 4294967295\n");
             play.write("proc/self/status", "NoNewPrivs:\t0\nSeccomp:\t0\n");
             play.write("proc/sys/user/max_user_namespaces", "15000\n");
             play.write("etc/passwd", "alice:x:1000:1000::/home/alice:/bin/sh\n");

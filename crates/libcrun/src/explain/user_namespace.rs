@@ -53,6 +53,26 @@ pub(super) const APPARMOR: Probe = probe("kernel.apparmor_restrict_unprivileged_
     })
 });
 
+/// Who has no id in a user namespace may make none in it.
+pub(super) const OWN_ID: Probe = probe("uid_map", |machine| {
+    let map = machine.text("/proc/self/uid_map")?;
+    let is_mapped = map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(|number| number.parse::<u32>().ok());
+        let (Some(Some(first)), Some(_), Some(Some(count))) =
+            (numbers.next(), numbers.next(), numbers.next())
+        else {
+            return false;
+        };
+        machine.uid.checked_sub(first).is_some_and(|offset| offset < count)
+    });
+    (!is_mapped).then(|| {
+        Obstacle::new(
+            "the user of this process has no id in the user namespace it is in (/proc/self/uid_map)",
+            "map it there, as `unshare --user --map-root-user` does",
+        )
+    })
+});
+
 /// In a chroot nobody may make one.
 pub(super) const CHROOT: Probe = probe("chroot", |machine| {
     let root = statx(CWD, machine.file("/"), AtFlags::empty(), StatxFlags::empty()).ok()?;
@@ -102,6 +122,7 @@ mod tests {
             ("proc/sys/kernel/unprivileged_userns_clone", "0\n", "kernel.unprivileged_userns_clone"),
             ("proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n", "apparmor_restrict"),
             ("proc/self/status", "Seccomp:\t2\n", "seccomp filter"),
+            ("proc/self/uid_map", "0 100000 1000\n", "has no id"),
         ] {
             let play = Play::new("forbids");
             play.write(path, text);

@@ -22,7 +22,7 @@ pub(crate) struct SubordinateIds {
 }
 
 /// The files that say which ids are whose.
-const SUBORDINATE: [&str; 2] = ["/etc/subuid", "/etc/subgid"];
+pub(crate) const SUBORDINATE: [&str; 2] = ["/etc/subuid", "/etc/subgid"];
 
 impl SubordinateIds {
     /// Those of a user. A file that is not there gives nothing.
@@ -31,11 +31,20 @@ impl SubordinateIds {
         if texts.iter().all(String::is_empty) {
             return Self::default();
         }
-        // One that is known to a directory service only.
-        let name = name_of(uid).or_else(|| std::env::var("USER").ok());
+        let name = name(uid);
         let [uid, gid] = texts.map(|text| ranges(&text, uid, name.as_deref()).first().copied());
         Self { uid, gid }
     }
+}
+
+/// All ranges of a user in one of these files.
+pub(crate) fn subordinate_ranges(file: &str, uid: u32) -> Vec<IdRange> {
+    ranges(&read_to_string(file).unwrap_or_default(), uid, name(uid).as_deref())
+}
+
+/// The name of a user; the environment has that of one who is known to a directory service only.
+fn name(uid: u32) -> Option<String> {
+    name_of(uid).or_else(|| std::env::var("USER").ok())
 }
 
 /// The lines `OWNER:FIRST:COUNT` of a user, who is named by name or number.

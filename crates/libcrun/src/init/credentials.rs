@@ -8,6 +8,7 @@ use rustix::thread::{
     set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
+use super::streams;
 use crate::capabilities::Sets;
 use crate::channel::{At, Failure, Step};
 use crate::plan::{ProcessPlan, SetUpIds};
@@ -50,6 +51,9 @@ pub(crate) fn assume(
     rustix::process::umask(process.umask);
     drop_bounding(&process.capabilities).at(Step::Bounding)?;
     set_keep_capabilities(true).at(Step::Capabilities)?;
+    if !(process.uid.is_root() && process.gid.is_root()) {
+        streams::give_to(process.uid, process.gid);
+    }
     if let Some(groups) = &process.groups {
         set_groups(groups).at(Step::Groups)?;
     }

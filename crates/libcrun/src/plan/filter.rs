@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use rustix::thread::CapabilitySet;
 use seccomp::Options;
 use sys::seccomp::{Flags, Instruction, MOST_INSTRUCTIONS};
 
 use super::{Named, ProcessPlan, invalid, named};
-use crate::base64;
 use crate::error::{Code, Error, Result};
 use crate::features::OCI_VERSION;
 use crate::id::ContainerId;
@@ -171,9 +173,15 @@ fn compile(spec: &Spec<'_>, profile: &Seccomp<'_>) -> Result<Vec<Instruction>> {
     filter.map(|filter| filter.program).map_err(|error| invalid(error.to_string()))
 }
 
+/// With or without padding at the end.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 fn raw_program(data: &str) -> Result<Vec<Instruction>> {
     let refuse = |reason: &str| invalid(format!("annotations.{RAW}: {reason}"));
-    let bytes = base64::decode(data).ok_or_else(|| refuse("it is not base64"))?;
+    let bytes = BASE64.decode(data).map_err(|_| refuse("it is not base64"))?;
     from_bytes(&bytes).map_err(|reason| refuse(&reason))
 }
 

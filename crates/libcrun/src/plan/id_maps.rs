@@ -19,10 +19,7 @@ pub(crate) struct IdMaps {
 impl IdMaps {
     /// Takes mappings that the kernel can take. `names` are what an error calls them.
     pub(crate) fn new(uid: Vec<IdMapping>, gid: Vec<IdMapping>, names: [&str; 2]) -> Result<Self> {
-        for (mappings, name) in [&uid, &gid].into_iter().zip(names) {
-            check(mappings, name)?;
-        }
-        Ok(Self { uid, gid })
+        Ok(Self { uid: checked(uid, names[0])?, gid: checked(gid, names[1])? })
     }
 
     /// Those that the files `uid_map` and `gid_map` of a process show.
@@ -86,40 +83,88 @@ pub(super) fn outside(mappings: &[IdMapping], id: u32) -> Option<u32> {
     range.host_id.checked_add(id - range.container_id)
 }
 
-/// Refuses what the kernel would answer with nothing but `EINVAL`.
-fn check(mappings: &[IdMapping], name: &str) -> Result<()> {
-    if mappings.len() > MOST {
-        let count = mappings.len();
+/// Refuses what the kernel would answer with nothing but `EINVAL`. What continues the mapping before it becomes a part of
+/// that: the kernel takes only so many.
+fn checked(mappings: Vec<IdMapping>, name: &str) -> Result<Vec<IdMapping>> {
+    for (index, mapping) in mappings.iter().enumerate() {
+        is_range(mapping, || format!("{name}[{index}]"))?;
+    }
+    refuse_overlap(&mappings, "containerID", name, |mapping| mapping.container_id)?;
+    refuse_overlap(&mappings, "hostID", name, |mapping| mapping.host_id)?;
+    let mappings = joined(mappings);
+    let (count, length) = (mappings.len(), lines(&mappings).len());
+    if count > MOST {
         return Err(invalid(format!("{name}: {count} mappings, of which the kernel takes at most {MOST}")));
     }
-    for (index, mapping) in mappings.iter().enumerate() {
-        let IdMapping { container_id, host_id, size } = *mapping;
-        if size == 0 {
-            return Err(invalid(format!("{name}[{index}].size: 0, a mapping has at least one id")));
-        }
-        for (key, first) in [("containerID", container_id), ("hostID", host_id)] {
-            // 4294967295 is no id but "none".
-            if first.checked_add(size).is_none() {
-                let message = format!("{name}[{index}].{key}: {first} and size {size} go beyond 4294967294");
-                return Err(invalid(format!("{message}, the highest id there is")));
-            }
-        }
-        for (before, other) in mappings.iter().take(index).enumerate() {
-            for (key, [a, b]) in
-                [("containerID", [container_id, other.container_id]), ("hostID", [host_id, other.host_id])]
-            {
-                if a < b.saturating_add(other.size) && b < a.saturating_add(size) {
-                    let shown = |first: u32, size: u32| format!("{first}-{}", first.saturating_add(size - 1));
-                    return Err(invalid(format!(
-                        "{name}[{index}].{key}: the ids {} overlap with {} of {name}[{before}]",
-                        shown(a, size),
-                        shown(b, other.size)
-                    )));
-                }
-            }
+    let page = rustix::param::page_size();
+    if length >= page {
+        let message = format!("{name}: {count} mappings, which take {length} bytes as a text");
+        return Err(invalid(format!("{message}, of which the kernel takes less than {page}")));
+    }
+    Ok(mappings)
+}
+
+fn is_range(mapping: &IdMapping, name: impl Fn() -> String) -> Result<()> {
+    let IdMapping { container_id, host_id, size } = *mapping;
+    if size == 0 {
+        return Err(invalid(format!("{}.size: 0, a mapping has at least one id", name())));
+    }
+    for (key, first) in [("containerID", container_id), ("hostID", host_id)] {
+        // 4294967295 is no id but "none".
+        if first.checked_add(size).is_none() {
+            let message = format!("{}.{key}: {first} and size {size} go beyond 4294967294", name());
+            return Err(invalid(format!("{message}, the highest id there is")));
         }
     }
     Ok(())
+}
+
+/// `first` is that of the ids in question.
+fn refuse_overlap(
+    mappings: &[IdMapping],
+    key: &str,
+    name: &str,
+    first: impl Fn(&IdMapping) -> u32,
+) -> Result<()> {
+    let mut order: Vec<(usize, &IdMapping)> = mappings.iter().enumerate().collect();
+    order.sort_by_key(|(_, mapping)| first(mapping));
+    let last = |mapping: &IdMapping| first(mapping) + (mapping.size - 1);
+    for pair in order.windows(2) {
+        let [a, b] = pair else { continue };
+        if last(a.1) >= first(b.1) {
+            let (later, earlier) = if a.0 > b.0 { (a, b) } else { (b, a) };
+            let shown = |mapping: &IdMapping| format!("{}-{}", first(mapping), last(mapping));
+            let (ids, others) = (shown(later.1), shown(earlier.1));
+            let (index, other) = (later.0, earlier.0);
+            let message =
+                format!("{name}[{index}].{key}: the ids {ids} overlap with {others} of {name}[{other}]");
+            return Err(invalid(message));
+        }
+    }
+    Ok(())
+}
+
+fn joined(mappings: Vec<IdMapping>) -> Vec<IdMapping> {
+    let mut list: Vec<IdMapping> = Vec::with_capacity(mappings.len());
+    for mapping in mappings {
+        match list.last_mut() {
+            Some(last)
+                if last.container_id + last.size == mapping.container_id
+                    && last.host_id + last.size == mapping.host_id =>
+            {
+                last.size += mapping.size;
+            }
+            _ => list.push(mapping),
+        }
+    }
+    list
+}
+
+/// The text of a map as the kernel takes it.
+pub(crate) fn lines(mappings: &[IdMapping]) -> String {
+    let line =
+        |mapping: &IdMapping| format!("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size);
+    mappings.iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -177,9 +222,19 @@ mod tests {
         ] {
             assert_eq!(refusal(&mappings), message);
         }
-        let many: Vec<_> = (0..341).map(|id| range(id, id + 1000, 1)).collect();
+        let many: Vec<_> = (0..341).map(|id| range(id, 2 * id, 1)).collect();
         assert_eq!(refusal(&many), "u: 341 mappings, of which the kernel takes at most 340");
         assert!(IdMaps::new(many[..340].to_vec(), identity(), ["u", "g"]).is_ok());
+    }
+
+    #[test]
+    fn the_text_of_a_map_is_shorter_than_a_page() {
+        let long: Vec<_> = (0..340).map(|id| range(id, 1_000_000_000 + 2 * id, 1)).collect();
+        let error = refusal(&long);
+        assert!(error.starts_with("u: 340 mappings, which take 5"), "{error}");
+        let parts: Vec<_> = (0..5000).map(|id| range(id, 1_000_000 + id, 1)).collect();
+        assert_eq!(IdMaps::new(parts, identity(), ["u", "g"]).unwrap().uid, [range(0, 1_000_000, 5000)]);
+        assert_eq!(lines(&[range(0, 1000, 1), range(1, 100_000, 9)]), "0 1000 1\n1 100000 9\n");
     }
 
     #[test]

@@ -49,9 +49,12 @@ pub(crate) struct NamespacePlan {
     pub(crate) supplements_ids: bool,
     /// By which ids the container is set up.
     pub(crate) set_up: SetUpIds,
-    /// The contents of `timens_offsets` for a new time namespace; such a namespace is made by the parent, because
+    /// The contents of `timens_offsets` for a new time namespace; such a namespace is usually made by the parent, because
     /// offsets can only be set before a process is in it (`time_namespaces(7)`).
     pub(crate) time_offsets: Option<String>,
+    /// Whether it is the container's process that makes it, because it is to belong to a user namespace, or because the
+    /// runtime has not the right to.
+    pub(crate) time_by_init: bool,
 }
 
 /// A namespace that exists.
@@ -77,6 +80,12 @@ impl NamespacePlan {
         let is_without_rights = || self.joins(Namespaces::PID).is_some() && host.effective_uid() != 0;
         self.user_by_relay = self.joins(Namespaces::USER).is_some()
             && (self.clone.contains(Namespaces::PID) || is_without_rights());
+    }
+
+    /// Decides who makes a time namespace with offsets.
+    pub(super) fn settle_time(&mut self, is_rootless: bool) {
+        let has_offsets = self.time_offsets.is_some();
+        self.time_by_init = has_offsets && (is_rootless || self.contains(Namespaces::USER));
     }
 
     /// The namespace of this kind that is joined.

@@ -272,6 +272,19 @@ fn ids_that_the_container_does_not_have_are_refused_also_in_a_user_namespace_tha
 }
 
 #[test]
+fn mappings_beside_a_user_namespace_that_is_joined_are_left_alone() {
+    // Podman writes down those of the container whose namespace it is.
+    let plan = plan(|config| {
+        let entry = json!({"type": "user", "path": "/proc/7/ns/user"});
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(entry);
+        for key in ["uidMappings", "gidMappings"] {
+            config["linux"][key] = json!([{"containerID": 0, "hostID": 100_000, "size": 5000}]);
+        }
+    });
+    assert!(plan.namespaces.joins(Namespaces::USER).is_some() && plan.namespaces.id_maps.is_none());
+}
+
+#[test]
 fn who_joins_a_user_namespace_depends_on_who_may_join_that_of_pids() {
     let plan = |uid, namespaces: Value| {
         let host = Host::with(uid, Layout::unified());

@@ -61,7 +61,7 @@ pub(crate) fn parse_annotations<'a>(text: &'a [u8], name: &str) -> Result<BTreeM
     parse_as::<Annotated<'_>>(text, name).map(|spec| spec.annotations.unwrap_or_default())
 }
 
-fn parse_as<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Result<T> {
+pub(super) fn parse_as<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Result<T> {
     serde_json::from_slice(text).map_err(|_| explain::<T>(text, name))
 }
 

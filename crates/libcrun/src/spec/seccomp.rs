@@ -72,7 +72,7 @@ impl Seccomp<'_> {
     ///
     /// # Errors
     /// When it does not say what happens to calls that no rule is for.
-    pub(crate) fn profile(&self) -> Result<Profile<'_>> {
+    pub fn profile(&self) -> Result<Profile<'_>> {
         let default_action = self.default_action.as_deref().filter(|action| !action.is_empty());
         Ok(Profile {
             default_action: default_action.ok_or_else(words::no_default_action)?,

@@ -232,7 +232,7 @@ impl StateDirectory {
 
     /// The filter as it was loaded.
     pub(crate) fn read_filter(&self) -> Result<Vec<u8>> {
-        self.read(FILTER).context(Code::State, || format!("open `{}`", self.file(FILTER)))
+        self.read(FILTER).context(Code::State, || format!("linux.seccomp: open `{}`", self.file(FILTER)))
     }
 
     /// Replaces the status file in one step.
@@ -323,10 +323,16 @@ impl StateDirectory {
         for name in [STATUS, CONFIG] {
             let _ = unlinkat(&self.directory, name, AtFlags::empty());
         }
-        match unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::NOTEMPTY | Errno::EXIST) => {}
-            Err(errno) => return Err(Error::os(Code::State, failed(), errno)),
+        // The filter only of a container that has one.
+        for _ in 0..2 {
+            match unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT) => return Ok(()),
+                Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+                Err(errno) => return Err(Error::os(Code::State, failed(), errno)),
+            }
+            if unlinkat(&self.directory, FILTER, AtFlags::empty()).is_err() {
+                break;
+            }
         }
         remove_content(&self.directory).context(Code::State, failed)?;
         match unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
@@ -392,6 +398,30 @@ mod tests {
         root.empty_directory().unwrap();
         let mode = std::fs::metadata(root.path().join(EMPTY_DIRECTORY)).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o555);
+        std::fs::remove_dir_all(root.path().parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn who_reads_the_status_while_it_is_written_again_reads_the_one_or_the_other() {
+        let root = root("torn");
+        let directory = root.create(&ContainerId::new("web").unwrap()).unwrap();
+        let text = r#"{"pid":1,"process-start-time":2,"bundle":"/b","created":"2026-11-23T23:32:06Z"}"#;
+        let mut status: Status = serde_json::from_str(text).unwrap();
+        directory.write_status(&status).unwrap();
+        let is_done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for length in 0..2000 {
+                    status.rootfs = "r".repeat(length);
+                    directory.write_status(&status).unwrap();
+                }
+                is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+            while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                directory.read_status().unwrap();
+            }
+        });
+        directory.remove().unwrap();
         std::fs::remove_dir_all(root.path().parent().unwrap()).unwrap();
     }
 

@@ -4,9 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rustix::process::Pid;
+use rustix::process::{Pid, getegid, geteuid};
+use rustix::thread::CapabilitySet;
 
+use super::reasons;
 use crate::error::{Code, Context, Error, Result};
+use crate::host::users::SUBORDINATE;
 use crate::spec::IdMapping;
 
 /// Which ids are mapped.
@@ -33,10 +36,44 @@ impl Kind {
     }
 
     /// What the configuration calls the mappings.
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Users => "linux.uidMappings",
             Self::Groups => "linux.gidMappings",
+        }
+    }
+}
+
+impl Kind {
+    /// What the program has to have, if it is not set-user-id root.
+    pub(super) const fn capability(self) -> &'static str {
+        match self {
+            Self::Users => "cap_setuid",
+            Self::Groups => "cap_setgid",
+        }
+    }
+
+    /// The same as a bit.
+    pub(super) const fn capability_bit(self) -> CapabilitySet {
+        match self {
+            Self::Users => CapabilitySet::SETUID,
+            Self::Groups => CapabilitySet::SETGID,
+        }
+    }
+
+    /// The file that says which ids are whose.
+    pub(super) const fn subordinate_file(self) -> &'static str {
+        match self {
+            Self::Users => SUBORDINATE[0],
+            Self::Groups => SUBORDINATE[1],
+        }
+    }
+
+    /// The id that the caller may map in any case.
+    pub(super) fn own_id(self) -> u32 {
+        match self {
+            Self::Users => geteuid().as_raw(),
+            Self::Groups => getegid().as_raw(),
         }
     }
 }
@@ -68,7 +105,11 @@ fn call(path: &Path, mappings: &[IdMapping], kind: Kind, pid: Pid) -> Result<()>
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new(Code::Namespace, format!("{}: `{}`: {}", kind.name(), path.display(), said.trim())))
+    let mut message = format!("{}: `{}`: {}", kind.name(), path.display(), said.trim());
+    if let Some(reason) = reasons::explain(path, mappings, kind) {
+        message = format!("{message}: {reason}");
+    }
+    Err(Error::new(Code::Namespace, message))
 }
 
 /// The path of a program in PATH.

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "no test needs all of it")]
 
 pub(crate) mod containers;
+pub(crate) mod program;
 
 use seccomp::{ACTIONS, Architecture, Argument, Data, OPERATORS, Profile, Rule, syscall_names};
 

@@ -1,23 +1,18 @@
 //! Asks libseccomp, by a program that is built for it.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::fmt::Write;
 
 use seccomp::{Action, Architecture, Argument, Instruction, OPERATORS, Profile, Rule};
 
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/libseccomp/oracle.c");
+use crate::kit::program::Program;
 
 /// Two rules for the same, with different actions.
 const EEXIST: i64 = 17;
 
-/// The program, running.
+/// libseccomp.
 pub(crate) struct Oracle {
-    program: Child,
-    to: ChildStdin,
-    from: BufReader<ChildStdout>,
+    program: Program,
     /// The names that it knows, each for one call.
     names: Vec<&'static str>,
     /// Numbers of calls that only one of the two knows.
@@ -25,32 +20,14 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
-    /// Builds and starts it, or says why that cannot be done.
+    /// Starts the program, or says why that cannot be done.
     pub(crate) fn start() -> Result<Self, String> {
-        let program =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("libseccomp-oracle-{}", std::process::id()));
-        let thread = format!("{:?}", std::thread::current().id()).replace(['(', ')'], "-");
-        let program = program.with_extension(thread);
-        let built =
-            Command::new("cc").args(["-O1", "-o"]).arg(&program).arg(SOURCE).arg("-lseccomp").output();
-        let built = built.map_err(|error| format!("no C compiler: {error}"))?;
-        if !built.status.success() {
-            return Err(format!(
-                "not to be built (is libseccomp-dev there?): {}",
-                String::from_utf8_lossy(&built.stderr)
-            ));
-        }
-        let started = Command::new(&program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut started = started.map_err(|error| format!("cannot run {}: {error}", program.display()))?;
-        let to = started.stdin.take().ok_or("no standard input")?;
-        let from = BufReader::new(started.stdout.take().ok_or("no standard output")?);
-        let mut oracle = Self { program: started, to, from, names: Vec::new(), differing: BTreeSet::new() };
-        // The answer shows that it runs: it can be taken away then.
-        eprintln!("comparing with libseccomp {}", oracle.ask("version"));
-        std::fs::remove_file(program).map_err(|error| error.to_string())?;
-        let native =
-            crate::kit::names().into_iter().map(|name| (name, oracle.resolve(Architecture::X86_64, name)));
-        let native: Vec<(&str, i64)> = native.collect();
+        let program = Program::start("libseccomp/oracle.c", &["-lseccomp"])?;
+        let mut oracle = Self { program, names: Vec::new(), differing: BTreeSet::new() };
+        eprintln!("comparing with libseccomp {}", oracle.program.ask("version"));
+        let native = crate::kit::names().into_iter();
+        let native: Vec<(&str, i64)> =
+            native.map(|name| (name, oracle.resolve(Architecture::X86_64, name))).collect();
         // Two names that it gives one number (sys_debug_setcontext, switch_endian) it takes for one call.
         let is_one =
             |(_, number): &&(&str, i64)| native.iter().filter(|other| other.1 == *number).count() == 1;
@@ -75,7 +52,7 @@ impl Oracle {
 
     /// The number of a call.
     pub(crate) fn resolve(&mut self, architecture: Architecture, name: &str) -> i64 {
-        self.ask(&format!("resolve {} {name}", token(architecture))).parse().unwrap()
+        self.program.ask(&format!("resolve {} {name}", token(architecture))).parse().unwrap()
     }
 
     fn find_differing(&mut self) {
@@ -103,35 +80,17 @@ impl Oracle {
         let mut profile = profile.clone();
         loop {
             let (text, rules) = said(&profile, architectures);
-            let answer = self.ask(&text);
+            let answer = self.program.ask(&text);
             let words: Vec<i64> = answer.split(' ').skip(1).map(|word| word.parse().unwrap()).collect();
             if answer.starts_with("program") {
                 let count = usize::try_from(words[0]).unwrap();
                 let swap = architectures[0].token() & 0x4000_0000 == 0;
-                return (profile, (0..count).map(|_| instruction(&self.line(), swap)).collect());
+                return (profile, (0..count).map(|_| instruction(&self.program.line(), swap)).collect());
             }
             assert_eq!(words[1], EEXIST, "{answer}: {profile:#?}\n{text}");
             let line = usize::try_from(words[0]).unwrap();
             profile.rules.remove(rules[line - 1 - architectures.len()]);
         }
-    }
-
-    fn ask(&mut self, question: &str) -> String {
-        writeln!(self.to, "{question}").unwrap();
-        self.line()
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.from.read_line(&mut line).unwrap();
-        line.trim().to_owned()
-    }
-}
-
-impl Drop for Oracle {
-    fn drop(&mut self) {
-        let _ = self.program.kill();
-        let _ = self.program.wait();
     }
 }
 
