@@ -262,7 +262,9 @@ fn a_unit_of_systemd_is_started_when_its_container_is_ready() {
     }
     let crun = runtime!();
     for detached in [false, true] {
-        let container = crun.container(&bundle("sleep 1; /root/say READY=1; exec sleep 99"));
+        let container = crun.container(&bundle(
+            "trap 'exit 0' TERM; sleep 1; /root/say READY=1; while :; do sleep 0.1; done",
+        ));
         let start = Instant::now();
         let output = unit(&crun, &container, detached).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
