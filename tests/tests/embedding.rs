@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kit::bundle::Bundle;
+use kit::console::ConsoleSocket;
 use kit::container::Container;
 use kit::crun::Crun;
 use kit::runtime;
@@ -149,6 +150,33 @@ fn hooked(bundle: Bundle, end: &str) -> Bundle {
     bundle.set("/hooks/createContainer", serde_json::json!([hook]))
 }
 
+/// A container and another process in it with terminals, of its own devpts or of the host's.
+fn terminals(crun: &Crun) {
+    let bundle = Bundle::new().set("/process/terminal", serde_json::json!(true)).args(["sleep", "99"]);
+    let without_devpts =
+        bundle.clone().edit(|config| drop(config["mounts"].as_array_mut().unwrap().remove(2)));
+    for bundle in [bundle, without_devpts] {
+        let (socket, container) = (ConsoleSocket::new(), crun.container(&bundle));
+        let console_socket = Some(socket.path().to_owned());
+        let creating = CreateOptions { console_socket: console_socket.clone(), ..options(&bundle) };
+        libcrun::create(&state_root(crun), &id(&container), &creating).unwrap();
+        libcrun::start(&state_root(crun), &id(&container)).unwrap();
+        let terminal = socket.receive();
+        let args = ["sh", "-c", "echo up; sleep 99"].map(str::to_owned).to_vec();
+        let executing = ExecOptions {
+            args,
+            terminal: true,
+            console_socket,
+            detach: true,
+            self_protection: false,
+            ..ExecOptions::default()
+        };
+        libcrun::exec(&state_root(crun), &id(&container), &executing).unwrap();
+        socket.receive().wait_shown("up");
+        terminal.hang_up();
+    }
+}
+
 /// With parameters of its namespaces, which init writes.
 fn with_parameters(bundle: Bundle) -> Bundle {
     let sysctls = serde_json::json!({
@@ -194,6 +222,7 @@ fn all_ways(crun: &Crun) {
         assert!(exec(crun, &container, &["/no/such/program"]).is_err());
         change_mounts(crun, &container);
     }
+    terminals(crun);
     let bad_mount = sleep().mount("/m", "tmpfs", "tmpfs", ["no-such-option"]);
     for bundle in [Bundle::new().args(["/no/such/program"]), bad_mount, hooked(sleep(), "echo no; exit 1")] {
         let (container, created) = create(crun, &bundle);

@@ -159,6 +159,7 @@ fn read_option(
     let is_long = matches!(given, Given::Long(_));
     let value = match option.value {
         None => String::new(),
+        Some(_) if option.is_value_optional => parser.optional_value().map_or(Ok(String::new()), text)?,
         Some(_) => {
             let value = parser
                 .value()
@@ -236,6 +237,22 @@ mod tests {
             let invocation = parsed(line).unwrap();
             assert_eq!(invocation.positionals, ["web", "ls", "-l", "--force"], "{line}");
             assert_eq!(invocation.options.values("env").collect::<Vec<_>>(), ["A=b"]);
+        }
+    }
+
+    #[test]
+    fn an_optional_value_is_attached_to_its_option() {
+        for (line, value) in [
+            ("exec -t web sh", Some("")),
+            ("exec --tty web sh", Some("")),
+            ("exec --tty=false web sh", Some("false")),
+            ("exec -tno web sh", Some("no")),
+            ("exec -t=no web sh", Some("no")),
+            ("exec web sh -t", None),
+        ] {
+            let invocation = parsed(line).unwrap();
+            assert_eq!(invocation.options.value("tty"), value, "{line}");
+            assert_eq!(invocation.positionals[..2], ["web", "sh"], "{line}");
         }
     }
 

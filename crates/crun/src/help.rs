@@ -38,7 +38,11 @@ pub(crate) fn usage(command: &Command) -> String {
 fn append_options(text: &mut String, options: &[Opt]) {
     for option in options.iter().chain(&COMMON) {
         let short = option.short.map_or_else(|| "    ".to_owned(), |letter| format!("-{letter}, "));
-        let value = option.value.map_or_else(String::new, |value| format!("={value}"));
+        let value = match (option.value, option.is_value_optional) {
+            (None, _) => String::new(),
+            (Some(value), true) => format!("[={value}]"),
+            (Some(value), false) => format!("={value}"),
+        };
         let name = format!("  {short}--{}{value}", option.long);
         // At least one blank between the name and its explanation, however long the name.
         let _ = writeln!(text, "{name:<width$} {}", option.help, width = COLUMN - 1);

@@ -9,15 +9,26 @@ pub(crate) struct Opt {
     pub(crate) short: Option<char>,
     /// What its value is called; `None` for a switch.
     pub(crate) value: Option<&'static str>,
+    /// Whether it may come without; then the value is attached to it (`--name=value`, `-nvalue`).
+    pub(crate) is_value_optional: bool,
     pub(crate) help: &'static str,
 }
 
 const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Opt {
-    Opt { long, short, value: None, help }
+    Opt { long, short, value: None, is_value_optional: false, help }
 }
 
 const fn option(long: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Opt {
-    Opt { long, short, value: Some(value), help }
+    Opt { long, short, value: Some(value), is_value_optional: false, help }
+}
+
+const fn switch_with_value(
+    long: &'static str,
+    short: Option<char>,
+    value: &'static str,
+    help: &'static str,
+) -> Opt {
+    Opt { long, short, value: Some(value), is_value_optional: true, help }
 }
 
 /// One command.
@@ -138,6 +149,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             PRESERVE_FDS,
             option("process", Some('p'), "FILE", "path to the process.json"),
             option("process-label", None, "LABEL", "set the SELinux label for the process"),
+            switch_with_value("tty", Some('t'), "TTY", "allocate a pseudo-TTY ('false' and 'no': do not)"),
             option("user", Some('u'), "USERSPEC", "specify the user in the form UID[:GID]"),
         ],
         notes: "",

@@ -9,6 +9,7 @@
 //!    ├── Network (a descriptor) ────────► │  only where the runtime makes the network namespace for it
 //!    │ ◄────────── Mount (a descriptor) ──┤  only where init may not mount a filesystem that it can make
 //!    ├── Mounted (a descriptor), or not ► │
+//!    │ ◄─────── Terminal (a descriptor) ──┤  only where it has a terminal
 //!    │ ◄──────────────────────── AtHooks ─┤  only where the runtime runs hooks while init waits
 //!    ├── HooksRun ──────────────────────► │
 //!    ├── Attended ──────────────────────► │  everything around it is done: state, cgroup, devices
@@ -81,6 +82,8 @@ pub(crate) enum FromInit {
     Born(Pid),
     /// Here is a filesystem to be mounted with these attributes (`fsmount(2)`), because the runtime may.
     Mount(OwnedFd, MountAttr),
+    /// Here is the runtime's end of the terminal.
+    Terminal(OwnedFd),
     /// The container is as complete as hooks outside want it.
     AtHooks,
     /// As many bytes of what a hook has written come next ([`RuntimeEnd::hear_text`]).
@@ -147,6 +150,8 @@ pub(crate) enum Step {
     DevDirectory,
     Device,
     DeviceLink,
+    Terminal,
+    Console,
     WorkingDirectoryCreate,
     MaskedPath,
     ReadOnlyPath,
@@ -162,6 +167,7 @@ pub(crate) enum Step {
     FinalCpus,
     MemoryPolicy,
     SelfProtection,
+    ControllingTerminal,
     Rlimit,
     Personality,
     Bounding,
@@ -182,7 +188,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 61] = [
+    const ALL: [Self; 64] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
@@ -212,6 +218,8 @@ impl Step {
         Self::DevDirectory,
         Self::Device,
         Self::DeviceLink,
+        Self::Terminal,
+        Self::Console,
         Self::WorkingDirectoryCreate,
         Self::MaskedPath,
         Self::ReadOnlyPath,
@@ -227,6 +235,7 @@ impl Step {
         Self::FinalCpus,
         Self::MemoryPolicy,
         Self::SelfProtection,
+        Self::ControllingTerminal,
         Self::Rlimit,
         Self::Personality,
         Self::Bounding,
@@ -354,6 +363,7 @@ pub(crate) fn understand(
             let attributes = MountAttr::from_bits_retain(u64::from(number.cast_unsigned()));
             Some(FromInit::Mount(descriptor.ok_or(Errno::PROTO)?, attributes))
         }
+        TERMINAL => Some(FromInit::Terminal(descriptor.ok_or(Errno::PROTO)?)),
         AT_HOOKS => Some(FromInit::AtHooks),
         LISTENING => Some(FromInit::Listening),
         TEXT => Some(FromInit::Text(usize::try_from(number).unwrap_or(0))),
@@ -436,6 +446,11 @@ impl InitEnd {
         self.expect_descriptor(ToInit::Mounted)
     }
 
+    /// Hands over the runtime's end of the terminal.
+    pub(crate) fn hand_over_terminal(&self, master: BorrowedFd<'_>) -> Result<(), Errno> {
+        send_descriptor(self.socket.as_fd(), &message(TERMINAL, None, 0), master)
+    }
+
     /// Waits until the runtime says `expected`.
     ///
     /// # Errors
@@ -493,6 +508,7 @@ const MOUNT: u8 = 3;
 const AT_HOOKS: u8 = 4;
 const TEXT: u8 = 5;
 const LISTENING: u8 = 6;
+const TERMINAL: u8 = 7;
 
 /// The message that something could not be done.
 pub(crate) fn failure_message(failure: Failure) -> [u8; REPORT] {
@@ -616,6 +632,16 @@ mod tests {
         assert_eq!(rustix::io::read(&reader, &mut [0_u8; 1]), Ok(1));
         drop(runtime);
         assert_eq!(init.expect_descriptor(ToInit::Network).unwrap_err(), Errno::PIPE);
+    }
+
+    #[test]
+    fn a_terminal_arrives_before_the_word_that_all_is_ready() {
+        let (runtime, init) = pair().unwrap();
+        let (_reader, writer) = rustix::pipe::pipe().unwrap();
+        init.hand_over_terminal(writer.as_fd()).unwrap();
+        init.tell_ready().unwrap();
+        assert!(matches!(runtime.hear().unwrap(), Some(FromInit::Terminal(_))));
+        assert!(matches!(runtime.hear().unwrap(), Some(FromInit::Ready)));
     }
 
     #[test]

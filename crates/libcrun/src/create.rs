@@ -24,7 +24,7 @@ use crate::channel::Failure;
 use crate::delete::{Warnings, remove_cgroup, remove_unit};
 use crate::error::{Code, Context, Result};
 use crate::explain;
-use crate::foreground::{self, Adoption};
+use crate::foreground::{self, Adoption, Company};
 use crate::hooks::Hooks;
 use crate::host::{Host, users};
 use crate::id::ContainerId;
@@ -41,6 +41,7 @@ use crate::self_protection;
 use crate::spawn::{self, Spawned};
 use crate::spec;
 use crate::state::{StateDirectory, StateRoot, Status, start_time};
+use crate::terminal::Terminal;
 
 /// How to create a container.
 #[derive(Debug, Clone)]
@@ -51,6 +52,9 @@ pub struct CreateOptions {
     pub config: Option<PathBuf>,
     /// A file that gets the pid of the container's process.
     pub pid_file: Option<PathBuf>,
+    /// The socket that gets the terminal, if there is one. Without it the process in the foreground is attached to what
+    /// the caller has as standard input and output.
+    pub console_socket: Option<PathBuf>,
     /// How many descriptors from 3 on the process keeps.
     pub preserve_fds: u32,
     /// How many of these are sockets that systemd has passed: the process is told so (`sd_listen_fds(3)`).
@@ -82,6 +86,7 @@ impl CreateOptions {
             bundle,
             config: None,
             pid_file: None,
+            console_socket: None,
             preserve_fds: 0,
             listen_fds: 0,
             new_keyring: true,
@@ -153,6 +158,7 @@ struct Starting {
     unit: RefCell<Option<UnitStart>>,
     unit_name: Option<String>,
     spawned: Option<Spawned>,
+    terminal: Option<Terminal>,
     adoption: Option<Adoption>,
     hooks: Option<Rc<Hooks>>,
     proxy: Option<Proxy>,
@@ -162,13 +168,14 @@ struct Starting {
 }
 
 impl Starting {
-    fn new(directory: StateDirectory, plan: &Plan, receivers: Receivers) -> Self {
+    fn new(directory: StateDirectory, plan: &Plan, terminal: Option<Terminal>, receivers: Receivers) -> Self {
         Self {
             directory,
             cgroup: OnceCell::new(),
             unit: RefCell::new(None),
             unit_name: plan.unit().map(|unit| unit.unit.name.clone()),
             spawned: None,
+            terminal,
             adoption: None,
             hooks: None,
             proxy: None,
@@ -222,7 +229,8 @@ pub fn create(root: &StateRoot, id: &ContainerId, options: &CreateOptions) -> Re
 /// Runs a container, until it has ended or was detached.
 ///
 /// While it waits for a container without a pid namespace of its own in the foreground, the calling process is a
-/// subreaper and waits for all children that end.
+/// subreaper and waits for all children that end. With a terminal and no console socket the standard input of the calling
+/// process is read and its standard output written meanwhile, and if they are a terminal, that hands on every key.
 ///
 /// # Errors
 /// Any; nothing is left of the container then.
@@ -238,14 +246,12 @@ fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode
     let mut started = begin(root, id, options, Kind::Run { detached })?;
     started.keep();
     let RunMode::Foreground { keep } = mode else { return Ok(Ended::plainly(0)) };
-    let status = match &started.spawned {
-        Some(spawned) => {
-            foreground::wait(spawned.child(), started.adoption.as_ref(), started.proxy.as_ref())?
-        }
-        None => 0,
-    };
+    let Some(spawned) = &started.spawned else { return Ok(Ended::plainly(0)) };
+    let master = started.terminal.take().and_then(Terminal::into_kept);
+    let company = Company { adoption: started.adoption.as_ref(), proxy: started.proxy.as_ref(), master };
+    let ended = foreground::wait(spawned.child(), company)?;
     if keep {
-        return Ok(Ended::plainly(status));
+        return ended.status().map(Ended::plainly);
     }
     let has_own_pids = || started.has_own_pid_namespace;
     let cgroup = started.cgroup.get();
@@ -257,7 +263,7 @@ fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode
     warnings.extend(started.hooks.iter().flat_map(|hooks| hooks.run_poststop()));
     started.directory.remove()?;
     removed?;
-    Ok(Ended { status, warnings })
+    ended.status().map(|status| Ended { status, warnings })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -269,6 +275,15 @@ enum Kind {
 impl Kind {
     fn is_detached(self) -> bool {
         !matches!(self, Self::Run { detached: false })
+    }
+
+    /// What makes it so.
+    fn detached_by(self) -> Option<&'static str> {
+        match self {
+            Self::Create => Some("create"),
+            Self::Run { detached: true } => Some("--detach"),
+            Self::Run { detached: false } => None,
+        }
     }
 }
 
@@ -290,11 +305,12 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     if let Some(path) = &options.pid_file {
         pid_file::check(path)?;
     }
+    let terminal = Terminal::new(&plan.process, options.console_socket.as_deref(), kind.detached_by())?;
 
     let agent = Connection::open(&plan.process)?;
     let receivers = company::pidfd_receivers(&spec, options)?;
     let directory = root.create(id)?;
-    let mut starting = Starting::new(directory, &plan, receivers);
+    let mut starting = Starting::new(directory, &plan, terminal, receivers);
     starting.directory.write_config(&used::used(&config, &plan.namespaces)?)?;
     let without_cgroup = Request { cgroup_manager: CgroupManager::Disabled, ..request };
     starting.begin_cgroup_anywhere(&mut plan, root, &host, || {
@@ -379,12 +395,15 @@ fn attend(
     let write_pid_file = || pid_file.map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid));
     let mut limits = plan.limits_from_outside();
     let delegation = plan.cgroup.as_ref().and_then(|cgroup| cgroup.delegation.as_ref());
-    if kind == Kind::Create || delegation.is_some() {
+    if kind == Kind::Create || delegation.is_some() || starting.terminal.is_some() {
         spawned.make_ready(std::mem::take(&mut limits), cgroup, describe)?;
         if let (Some(delegation), Some(cgroup)) = (delegation, cgroup) {
             let below = starting.cgroup_below_unit(plan)?;
             let cgroup = below.as_ref().unwrap_or(cgroup);
             delegation.carry_out(cgroup, spawned.child().pid, plan.namespaces.id_maps.as_ref())?;
+        }
+        if let Some(terminal) = &starting.terminal {
+            terminal.take_over(spawned)?;
         }
     }
     if kind == Kind::Create {

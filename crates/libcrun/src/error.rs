@@ -181,6 +181,12 @@ pub(crate) mod words {
         Error::new(Code::WrongState, format!("the container `{id}` is paused"))
     }
 
+    /// Said of a process whose terminal would be nobody's; `how` is the command, or its option.
+    pub(crate) fn terminal_without_socket(how: &str) -> Error {
+        let message = format!("use --console-socket with {how} when a terminal is used");
+        Error::new(Code::InvalidConfig, message)
+    }
+
     /// Said by `delete` without `--force`.
     pub(crate) fn not_deletable(id: &str) -> Error {
         Error::new(Code::WrongState, format!("the container `{id}` is not in `created` or `stopped` state"))
@@ -259,6 +265,10 @@ mod tests {
             (words::events_not_running("x"), "container with id x is not running"),
             (words::no_cgroups(), "the container is not using cgroups"),
             (words::exec_paused("x"), "the container `x` is paused"),
+            (
+                words::terminal_without_socket("create"),
+                "use --console-socket with create when a terminal is used",
+            ),
             (words::not_deletable("x"), "the container `x` is not in `created` or `stopped` state"),
             (words::no_cgroup(), "the container is not using cgroups"),
             (words::mounts_not_an_array(), "mounts must be an array"),

@@ -20,11 +20,11 @@ use crate::clone::{ForChildren, clone_into};
 use crate::container::{Container, Phase};
 use crate::error::{Code, Context, Error, Result, words};
 use crate::exec_cgroup::Home;
-use crate::foreground;
+use crate::foreground::{self, Company};
 use crate::home;
 use crate::host::Host;
 use crate::id::ContainerId;
-use crate::init::{Placement, binding, credentials, filter, labels, launch};
+use crate::init::{Placement, binding, credentials, filter, labels, launch, terminal};
 use crate::input;
 use crate::oom_score::OwnScore;
 use crate::pid_file;
@@ -34,6 +34,7 @@ use crate::plan::{
     personality, process_plan,
 };
 use crate::prepare::PreparedProcess;
+use crate::prepare::terminal::HostTerminal;
 use crate::procfs::ProcFs;
 use crate::receiver::Connection;
 use crate::relay::{self, Relay, Users};
@@ -43,6 +44,7 @@ use crate::self_protection;
 use crate::spawn::Spawned;
 use crate::spec::{self, Spec, Text, User};
 use crate::state::StateRoot;
+use crate::terminal::Terminal;
 use crate::user_namespace;
 
 /// What to run, where it differs from the container's own process.
@@ -60,6 +62,8 @@ pub struct ExecOptions {
     pub capabilities: Vec<String>,
     /// Whether `execve(2)` may give no more privileges, whatever the container's own process is allowed.
     pub no_new_privileges: bool,
+    /// Whether it gets a terminal.
+    pub terminal: bool,
     /// The AppArmor profile, if it is not to be the container's.
     pub apparmor_profile: Option<String>,
     /// The SELinux label, if it is not to be the container's.
@@ -68,6 +72,8 @@ pub struct ExecOptions {
     pub process: Option<PathBuf>,
     /// A file that gets the pid of the process.
     pub pid_file: Option<PathBuf>,
+    /// As for [`crate::CreateOptions`].
+    pub console_socket: Option<PathBuf>,
     /// A socket that gets a descriptor of the process (`pidfd_open(2)`).
     pub pidfd_socket: Option<PathBuf>,
     /// How many descriptors from 3 on the process keeps.
@@ -93,10 +99,12 @@ impl Default for ExecOptions {
             user: None,
             capabilities: Vec::new(),
             no_new_privileges: false,
+            terminal: false,
             apparmor_profile: None,
             selinux_label: None,
             process: None,
             pid_file: None,
+            console_socket: None,
             pidfd_socket: None,
             preserve_fds: 0,
             detach: false,
@@ -107,7 +115,8 @@ impl Default for ExecOptions {
     }
 }
 
-/// Runs a process in a running container. Returns its status as [`crate::run`] does, or 0 when it was detached.
+/// Runs a process in a running container. Returns its status as [`crate::run`] does, or 0 when it was detached. What is
+/// said there of a terminal holds here, too.
 ///
 /// # Errors
 /// When the container does not run, or the process cannot be started.
@@ -154,7 +163,6 @@ fn plan(spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
     };
     let text = input::read_file(path)?;
     let mut process = spec::parse_process(&text, &path.to_string_lossy())?;
-    spec::refuse_unsupported_process(&process)?;
     if process.env.is_none() {
         process.env = own.and_then(|own| own.env.clone());
     }
@@ -205,6 +213,7 @@ fn apply_options<'a>(
     if options.no_new_privileges {
         process.no_new_privileges = Some(true);
     }
+    process.terminal = Some(options.terminal);
 }
 
 /// A process beside a confined one is confined alike, unless it says otherwise itself.
@@ -225,6 +234,9 @@ fn label<'a>(process: &mut spec::Process<'a>, own: Option<&spec::Process<'a>>, o
 fn finish(process: &spec::Process<'_>, spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan> {
     let mut plan = process_plan(process, options.preserve_fds, &Host::new())?;
     plan.memory_policy = MemoryPolicy::of(spec.linux.as_ref())?;
+    if let Some(terminal) = &mut plan.terminal {
+        terminal.settle(spec);
+    }
     plan.personality = personality(spec.linux.as_ref())?;
     if process.capabilities.is_none() {
         let own = spec.process.as_ref().and_then(|own| own.capabilities.as_ref());
@@ -263,6 +275,9 @@ fn run(
         true => self_protection::protect_joining(namespaces.kinds.contains(Namespaces::USER))?,
         false => None,
     };
+    let detached_by = options.detach.then_some("--detach");
+    let terminal = Terminal::new(plan, options.console_socket.as_deref(), detached_by)?;
+    let host_terminal = HostTerminal::new(plan)?;
     let agent = Connection::open(plan)?;
     let pidfd_socket = options.pidfd_socket.as_deref();
     let receivers = Receivers::connect([(pidfd_socket, pidfd_receiver::LATER)])?;
@@ -270,6 +285,7 @@ fn run(
         plan,
         env,
         executable_view,
+        host_terminal,
         proc,
         agent: agent.as_ref(),
         hooks: None,
@@ -278,7 +294,7 @@ fn run(
     let joining = Joining::new(container, spec, plan, namespaces, process)?;
     let mut home = Home::new(container, &options.cgroups)?;
     let spawned = home.make(|cgroup| joining.spawn_in(cgroup))?;
-    let started = attend(&spawned, &joining, home.cgroup()).and_then(|()| {
+    let started = attend(&spawned, &joining, home.cgroup(), terminal.as_ref()).and_then(|()| {
         receivers.send(spawned.child().pidfd.as_fd())?;
         options.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid))
     });
@@ -289,7 +305,11 @@ fn run(
     // Not open for as long as the process runs: its agent may wait for the end of what is said.
     drop(joining);
     drop(agent);
-    if options.detach { Ok(0) } else { foreground::wait(spawned.child(), None, None) }
+    if options.detach {
+        return Ok(0);
+    }
+    let master = terminal.and_then(Terminal::into_kept);
+    foreground::wait(spawned.child(), Company { master, ..Company::default() })?.status()
 }
 
 /// The namespaces that the container does not share with the runtime.
@@ -317,6 +337,7 @@ impl Namespaced {
             process.groups = None;
         }
         if !kinds.contains(Namespaces::USER) {
+            process.own_terminal(None);
             return Ok(Self { kinds, set_up: SetUpIds::default(), user_by_relay: false });
         }
         let path = format!("/proc/{}/ns/user", container.status.pid);
@@ -329,6 +350,7 @@ impl Namespaced {
                 false => words::exec_not_running(container.id.as_str()),
             })?;
         process.settle_in(&namespace)?;
+        process.own_terminal(kinds.contains(Namespaces::USER).then_some(&namespace));
         let set_up = SetUpIds::new(&namespace.maps, process.uid, process.gid);
         let user_by_relay =
             kinds.contains(Namespaces::PID | Namespaces::USER) && !rustix::process::geteuid().is_root();
@@ -425,6 +447,13 @@ impl<'p> Joining<'p> {
         }
     }
 
+    /// The terminal, in the devpts of the container.
+    fn make_terminal(&self, channel: &InitEnd) -> core::result::Result<Option<terminal::Terminal>, Failure> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat(CWD, c"/", flags, Mode::empty()).at(Step::Terminal)?;
+        terminal::make(root.as_fd(), &self.process, channel)
+    }
+
     fn is_in_user_namespace(&self) -> bool {
         self.namespaces.kinds.contains(Namespaces::USER)
     }
@@ -453,6 +482,9 @@ impl<'p> Joining<'p> {
         if let Some(root) = &self.root {
             change_root(root.as_fd()).at(Step::JoinNamespace)?;
         }
+        if plan.terminal.is_some() {
+            terminal::take(self.make_terminal(channel)?)?;
+        }
         labels::take_keyring(&self.process, &self.keyring)?;
         labels::assume(&self.process)?;
         launch::close_descriptors(&self.process, channel, None)?;
@@ -478,11 +510,21 @@ fn change_root(root: BorrowedFd<'_>) -> core::result::Result<(), rustix::io::Err
 }
 
 /// The parent's part.
-fn attend(spawned: &Spawned, joining: &Joining<'_>, cgroup: Option<&Cgroup>) -> Result<()> {
+fn attend(
+    spawned: &Spawned,
+    joining: &Joining<'_>,
+    cgroup: Option<&Cgroup>,
+    terminal: Option<&Terminal>,
+) -> Result<()> {
     let plan = joining.process.plan;
     scheduling::apply(plan, spawned.child().pid)?;
-    let limits = if joining.is_in_user_namespace() { plan.rlimits.as_slice() } else { &[] };
-    spawned.execute(limits, cgroup, |failure| report::process_failure(plan, failure))?;
+    let mut limits = if joining.is_in_user_namespace() { plan.rlimits.as_slice() } else { &[] };
+    let describe = |failure| report::process_failure(plan, failure);
+    if let Some(terminal) = terminal {
+        spawned.make_ready(std::mem::take(&mut limits), cgroup, describe)?;
+        terminal.take_over(spawned)?;
+    }
+    spawned.execute(limits, cgroup, describe)?;
     // A filter may have kept the process from saying what failed.
     if plan.filter.is_some() { spawned.confirm_execution(cgroup) } else { Ok(()) }
 }

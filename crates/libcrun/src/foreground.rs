@@ -1,6 +1,10 @@
 //! A process in the foreground: its signals forwarded, its end waited for.
 
-use std::os::fd::AsFd;
+mod attached;
+mod buffer;
+mod caller;
+
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,6 +18,7 @@ use sys::signal::{SignalFd, SignalSet};
 use crate::error::{Code, Context, Error, Result};
 use crate::notify::Proxy;
 use crate::plan::NamespacePlan;
+pub(crate) use caller::size as callers_size;
 
 const SIGCHLD: i32 = 17;
 
@@ -45,33 +50,76 @@ impl Adoption {
     }
 }
 
-/// Waits for the end of `child`, forwarding to it every signal that arrives. All signals are blocked in the caller.
-/// Returns the exit status, or 128 plus the number of the signal that ended it. Meanwhile all other children are waited
-/// for too where orphans are adopted; otherwise none, because the caller may have children of its own. What is said to
-/// `proxy` is passed on.
-pub(crate) fn wait(child: &Child, adoption: Option<&Adoption>, proxy: Option<&Proxy>) -> Result<i32> {
-    let signals = SignalFd::new(SignalSet::ALL).context(Code::System, || "open a signal descriptor")?;
-    loop {
-        // Looked at before each signal: one SIGCHLD may stand for several ended children.
-        let ended = match adoption {
+/// A process that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Its exit status, or 128 plus the number of the signal that ended it.
+    status: i32,
+    /// Whether all it wrote to its terminal has reached the caller.
+    output: Result<()>,
+}
+
+impl Ended {
+    /// Its status, if nothing that it wrote was lost.
+    pub(crate) fn status(self) -> Result<i32> {
+        self.output.map(|()| self.status)
+    }
+}
+
+/// What there is beside the process, as long as it runs.
+#[derive(Debug, Default)]
+pub(crate) struct Company<'a> {
+    /// Who else is waited for.
+    pub(crate) adoption: Option<&'a Adoption>,
+    /// What is said to it is passed on.
+    pub(crate) proxy: Option<&'a Proxy>,
+    /// The runtime's end of its terminal.
+    pub(crate) master: Option<OwnedFd>,
+}
+
+impl<'a> Company<'a> {
+    /// The proxy, while there may be something to be heard.
+    fn listening(&self) -> Option<&'a Proxy> {
+        self.proxy.filter(|proxy| proxy.is_listening())
+    }
+
+    /// The status of the child if it has ended. What has been said is passed on, also by one that has ended since.
+    fn status(&self, child: &Child) -> Result<Option<i32>> {
+        let ended = match self.adoption {
             None => child_ended(child),
             Some(_) => any_ended(child),
         };
-        // Also what one has said that has ended by now.
-        if let Some(proxy) = proxy {
+        if let Some(proxy) = self.proxy {
             proxy.pass_on();
         }
-        if let Some(status) = ended.context(Code::System, || "wait for the container's process")? {
+        ended.context(Code::System, || "wait for the container's process")
+    }
+}
+
+/// Waits for the end of `child`, forwarding to it every signal that arrives, and with the `master` of its terminal what
+/// the caller types. All signals are blocked in the caller. Meanwhile all other children are waited for too where orphans
+/// are adopted; otherwise none, because the caller may have children of its own.
+pub(crate) fn wait(child: &Child, company: Company<'_>) -> Result<Ended> {
+    let signals = SignalFd::new(SignalSet::ALL).context(Code::System, || "open a signal descriptor")?;
+    match company.master {
+        Some(_) => attached::wait(child, company, &signals),
+        None => wait_for_signals(child, &company, &signals).map(|status| Ended { status, output: Ok(()) }),
+    }
+}
+
+fn wait_for_signals(child: &Child, company: &Company<'_>, signals: &SignalFd) -> Result<i32> {
+    loop {
+        // Looked at before each signal: one SIGCHLD may stand for several ended children.
+        if let Some(status) = company.status(child)? {
             return Ok(status);
         }
         // In a program with several threads SIGCHLD may go to one that does not block it, and tell nobody.
-        let listening = proxy.filter(|proxy| proxy.is_listening());
         // The process takes the place of what there is nothing to wait for.
         let nothing = PollFd::new(&child.pidfd, PollFlags::empty());
         let mut awaited = [
-            PollFd::new(&signals, PollFlags::IN),
+            PollFd::new(signals, PollFlags::IN),
             PollFd::new(&child.pidfd, PollFlags::IN),
-            listening.map_or(nothing, |proxy| PollFd::new(proxy, PollFlags::IN)),
+            company.listening().map_or(nothing, |proxy| PollFd::new(proxy, PollFlags::IN)),
         ];
         match poll(&mut awaited, None) {
             Ok(_) | Err(Errno::INTR) => {}

@@ -20,6 +20,7 @@ mod masks;
 pub(crate) mod mounts;
 mod streams;
 mod target;
+pub(crate) mod terminal;
 mod time;
 
 use std::convert::Infallible;
@@ -33,6 +34,7 @@ pub(crate) use acquire::clone_mounts;
 pub(crate) use inner::Made;
 use mounts::Deferred;
 pub(crate) use mounts::copy_up::DEEPEST as DEEPEST_COPIED;
+use terminal::Terminal;
 
 /// When init has to wait until the runtime has put it into its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +72,8 @@ pub(crate) struct Init<'a> {
     pub(crate) sees_no_host: bool,
     /// Whether the root is attached where the host has it, and not over the host's own.
     pub(crate) root_is_in_place: bool,
+    /// What the process is to be attached to.
+    pub(crate) terminal: Option<Terminal>,
 }
 
 impl Init<'_> {
@@ -109,6 +113,7 @@ impl Init<'_> {
         binding::settle(self.prepared.process.plan)?;
         self.set_names()?;
         self.wait_for_runtime()?;
+        terminal::take(self.terminal.take())?;
         let process = &self.prepared.process;
         labels::assume(process)?;
         launch::close_descriptors(process, self.channel, self.exec_fifo)?;

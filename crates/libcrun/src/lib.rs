@@ -22,6 +22,7 @@
 mod capabilities;
 mod channel;
 mod clone;
+mod console_socket;
 mod container;
 mod create;
 mod delegation;
@@ -71,6 +72,7 @@ mod spawn;
 pub mod spec;
 mod start;
 mod state;
+mod terminal;
 mod unix_socket;
 mod update;
 mod user_namespace;

@@ -21,6 +21,7 @@ mod rootfs;
 mod running;
 mod scheduling;
 mod sysctl;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod user;
@@ -55,6 +56,7 @@ pub(crate) use rootfs::{DevicePlan, NodeKind, RootfsPlan, SYMLINKS};
 pub(crate) use running::{AddedMounts, RemovedMounts, Running};
 pub(crate) use scheduling::{IoPriority, Kind as SchedulerKind, Scheduler};
 pub(crate) use sysctl::Sysctl;
+pub(crate) use terminal::{Console, TerminalPlan};
 pub(crate) use user::{SetUpIds, UserNamespace, keeps_groups};
 
 use crate::delegation::Delegation;
@@ -190,6 +192,10 @@ impl Plan {
         let mut process = process_plan(process, request.preserve_fds, host)?;
         process.memory_policy = MemoryPolicy::of(Some(linux))?;
         process.personality = personality(Some(linux))?;
+        if let Some(terminal) = &mut process.terminal {
+            terminal.settle(spec);
+            terminal.console = Console::of(&rootfs);
+        }
         // That is for those that come later, but a mistake in it is found now.
         process.affinity = Affinity::default();
         let user_namespace = user::namespace(&namespaces, host);
@@ -199,6 +205,9 @@ impl Plan {
         if let Some(namespace) = &user_namespace {
             process.settle_in(namespace)?;
             namespaces.set_up = SetUpIds::new(&namespace.maps, process.uid, process.gid);
+        }
+        if user_namespace.is_some() || !namespaces.contains(Namespaces::USER) {
+            process.own_terminal(user_namespace.as_ref());
         }
         if request.listen_fds > 0 && namespaces.creates(Namespaces::PID) {
             process.tell_of_sockets(request.listen_fds);

@@ -9,6 +9,7 @@ pub(crate) mod classic;
 mod devices;
 mod masks;
 mod mounts;
+pub(crate) mod terminal;
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -40,6 +41,7 @@ use classic::Classic;
 pub(crate) use devices::ATTRIBUTES as NODE_ATTRIBUTES;
 pub(crate) use masks::Masks;
 pub(crate) use mounts::{PreparedMount, change_clone, is_directory, shown_instead};
+use terminal::HostTerminal;
 
 /// Everything init needs, acquired.
 #[derive(Debug)]
@@ -109,6 +111,8 @@ pub(crate) struct PreparedProcess<'p> {
     pub(crate) env: StringArray,
     /// The runtime's executable through a read-only mount, when init has to exchange it (CVE-2019-5736).
     pub(crate) executable_view: Option<ReadOnlyView>,
+    /// What it is attached to if the container has no devpts.
+    pub(crate) host_terminal: Option<HostTerminal>,
     /// The host's procfs, for what the process writes about itself and its namespaces: nothing of the container's is ever
     /// mounted over it.
     pub(crate) proc: Option<ProcFs>,
@@ -175,10 +179,12 @@ impl<'p> Prepared<'p> {
         let needs_proc =
             !plan.sysctls.is_empty() || !plan.process.labels.is_empty() || plan.namespaces.time_by_init;
         let proc = if needs_proc { Some(ProcFs::open()?) } else { None };
+        let host_terminal = HostTerminal::new(&plan.process)?;
         let process = PreparedProcess {
             plan: &plan.process,
             env,
             executable_view,
+            host_terminal,
             proc,
             agent: beside.agent,
             hooks: beside.hooks.as_deref(),

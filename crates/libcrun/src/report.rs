@@ -62,6 +62,7 @@ fn what_failed(plan: &Plan, failure: Failure) -> Error {
             (Code::Rootfs, format!("create the device `{}`", path.unwrap_or_default()))
         }
         Step::DeviceLink => (Code::Rootfs, "create the symbolic links in `/dev`".to_owned()),
+        Step::Console => (Code::Rootfs, "process.terminal: show the terminal as `/dev/console`".to_owned()),
         Step::MaskedPath => (Code::Rootfs, format!("mask the path `{}`", inner(&rootfs.masked))),
         Step::ReadOnlyPath => {
             (Code::Rootfs, format!("make the path `{}` read-only", inner(&rootfs.read_only_paths)))
@@ -210,6 +211,10 @@ pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error 
         Step::NotRegular => return words::not_a_regular_file(&candidate()),
         Step::Exec => (Code::Executable, format!("exec container process `{}`", candidate())),
         Step::JoinNamespace => (Code::Namespace, "join the namespaces of the container".to_owned()),
+        Step::Terminal => (Code::System, terminal(errno)),
+        Step::ControllingTerminal => {
+            (Code::System, "process.terminal: give the process its terminal".to_owned())
+        }
         Step::SelfProtection => {
             (Code::System, "protect the runtime's executable from the container".to_owned())
         }
@@ -245,6 +250,15 @@ pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error 
         _ => (Code::System, "set up the container's process".to_owned()),
     };
     Error::os(code, message, errno)
+}
+
+fn terminal(errno: Errno) -> String {
+    let hint = match errno {
+        Errno::NODEV => " (what is mounted there is no devpts)",
+        Errno::NOSPC => " (the limit is /proc/sys/kernel/pty/max, or the option `max` of the mount)",
+        _ => "",
+    };
+    format!("process.terminal: open a pseudoterminal in `/dev/pts` of the container{hint}")
 }
 
 /// What the kernel means for a process that is in a user namespace.

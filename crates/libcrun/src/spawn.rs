@@ -3,7 +3,7 @@
 //! Fourth stage of the pipeline: the clone ([`crate::clone`]), what is done for the new process from outside, and the
 //! runtime's side of the conversation with it. Shared by containers and `exec`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -39,6 +39,8 @@ pub(crate) struct Spawned {
     is_ready: Cell<bool>,
     /// What it has said could not be done.
     failure: Cell<Option<Failure>>,
+    /// The runtime's end of its terminal, once it has handed that over.
+    terminal: RefCell<Option<OwnedFd>>,
     /// Until when a seccomp agent has to let it go on.
     deadline: Cell<Option<Instant>>,
 }
@@ -87,6 +89,7 @@ pub(crate) fn spawn(
             is_attended: false,
             sees_no_host: false,
             root_is_in_place: false,
+            terminal: None,
         };
         // Never dropped: that would free memory, for which another thread of the runtime may hold the lock.
         ManuallyDrop::new(init).run()
@@ -156,8 +159,8 @@ impl Spawned {
         let closed = || Error::new(Code::System, "the channel to the container's process is closed");
         match borrowed.leave().and_then(|()| runtime_end.take().ok_or_else(closed)) {
             Ok(channel) => {
-                let (is_ready, failure, deadline) = Default::default();
-                Ok(Self { cloned, channel, is_ready, failure, deadline })
+                let (is_ready, failure, terminal, deadline) = Default::default();
+                Ok(Self { cloned, channel, is_ready, failure, terminal, deadline })
             }
             Err(error) => {
                 cloned.end();
@@ -181,6 +184,11 @@ impl Spawned {
     /// What it has said could not be done.
     pub(crate) fn failure(&self) -> Option<Failure> {
         self.failure.get()
+    }
+
+    /// The runtime's end of its terminal; it is handed over before the process is ready.
+    pub(crate) fn take_terminal(&self) -> Option<OwnedFd> {
+        self.terminal.take()
     }
 
     /// Lets the process take back what it has made and end by itself; kills it where that takes long.
@@ -363,12 +371,16 @@ impl Spawned {
                         Err(_) => self.channel.tell(ToInit::NotMounted),
                     }
                 }
+                Some(FromInit::Terminal(master)) => {
+                    self.terminal.replace(Some(master));
+                }
                 Some(FromInit::Listening) => self.deadline.set(Some(Instant::now() + AGENTS_TIME)),
                 Some(FromInit::Ready) if until == Until::Ready => {
                     self.is_ready.set(true);
                     return Ok(());
                 }
-                Some(FromInit::Ready | FromInit::Born(_) | FromInit::AtHooks) => self.is_ready.set(true),
+                Some(FromInit::Ready | FromInit::Born(_)) => self.is_ready.set(true),
+                Some(FromInit::AtHooks) => {}
                 // The exec closes the channel.
                 None if self.is_ready.get() => return Ok(()),
                 None => {

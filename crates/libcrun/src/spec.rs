@@ -25,13 +25,13 @@ pub use hooks::{Hook, Hooks};
 pub use linux::{Device, IdMapping, Linux, Namespace, Personality, TimeOffset};
 pub(crate) use load::parse_annotations;
 pub use load::{parse, parse_mounts, parse_process, parse_resources};
-pub use process::{Capabilities, Process, Rlimit, User};
+pub use process::{Capabilities, ConsoleSize, Process, Rlimit, User};
 pub use profile::parse_seccomp;
 pub use scheduling::{ExecCpuAffinity, IoPriority, MemoryPolicy, Scheduler};
 pub use seccomp::{Argument, Seccomp, Syscall};
 pub use template::template;
 pub use text::Text;
-pub(crate) use unsupported::{refuse_unsupported, refuse_unsupported_process};
+pub(crate) use unsupported::refuse_unsupported;
 
 /// Free text by key.
 pub type Annotations<'a> = BTreeMap<Text<'a>, Text<'a>>;

@@ -139,7 +139,7 @@ fn value(value: u32, here: Known) -> String {
     };
     match (here.loaded, name) {
         (Loaded::Architecture, Some(name)) => name.to_owned(),
-        (Loaded::Number, Some(name)) if value >= X32_BIT => format!("{value:#x} ({name})"),
+        (Loaded::Number, Some(name)) if value >= X32_BIT => format!("{value:#x} ({name} of x32)"),
         (Loaded::Number, Some(name)) => format!("{value} ({name})"),
         (Loaded::Number, None) if value < X32_BIT => value.to_string(),
         _ => format!("{value:#x}"),

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
 
-use seccomp::{Action, Architecture, Argument, Data, Filter, Options, Profile, Rule, compile, run};
+use seccomp::{
+    Action, Architecture, Argument, Data, Filter, Options, Profile, Rule, compile, disassemble, run,
+};
 
 const EPERM: Action = Action(0x0005_0001);
 const ENOSYS: Action = Action(0x0005_0026);
@@ -159,4 +161,93 @@ fn more_than_the_kernel_takes_is_refused_with_what_to_do() {
         (1..3000).map(|value| Rule { arguments: vec![equal(value)], ..rule(&["read"], "SCMP_ACT_ALLOW") });
     let error = compile(&profile("SCMP_ACT_ERRNO", rules.collect()), &options()).unwrap_err().to_string();
     assert!(error.contains("4096 instructions") && error.contains("fewer rules"), "{error}");
+}
+
+#[test]
+fn two_conditions_on_one_argument_are_two_rules() {
+    let equal = |index, value| Argument { index, value, operator: "SCMP_CMP_EQ", ..Argument::default() };
+    let asked = |arguments| {
+        let filter =
+            compiled(&profile("SCMP_ACT_ALLOW", vec![Rule { arguments, ..rule(&["read"], "SCMP_ACT_LOG") }]));
+        [[1, 0, 0, 0, 0, 0], [2, 0, 0, 0, 0, 0], [1, 3, 0, 0, 0, 0]]
+            .map(|arguments| answer(&filter, Architecture::X86_64, "read", arguments) == Action::LOG)
+    };
+    assert_eq!(asked(vec![equal(0, 1), equal(1, 3)]), [false, false, true]);
+    assert_eq!(asked(vec![equal(0, 1), equal(0, 2), equal(1, 3)]), [true, true, true]);
+}
+
+#[test]
+fn a_mask_is_also_put_on_what_it_is_compared_with() {
+    let masked = Argument { index: 0, value: 0xf0, value_two: 0x123, operator: "SCMP_CMP_MASKED_EQ" };
+    let rule = Rule { arguments: vec![masked], ..rule(&["read"], "SCMP_ACT_LOG") };
+    let filter = compiled(&profile("SCMP_ACT_ALLOW", vec![rule]));
+    let read = |argument| answer(&filter, Architecture::X86_64, "read", [argument, 0, 0, 0, 0, 0]);
+    assert_eq!([read(0x20), read(0xf2f), read(0x30)], [Action::LOG, Action::LOG, Action::ALLOW]);
+}
+
+#[test]
+fn calls_that_are_made_through_one_for_many_are_found_there() {
+    let mut profile = profile("SCMP_ACT_ERRNO", vec![rule(&["bind", "shmget"], "SCMP_ACT_ALLOW")]);
+    profile.architectures = vec!["SCMP_ARCH_X86"];
+    let filter = compiled(&profile);
+    let call = |name, number| answer(&filter, Architecture::X86, name, [number, 0, 0, 0, 0, 0]);
+    assert_eq!([call("bind", 9), call("socketcall", 2), call("ipc", 23)], [Action::ALLOW; 3]);
+    assert_eq!([call("socketcall", 3), call("ipc", 2)], [EPERM; 2]);
+}
+
+#[test]
+fn arguments_of_32_bits_are_compared_with_the_low_half() {
+    let equal = Argument { index: 0, value: 0x5_0000_0001, operator: "SCMP_CMP_EQ", ..Argument::default() };
+    let mut profile =
+        profile("SCMP_ACT_ALLOW", vec![Rule { arguments: vec![equal], ..rule(&["close"], "SCMP_ACT_LOG") }]);
+    profile.architectures = vec!["SCMP_ARCH_X86"];
+    let filter = compiled(&profile);
+    let close = |architecture| answer(&filter, architecture, "close", [1, 0, 0, 0, 0, 0]);
+    assert_eq!([close(Architecture::X86), close(Architecture::X86_64)], [Action::LOG, Action::ALLOW]);
+}
+
+#[test]
+fn an_allowed_call_takes_few_instructions() {
+    let names: Vec<&str> =
+        (0..400).step_by(2).filter_map(|it| Architecture::X86_64.syscall_name(it)).collect();
+    let filter = compiled(&profile("SCMP_ACT_ERRNO", vec![rule(&names, "SCMP_ACT_ALLOW")]));
+    let architecture = Architecture::X86_64.token();
+    let steps = |name: &&str| {
+        let number = Architecture::X86_64.syscall_number(name).unwrap();
+        run(&filter.program, &Data { number, architecture, ..Data::default() }).unwrap().steps
+    };
+    // Three to find the architecture and the answer, one for each halving, some for the last calls one by one.
+    assert_eq!(names.iter().map(steps).max(), Some(12));
+    assert!(filter.program.len() < 2 * names.len(), "{}", filter.program.len());
+}
+
+#[test]
+fn a_program_is_shown_with_names() {
+    let equal = Argument { index: 0, value: 7, operator: "SCMP_CMP_EQ", ..Argument::default() };
+    let rules = vec![
+        rule(&["read", "mmap"], "SCMP_ACT_ALLOW"),
+        Rule { arguments: vec![equal], ..rule(&["close"], "SCMP_ACT_TRACE") },
+    ];
+    assert_eq!(
+        disassemble(&compiled(&profile("SCMP_ACT_LOG", rules)).program),
+        "    0  load the architecture
+    1  if it is SCMP_ARCH_X86_64 go on, else go to 16
+    2  load the number of the call
+    3  if it is at least 9 (mmap) go to 12
+    4  if it is at least 3 (close) go to 6
+    5  if it is at least 1 (write) go to 17, else go to 14
+    6  if it is at least 4 (stat) go to 17
+    7  load the high half of argument 0
+    8  if it is 0x0 go on, else go to 17
+    9  load the low half of argument 0
+   10  if it is 0x7 go on, else go to 17
+   11  return SCMP_ACT_TRACE(1)
+   12  if it is at least 0x40000000 (read of x32) go to 15
+   13  if it is at least 10 (mprotect) go to 17
+   14  return SCMP_ACT_ALLOW
+   15  if it is at least 0xffffffff go to 17
+   16  return SCMP_ACT_KILL_THREAD
+   17  return SCMP_ACT_LOG
+"
+    );
 }

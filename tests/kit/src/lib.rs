@@ -9,6 +9,8 @@
 //! | [`crun`] | the runtime under test as a value with methods |
 //! | [`dbus_peer`] | somebody who plays systemd, badly |
 //! | [`container`] | a container of it, deleted when dropped |
+//! | [`terminal`] | a terminal to start a command at, or that of a container |
+//! | [`console`] | who listens on a console socket |
 //! | [`running`] | a command of it, running or done |
 //! | [`hooks`] | hooks for a bundle: scripts that write to a log |
 //! | [`mapped_root`] | a user namespace of an ordinary user, for a runtime that is root only there |
@@ -27,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bundle;
+pub mod console;
 pub mod container;
 pub mod cpu;
 pub mod crun;
@@ -42,5 +45,6 @@ pub mod owned;
 pub mod rootfs;
 pub mod running;
 pub mod seccomp_agent;
+pub mod terminal;
 pub mod user;
 pub mod view;

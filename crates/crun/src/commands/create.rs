@@ -32,12 +32,10 @@ fn options(context: &Context<'_>) -> Result<CreateOptions> {
     // Relative to the caller's directory, not to the bundle.
     let config =
         context.value("config").map(|path| std::path::absolute(path).unwrap_or_else(|_| path.into()));
-    if context.value("console-socket").is_some() {
-        return Err(unsupported("--console-socket"));
-    }
     Ok(CreateOptions {
         config,
         pid_file: context.value("pid-file").map(|path| Path::new(path).to_path_buf()),
+        console_socket: context.value("console-socket").map(PathBuf::from),
         preserve_fds: context.preserved_descriptors()?,
         listen_fds: listening_descriptors()?,
         new_keyring: !context.has("no-new-keyring"),

@@ -4,14 +4,11 @@ use std::path::PathBuf;
 
 use libcrun::{Code, Error, ExecOptions, Result};
 
-use super::create::{ensure_protectable, unsupported};
+use super::create::ensure_protectable;
 use super::{Context, seccomp_receiver};
 
 pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
     ensure_protectable(context)?;
-    if context.value("console-socket").is_some() {
-        return Err(unsupported("--console-socket"));
-    }
     let args: Vec<String> = context.invocation.positionals.iter().skip(1).cloned().collect();
     let process = context.value("process").map(PathBuf::from);
     if args.is_empty() && process.is_none() {
@@ -25,10 +22,12 @@ pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
         user: context.value("user").map(user).transpose()?,
         capabilities: values("cap"),
         no_new_privileges: context.has("no-new-privs"),
+        terminal: context.value("tty").is_some_and(|value| !matches!(value, "false" | "no")),
         apparmor_profile: context.value("apparmor").map(str::to_owned),
         selinux_label: context.value("process-label").map(str::to_owned),
         process,
         pid_file: context.value("pid-file").map(PathBuf::from),
+        console_socket: context.value("console-socket").map(PathBuf::from),
         pidfd_socket: context.value("pidfd-socket").map(PathBuf::from),
         preserve_fds: context.preserved_descriptors()?,
         detach: context.has("detach"),

@@ -9,7 +9,7 @@ mod calls;
 mod place;
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstat, openat, statfs};
 use rustix::io::Errno;
@@ -63,6 +63,7 @@ impl Init<'_> {
             }
         }
         self.make_devices(root.as_fd(), &[])?;
+        self.make_terminal(root.as_fd())?;
         self.wait_for_hooks()?;
         self.make_working_directory(root.as_fd())?;
         self.mask_by_mount(root.as_fd(), classic)?;
@@ -139,6 +140,16 @@ impl Init<'_> {
             make_writable(mount.destination.as_c_str());
         }
     }
+}
+
+/// Shows a node that is open at `place`; `find` opens what is there.
+pub(super) fn bind_node(
+    node: BorrowedFd<'_>,
+    place: BorrowedFd<'_>,
+    find: impl Fn() -> Result<OwnedFd, Errno>,
+) -> Result<(), Errno> {
+    bind(node, place, Reach::Mount)?;
+    make_private(find()?.as_fd(), Reach::Mount)
 }
 
 /// Shows the node of a device that lies below the root of the host.

@@ -51,7 +51,7 @@ impl Init<'_> {
 }
 
 /// The container's `/dev`, which must not be a link: the devices would go somewhere else (CVE-2026-47766).
-fn open_dev(root: BorrowedFd<'_>, made: &mut Made) -> Result<OwnedFd, Errno> {
+pub(super) fn open_dev(root: BorrowedFd<'_>, made: &mut Made) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     match openat(root, c"dev", flags, Mode::empty()) {
         Err(Errno::NOENT) => inner::make_directory(root, c"dev", made),

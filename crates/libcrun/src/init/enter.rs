@@ -57,6 +57,7 @@ impl Init<'_> {
         let over_root = self.make_mounts(root, trees)?;
         let root = over_root.as_ref().map_or(root, AsFd::as_fd);
         self.make_devices(root, &trees.device_nodes)?;
+        self.make_terminal(root)?;
         self.wait_for_hooks()?;
         self.make_working_directory(root)?;
         self.mask_paths(root, trees.masks.as_ref())?;
@@ -108,6 +109,7 @@ impl Init<'_> {
         let path = self.prepared.plan.rootfs.c_path.as_c_str();
         let root = openat(CWD, path, DIRECTORY, Mode::empty()).at(Step::Pivot)?;
         self.make_devices(root.as_fd(), &[])?;
+        self.make_terminal(root.as_fd())?;
         self.wait_for_hooks()?;
         self.make_working_directory(root.as_fd())?;
         self.run_create_hooks()?;

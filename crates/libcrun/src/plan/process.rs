@@ -6,7 +6,9 @@ use rustix::fs::Mode;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use sys::exec::StringArray;
 
-use super::{Affinity, FilterPlan, IoPriority, Labels, MemoryPolicy, Named, Scheduler, invalid, named};
+use super::{
+    Affinity, FilterPlan, IoPriority, Labels, MemoryPolicy, Named, Scheduler, TerminalPlan, invalid, named,
+};
 use crate::capabilities::Sets;
 use crate::error::{Code, Error, Result};
 use crate::host::Host;
@@ -40,6 +42,8 @@ pub(crate) struct ProcessPlan {
     pub(crate) affinity: Affinity,
     /// That of the container.
     pub(crate) memory_policy: Option<MemoryPolicy>,
+    /// What it is attached to, instead of the caller's descriptors.
+    pub(crate) terminal: Option<TerminalPlan>,
     /// That of the container.
     pub(crate) personality: Option<u32>,
     /// Which system calls it may make.
@@ -94,6 +98,7 @@ pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32, host: &Host
         io_priority: process.io_priority.as_ref().map(IoPriority::new).transpose()?,
         affinity: process.exec_cpu_affinity.as_ref().map(Affinity::new).transpose()?.unwrap_or_default(),
         memory_policy: None,
+        terminal: TerminalPlan::new(process)?,
         personality: None,
         filter: None,
         first_closed_fd: 3_u32.saturating_add(preserve_fds),

@@ -327,3 +327,53 @@ fn a_device_belongs_to_somebody() {
         assert_eq!(message, "linux.devices[0]: /dev/x: 4294967295 is nobody's id (it stands for none)");
     }
 }
+
+/// The terminal of the default configuration, changed by `edit`.
+fn terminal(edit: impl FnOnce(&mut Value)) -> TerminalPlan {
+    let plan = plan(|config| {
+        config["process"]["terminal"] = json!(true);
+        edit(config);
+    });
+    plan.process.terminal.unwrap()
+}
+
+fn mount_at(destination: &str, kind: &str, options: &[&str]) -> Value {
+    json!({"destination": destination, "type": kind, "source": "/x", "options": options})
+}
+
+#[test]
+fn a_terminal_is_the_hosts_only_if_nothing_is_mounted_where_terminals_are() {
+    assert!(plan(|_| ()).process.terminal.is_none());
+    assert!(!terminal(|_| ()).may_be_hosts);
+    let at = |destination: &'static str| {
+        terminal(move |config| config["mounts"] = json!([mount_at(destination, "devpts", &[])])).may_be_hosts
+    };
+    assert!(!at("/dev/pts") && !at("dev/./pts/"));
+    assert!(at("/dev/shm"));
+}
+
+#[test]
+fn the_console_is_the_terminal_unless_the_configuration_or_the_host_has_one() {
+    let console = |mounts: &[Value]| {
+        let mounts = json!(mounts);
+        terminal(move |config| config["mounts"] = mounts).console
+    };
+    assert_eq!(terminal(|_| ()).console, Console::Made);
+    assert_eq!(console(&[]), Console::Made);
+    assert_eq!(console(&[mount_at("/dev/console", "bind", &["bind"])]), Console::Untouched);
+    assert_eq!(console(&[mount_at("/dev", "bind", &["rbind"])]), Console::Covered);
+    assert_eq!(console(&[mount_at("/dev", "bind", &["rbind", "rshared"])]), Console::Untouched);
+    let own_again = [mount_at("/dev", "bind", &["rbind", "rshared"]), mount_at("/dev", "tmpfs", &[])];
+    assert_eq!(console(&own_again), Console::Made);
+}
+
+#[test]
+fn a_size_without_extent_is_none() {
+    let size = |height: u32, width: u32| {
+        let size = json!({"height": height, "width": width});
+        terminal(move |config| config["process"]["consoleSize"] = size)
+            .size
+            .map(|size| (size.ws_row, size.ws_col))
+    };
+    assert_eq!((size(24, 80), size(0, 0), size(0, 1)), (Some((24, 80)), None, Some((0, 1))));
+}

@@ -11,6 +11,9 @@ pub struct Process<'a> {
     /// Whether it gets a terminal.
     #[serde(default)]
     pub terminal: Option<bool>,
+    /// How large that is.
+    #[serde(default)]
+    pub console_size: Option<ConsoleSize>,
     /// As whom it runs.
     #[serde(default)]
     pub user: Option<User>,
@@ -50,6 +53,17 @@ pub struct Process<'a> {
     /// What SELinux takes it for.
     #[serde(borrow, default)]
     pub selinux_label: Option<Text<'a>>,
+}
+
+/// `process.consoleSize`, in characters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct ConsoleSize {
+    /// The number of lines.
+    #[serde(default)]
+    pub height: u32,
+    /// The length of a line.
+    #[serde(default)]
+    pub width: u32,
 }
 
 /// `process.user`: ids inside the container.

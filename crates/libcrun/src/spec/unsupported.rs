@@ -1,7 +1,7 @@
 //! What the specification knows and this version cannot do yet: refused by name, because a container that runs
 //! without the confinement or set-up it was given is worse than one that does not run.
 
-use super::{Process, Spec};
+use super::Spec;
 use crate::error::{Code, Error, Result};
 
 fn refuse(path: &str) -> Error {
@@ -17,17 +17,6 @@ pub(crate) fn refuse_unsupported(spec: &Spec<'_>) -> Result<()> {
     if let Some((path, _)) = wanted.into_iter().find(|(_, section)| section.is_present()) {
         return Err(refuse(path));
     }
-    match &spec.process {
-        Some(process) => refuse_unsupported_process(process),
-        None => Ok(()),
-    }
-}
-
-/// The same for a process object alone, as `exec` gets one.
-pub(crate) fn refuse_unsupported_process(process: &Process<'_>) -> Result<()> {
-    if process.terminal == Some(true) {
-        return Err(refuse("process.terminal"));
-    }
     Ok(())
 }
 
@@ -37,9 +26,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_done_is_refused_by_name() {
-        let spec = super::super::parse(br#"{"ociVersion":"1","process":{"terminal":true}}"#, "x").unwrap();
-        let error = refuse_unsupported(&spec).unwrap_err();
-        assert_eq!(error.to_string(), "process.terminal: not supported by this version");
+        let text = br#"{"ociVersion":"1","linux":{"intelRdt":{"closID":"x"}}}"#;
+        let error = refuse_unsupported(&super::super::parse(text, "x").unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), "linux.intelRdt: not supported by this version");
     }
 
     #[test]
