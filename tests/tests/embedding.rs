@@ -143,6 +143,13 @@ fn bound(bundle: Bundle) -> Bundle {
     bundle.set("/linux/memoryPolicy", policy).set("/process/execCPUAffinity", affinity)
 }
 
+/// With hooks that init runs, which write more than is kept.
+fn hooked(bundle: Bundle, end: &str) -> Bundle {
+    let hook = serde_json::json!({"path": "/bin/sh", "args": ["sh", "-c", format!("head -c 9999 /dev/zero; {end}")]});
+    let bundle = bundle.set("/hooks/startContainer", serde_json::json!([hook]));
+    bundle.set("/hooks/createContainer", serde_json::json!([hook]))
+}
+
 /// A container and another process in it with terminals, of its own devpts or of the host's.
 fn terminals(crun: &Crun) {
     let bundle = Bundle::new().set("/process/terminal", serde_json::json!(true)).args(["sleep", "99"]);
@@ -205,6 +212,7 @@ fn all_ways(crun: &Crun) {
         with_parameters(sleep()),
         late,
         early,
+        hooked(sleep(), "true"),
     ];
     for bundle in ways {
         let (container, created) = create(crun, &bundle);
@@ -216,7 +224,7 @@ fn all_ways(crun: &Crun) {
     }
     terminals(crun);
     let bad_mount = sleep().mount("/m", "tmpfs", "tmpfs", ["no-such-option"]);
-    for bundle in [Bundle::new().args(["/no/such/program"]), bad_mount] {
+    for bundle in [Bundle::new().args(["/no/such/program"]), bad_mount, hooked(sleep(), "echo no; exit 1")] {
         let (container, created) = create(crun, &bundle);
         assert!(created.is_err());
         container.deleted();
@@ -254,8 +262,8 @@ fn a_foreground_run_gives_back_what_it_has_changed_about_its_process() {
         let bundle = Bundle::new().namespace("pid", None).args([program]);
         let container = crun.container(&bundle);
         let mode = RunMode::Foreground { keep: false };
-        let status = libcrun::run(&state_root(&crun), &id(&container), &options(&bundle), mode);
-        assert_eq!((status.ok(), state()), (expected, before), "{program}");
+        let ended = libcrun::run(&state_root(&crun), &id(&container), &options(&bundle), mode);
+        assert_eq!((ended.ok().map(|ended| ended.status), state()), (expected, before), "{program}");
         container.deleted();
     }
 }
@@ -296,7 +304,8 @@ fn a_foreground_run_leaves_no_zombie_of_what_the_payload_has_left_running() {
     let bundle = Bundle::new().namespace("pid", None).sh("sleep 98 & sleep 97 & true");
     let container = crun.container(&bundle);
     let mode = RunMode::Foreground { keep: false };
-    assert_eq!(libcrun::run(&state_root(&crun), &id(&container), &options(&bundle), mode), Ok(0));
+    let ended = libcrun::run(&state_root(&crun), &id(&container), &options(&bundle), mode).unwrap();
+    assert_eq!(ended.status, 0);
     assert_eq!(zombies(), 0);
     container.deleted();
 }

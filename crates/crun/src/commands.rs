@@ -14,7 +14,7 @@ mod update;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use libcrun::{CgroupManager, Code, ContainerId, Error, Result, StateRoot};
+use libcrun::{CgroupManager, Code, ContainerId, Error, Result, StartOptions, StateRoot};
 
 use crate::args::Invocation;
 use crate::help;
@@ -68,7 +68,10 @@ pub(crate) fn run(invocation: &Invocation, log: &Log) -> Result<i32> {
         "run" => create::run(&context),
         "seccomp" => seccomp::seccomp(&context),
         "spec" => spec::spec(&context),
-        "start" => libcrun::start(&context.root(), &context.id()?).map(|()| 0),
+        "start" => {
+            let options = StartOptions { notify_socket: notify_socket() };
+            libcrun::start_with(&context.root(), &context.id()?, &options).map(|()| 0)
+        }
         "state" => inspect::state(&context),
         "update" => update::update(&context),
         name => Err(Error::new(Code::Unsupported, format!("unknown command {name}"))),
@@ -125,6 +128,11 @@ impl Context<'_> {
             Some(_) => Err(Error::new(Code::InvalidConfig, "unknown cgroup manager specified")),
         }
     }
+}
+
+/// The socket of a service manager that waits for the container to be ready (`sd_notify(3)`).
+pub(crate) fn notify_socket() -> Option<PathBuf> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()).map(PathBuf::from)
 }
 
 /// How many descriptors systemd has passed (`sd_listen_fds(3)`).

@@ -78,6 +78,8 @@ const NO_NEW_KEYRING: Opt = switch("no-new-keyring", None, "keep the session key
 const NO_PIVOT: Opt = switch("no-pivot", None, "use chroot instead of pivot_root");
 const NO_SUBREAPER: Opt = switch("no-subreaper", None, "accepted for compatibility, ignored");
 const PID_FILE: Opt = option("pid-file", None, "FILE", "file that gets the pid of the process");
+const PIDFD_SOCKET: Opt =
+    option("pidfd-socket", None, "SOCKET", "socket that gets a descriptor of the process (pidfd)");
 const PRESERVE_FDS: Opt = option("preserve-fds", None, "N", "pass N additional descriptors on");
 const REGEX: Opt = switch("regex", Some('r'), "take CONTAINER for a regular expression");
 const DETACH: Opt = switch("detach", Some('d'), "do not wait for the process");
@@ -96,6 +98,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             NO_PIVOT,
             NO_SUBREAPER,
             PID_FILE,
+            PIDFD_SOCKET,
             PRESERVE_FDS,
         ],
         notes: "",
@@ -142,6 +145,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             option("env", Some('e'), "ENV", "add an environment variable (may be repeated)"),
             switch("no-new-privs", None, "set the no new privileges value for the process"),
             PID_FILE,
+            PIDFD_SOCKET,
             PRESERVE_FDS,
             option("process", Some('p'), "FILE", "path to the process.json"),
             option("process-label", None, "LABEL", "set the SELinux label for the process"),
@@ -229,6 +233,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             NO_PIVOT,
             NO_SUBREAPER,
             PID_FILE,
+            PIDFD_SOCKET,
             PRESERVE_FDS,
         ],
         notes: "",

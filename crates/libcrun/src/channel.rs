@@ -10,9 +10,12 @@
 //!    │ ◄────────── Mount (a descriptor) ──┤  only where init may not mount a filesystem that it can make
 //!    ├── Mounted (a descriptor), or not ► │
 //!    │ ◄─────── Terminal (a descriptor) ──┤  only where it has a terminal
+//!    │ ◄──────────────────────── AtHooks ─┤  only where the runtime runs hooks while init waits
+//!    ├── HooksRun ──────────────────────► │
 //!    ├── Attended ──────────────────────► │  everything around it is done: state, cgroup, devices
 //!    │ ◄──────────────────── Listening ───┤  only where a seccomp agent answers from here on
-//!    │ ◄───────────── Ready or Failed ────┤  set up, program found, rights given up
+//!    │ ◄───────────── Ready or Failed ────┤  set up, program found, rights given up; before Failed comes what the
+//!    │                                    │  hook has written whose failure it is
 //!    ├── Go ────────────────────────────► │  nothing more can go wrong here
 //!    │ ◄──── Failed, or end of file ──────┤  the exec failed, or it happened and closed the channel
 //! ```
@@ -20,7 +23,8 @@
 //! `run` and `exec` say Go as soon as they are done themselves, without listening for Ready first, so that init need
 //! not wait for it; it may be under way while init still asks for something. `create` listens first: its caller is to
 //! hear of every failure, and the pid file is only written for a container that is complete. Init then waits on
-//! exec.fifo, and the channel has no other end any more.
+//! exec.fifo, and the channel has no other end any more. What it has to say from then on, if somebody has to hear it, goes
+//! through another FIFO in the same form ([`crate::following`]).
 //!
 //! End of file on either side means that the other is gone or gives up: before Go init ends itself then, so that a
 //! runtime that was killed leaves no half-made container behind; before Attended, which it waits for while it still has
@@ -44,6 +48,8 @@ use rustix::net::{
 use rustix::process::Pid;
 use sys::mount::MountAttr;
 
+use crate::hooks::KEPT;
+
 /// What the runtime says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ToInit {
@@ -59,6 +65,8 @@ pub(crate) enum ToInit {
     Mounted,
     /// It cannot be had.
     NotMounted,
+    /// The hooks that init waits for are done.
+    HooksRun,
     /// Everything around the process is done.
     Attended,
     /// Execute the program, or wait for the start of a created container.
@@ -76,6 +84,10 @@ pub(crate) enum FromInit {
     Mount(OwnedFd, MountAttr),
     /// Here is the runtime's end of the terminal.
     Terminal(OwnedFd),
+    /// The container is as complete as hooks outside want it.
+    AtHooks,
+    /// As many bytes of what a hook has written come next ([`RuntimeEnd::hear_text`]).
+    Text(usize),
     /// From now on it may be that it waits for a seccomp agent.
     Listening,
     /// Something could not be done; init has ended.
@@ -144,6 +156,11 @@ pub(crate) enum Step {
     MaskedPath,
     ReadOnlyPath,
     ReadOnlyRoot,
+    HookExit,
+    HookKilled,
+    HookTimeout,
+    HookExec,
+    HookRun,
     Pivot,
     Hostname,
     Domainname,
@@ -171,7 +188,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 59] = [
+    const ALL: [Self; 64] = [
         Self::Runtime,
         Self::JoinNamespace,
         Self::NewNamespaces,
@@ -207,6 +224,11 @@ impl Step {
         Self::MaskedPath,
         Self::ReadOnlyPath,
         Self::ReadOnlyRoot,
+        Self::HookExit,
+        Self::HookKilled,
+        Self::HookTimeout,
+        Self::HookExec,
+        Self::HookRun,
         Self::Pivot,
         Self::Hostname,
         Self::Domainname,
@@ -252,8 +274,8 @@ impl<T> At<T> for Result<T, Errno> {
     }
 }
 
-/// Length of a message from init: kind, step, index, detail, and an errno, a pid or attributes.
-const REPORT: usize = 10;
+/// Length of a message from init: kind, step, index, detail, and an errno, a pid, attributes or a length.
+pub(crate) const REPORT: usize = 10;
 
 /// Both ends, close-on-exec: the runtime's and init's.
 pub(crate) fn pair() -> Result<(RuntimeEnd, InitEnd), Errno> {
@@ -307,26 +329,46 @@ impl RuntimeEnd {
     pub(crate) fn hear(&self) -> Result<Option<FromInit>, Errno> {
         let mut buffer = [0_u8; REPORT];
         let (length, descriptor) = receive_with_descriptor(self.0.as_fd(), &mut buffer)?;
-        let [kind, step, i0, i1, d0, d1, number @ ..] = buffer;
-        let number = i32::from_ne_bytes(number);
-        Ok(match (length, kind) {
-            (0, _) => None,
-            (REPORT, FAILED) => Some(FromInit::Failed(Failure {
-                step: Step::ALL.get(usize::from(step)).copied().unwrap_or(Step::Runtime),
-                index: u16::from_ne_bytes([i0, i1]),
-                detail: u16::from_ne_bytes([d0, d1]),
-                errno: Errno::from_raw_os_error(number),
-            })),
-            (REPORT, LISTENING) => Some(FromInit::Listening),
-            (REPORT, BORN) => Pid::from_raw(number).map(FromInit::Born),
-            (REPORT, MOUNT) => {
-                let attributes = MountAttr::from_bits_retain(u64::from(number.cast_unsigned()));
-                Some(FromInit::Mount(descriptor.ok_or(Errno::PROTO)?, attributes))
-            }
-            (REPORT, TERMINAL) => Some(FromInit::Terminal(descriptor.ok_or(Errno::PROTO)?)),
-            _ => Some(FromInit::Ready),
-        })
+        if length == 0 {
+            return Ok(None);
+        }
+        understand(buffer, descriptor)
     }
+
+    /// What a hook has written, after its length has been said.
+    pub(crate) fn hear_text(&self, length: usize) -> Result<Vec<u8>, Errno> {
+        let mut text = vec![0; length.min(KEPT)];
+        let received = receive(self.0.as_fd(), &mut text)?;
+        text.truncate(received);
+        Ok(text)
+    }
+}
+
+/// What a message from init says.
+pub(crate) fn understand(
+    message: [u8; REPORT],
+    descriptor: Option<OwnedFd>,
+) -> Result<Option<FromInit>, Errno> {
+    let [kind, step, i0, i1, d0, d1, number @ ..] = message;
+    let number = i32::from_ne_bytes(number);
+    Ok(match kind {
+        FAILED => Some(FromInit::Failed(Failure {
+            step: Step::ALL.get(usize::from(step)).copied().unwrap_or(Step::Runtime),
+            index: u16::from_ne_bytes([i0, i1]),
+            detail: u16::from_ne_bytes([d0, d1]),
+            errno: Errno::from_raw_os_error(number),
+        })),
+        BORN => Pid::from_raw(number).map(FromInit::Born),
+        MOUNT => {
+            let attributes = MountAttr::from_bits_retain(u64::from(number.cast_unsigned()));
+            Some(FromInit::Mount(descriptor.ok_or(Errno::PROTO)?, attributes))
+        }
+        TERMINAL => Some(FromInit::Terminal(descriptor.ok_or(Errno::PROTO)?)),
+        AT_HOOKS => Some(FromInit::AtHooks),
+        LISTENING => Some(FromInit::Listening),
+        TEXT => Some(FromInit::Text(usize::try_from(number).unwrap_or(0))),
+        _ => Some(FromInit::Ready),
+    })
 }
 
 /// Init's end.
@@ -369,9 +411,20 @@ impl InitEnd {
         self.tell(message(BORN, None, pid.as_raw_nonzero().get()))
     }
 
+    /// Says that the container is as complete as hooks outside want it.
+    pub(crate) fn tell_at_hooks(&self) -> Result<(), Errno> {
+        self.tell(message(AT_HOOKS, None, 0))
+    }
+
+    /// Says what a hook has written.
+    pub(crate) fn tell_text(&self, text: &[u8]) -> Result<(), Errno> {
+        self.tell(text_message(text))?;
+        send(&self.socket, text, SendFlags::NOSIGNAL).map(drop)
+    }
+
     /// Says what could not be done.
     pub(crate) fn tell_failed(&self, failure: Failure) -> Result<(), Errno> {
-        self.tell(message(FAILED, Some(failure), failure.errno.raw_os_error()))
+        self.tell(failure_message(failure))
     }
 
     fn tell(&self, message: [u8; REPORT]) -> Result<(), Errno> {
@@ -452,8 +505,20 @@ const READY: u8 = 0;
 const FAILED: u8 = 1;
 const BORN: u8 = 2;
 const MOUNT: u8 = 3;
-const LISTENING: u8 = 4;
-const TERMINAL: u8 = 5;
+const AT_HOOKS: u8 = 4;
+const TEXT: u8 = 5;
+const LISTENING: u8 = 6;
+const TERMINAL: u8 = 7;
+
+/// The message that something could not be done.
+pub(crate) fn failure_message(failure: Failure) -> [u8; REPORT] {
+    message(FAILED, Some(failure), failure.errno.raw_os_error())
+}
+
+/// The message that `text` comes next.
+pub(crate) fn text_message(text: &[u8]) -> [u8; REPORT] {
+    message(TEXT, None, i32::try_from(text.len()).unwrap_or(0))
+}
 
 /// A message from init; `number` is what its kind has a number for.
 fn message(kind: u8, failure: Option<Failure>, number: i32) -> [u8; REPORT] {

@@ -81,10 +81,21 @@ pub(crate) fn spawn(
     child: impl FnOnce() -> i32,
 ) -> core::result::Result<Child, Errno> {
     // SAFETY: `child` is the life of init, of a joining process, of one that changes the mounts of a running container,
-    // of the relay or of one that only waits in a namespace. They walk a plan by system calls until the exec or the
+    // of the relay, of a hook's process or of one that only waits in a namespace. They walk a plan by system calls until the exec or the
     // exit: they neither allocate nor free nor lock, and what they share with the runtime, the open descriptors, is the
     // kernel's.
     unsafe { sys::clone::spawn(namespaces, cgroup, child) }
+}
+
+/// Clones a process that runs `child`, which keeps to what [`crate::init`] promises, also where a filter takes `clone3(2)`
+/// away: a container's own may.
+#[allow(unsafe_code, reason = "that the child's code is fit for a forked process can only be promised")]
+pub(crate) fn spawn_filtered(child: impl Fn() -> i32) -> core::result::Result<Child, Errno> {
+    match spawn(Namespaces::empty(), None, &child) {
+        // SAFETY: as for `spawn`; `child` is the life of a hook's process.
+        Err(Errno::NOSYS | Errno::PERM) => unsafe { sys::clone::spawn_by_clone(child) },
+        spawned => spawned,
+    }
 }
 
 /// Clones a sibling of the calling process, into new `namespaces` and those it has for its children.

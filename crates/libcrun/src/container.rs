@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use cgroups::freezer::is_freezer;
 use cgroups::layout::Hierarchy;
@@ -9,8 +10,13 @@ use cgroups::{Cgroup, CgroupPath, Freezers, Layout};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::channel::Failure;
 use crate::error::{Code, Context, Error, Result, words};
+use crate::hooks::Hooks;
+use crate::host::Host;
 use crate::id::ContainerId;
+use crate::plan::{HooksPlan, process_plan};
+use crate::report;
 use crate::spec;
 use crate::state::{StateDirectory, StateRoot, Status, is_same_process};
 
@@ -159,6 +165,25 @@ impl Container {
     fn snapshot_by(self, freezers: &Freezers) -> Result<Snapshot> {
         let phase = self.phase_by(freezers)?;
         Ok(Snapshot { id: self.id, phase, status: self.status })
+    }
+
+    /// Its hooks, if there are some for what comes after its creation.
+    pub(crate) fn later_hooks(&self) -> Result<Option<Hooks>> {
+        if self.status.later_hooks == Some(false) {
+            return Ok(None);
+        }
+        let config = self.directory.read_config()?;
+        let spec = spec::parse(&config, &self.directory.file("config.json"))?;
+        let plan = HooksPlan::new(&spec, &self.id, Path::new(&self.status.bundle))?;
+        plan.filter(|plan| plan.come_later()).map(|plan| Hooks::new(plan, false)).transpose()
+    }
+
+    /// The error for what its process has failed in after its creation.
+    pub(crate) fn failure(&self, failure: Failure) -> Result<Error> {
+        let config = self.directory.read_config()?;
+        let spec = spec::parse(&config, &self.directory.file("config.json"))?;
+        let plan = process_plan(&spec.process.unwrap_or_default(), 0, &Host::new())?;
+        Ok(report::process_failure(&plan, failure))
     }
 
     /// Whether the configuration gives it a new pid namespace of its own.

@@ -1,5 +1,6 @@
 //! Creating and running a container: the whole pipeline, and the guard that takes everything back when it fails.
 
+mod company;
 mod elsewhere;
 mod unit;
 mod used;
@@ -9,6 +10,7 @@ pub(crate) use elsewhere::beside_own;
 use std::cell::{OnceCell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use cgroups::systemd::UnitStart;
@@ -19,16 +21,19 @@ use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
 
 use crate::channel::Failure;
-use crate::delete::{remove_cgroup, remove_unit};
+use crate::delete::{Warnings, remove_cgroup, remove_unit};
 use crate::error::{Code, Context, Result};
 use crate::explain;
-use crate::foreground::{self, Adoption};
+use crate::foreground::{self, Adoption, Company};
+use crate::hooks::Hooks;
 use crate::host::{Host, users};
 use crate::id::ContainerId;
 use crate::input;
+use crate::notify::Proxy;
 use crate::pid_file;
-use crate::plan::{CgroupManager, CgroupPlan, Plan, Request};
-use crate::prepare::{Prepared, Rung};
+use crate::pidfd_receiver::Receivers;
+use crate::plan::{CgroupManager, CgroupPlan, Notify, Plan, Request};
+use crate::prepare::{Beside, Prepared, Rung};
 use crate::receiver::Connection;
 use crate::report;
 use crate::scheduling;
@@ -58,6 +63,11 @@ pub struct CreateOptions {
     pub new_keyring: bool,
     /// Whether the root is entered with `pivot_root(2)` (or else `chroot(2)`).
     pub pivot: bool,
+    /// The socket of a service manager that waits for the container to be ready (`sd_notify(3)`). The program gets one of
+    /// its own for saying so.
+    pub notify_socket: Option<PathBuf>,
+    /// A socket that gets a descriptor of the container's process (`pidfd_open(2)`).
+    pub pidfd_socket: Option<PathBuf>,
     /// The socket of who answers for system calls that the seccomp profile leaves to somebody, where neither that nor an
     /// annotation says whom to ask.
     pub seccomp_receiver: Option<PathBuf>,
@@ -81,9 +91,33 @@ impl CreateOptions {
             listen_fds: 0,
             new_keyring: true,
             pivot: true,
+            notify_socket: None,
+            pidfd_socket: None,
             seccomp_receiver: None,
             cgroup_manager: CgroupManager::default(),
             self_protection: true,
+        }
+    }
+}
+
+impl CreateOptions {
+    fn request<'a>(
+        &'a self,
+        id: &'a ContainerId,
+        bundle: &'a Path,
+        notify_directory: &'a Path,
+    ) -> Request<'a> {
+        let notify = self.notify_socket.as_deref();
+        Request {
+            id,
+            bundle,
+            cgroup_manager: self.cgroup_manager,
+            preserve_fds: self.preserve_fds,
+            listen_fds: self.listen_fds,
+            new_keyring: self.new_keyring,
+            pivot: self.pivot,
+            seccomp_receiver: self.seccomp_receiver.as_deref(),
+            notify: notify.map(|socket| Notify { socket, directory: notify_directory }),
         }
     }
 }
@@ -100,6 +134,21 @@ pub enum RunMode {
     Detached,
 }
 
+/// How a container ended that [`run`] has run.
+#[derive(Debug)]
+pub struct Ended {
+    /// The status of its process: its exit status, 128 plus the signal that ended it, or 0 when it was detached.
+    pub status: i32,
+    /// What went wrong when it was removed.
+    pub warnings: Warnings,
+}
+
+impl Ended {
+    fn plainly(status: i32) -> Self {
+        Self { status, warnings: Warnings::new() }
+    }
+}
+
 /// What a start has made so far. Dropped before [`Starting::keep`], it takes everything back, last things first.
 struct Starting {
     directory: StateDirectory,
@@ -111,11 +160,31 @@ struct Starting {
     spawned: Option<Spawned>,
     terminal: Option<Terminal>,
     adoption: Option<Adoption>,
+    hooks: Option<Rc<Hooks>>,
+    proxy: Option<Proxy>,
+    receivers: Receivers,
     has_own_pid_namespace: bool,
     kept: bool,
 }
 
 impl Starting {
+    fn new(directory: StateDirectory, plan: &Plan, terminal: Option<Terminal>, receivers: Receivers) -> Self {
+        Self {
+            directory,
+            cgroup: OnceCell::new(),
+            unit: RefCell::new(None),
+            unit_name: plan.unit().map(|unit| unit.unit.name.clone()),
+            spawned: None,
+            terminal,
+            adoption: None,
+            hooks: None,
+            proxy: None,
+            receivers,
+            has_own_pid_namespace: plan.namespaces.creates(Namespaces::PID),
+            kept: false,
+        }
+    }
+
     fn keep(&mut self) {
         self.kept = true;
         if let Some(mut unit) = self.unit.take() {
@@ -137,6 +206,11 @@ impl Drop for Starting {
             drop(cgroup.undo());
         }
         drop(self.unit.take());
+        if self.spawned.is_some()
+            && let Some(hooks) = &self.hooks
+        {
+            drop(hooks.run_poststop());
+        }
         drop(self.directory.remove());
     }
 }
@@ -152,8 +226,7 @@ pub fn create(root: &StateRoot, id: &ContainerId, options: &CreateOptions) -> Re
     created
 }
 
-/// Runs a container. Returns the status of its process: its exit status, 128 plus the signal that ended it, or 0 when
-/// it was detached.
+/// Runs a container, until it has ended or was detached.
 ///
 /// While it waits for a container without a pid namespace of its own in the foreground, the calling process is a
 /// subreaper and waits for all children that end. With a terminal and no console socket the standard input of the calling
@@ -161,23 +234,24 @@ pub fn create(root: &StateRoot, id: &ContainerId, options: &CreateOptions) -> Re
 ///
 /// # Errors
 /// Any; nothing is left of the container then.
-pub fn run(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode: RunMode) -> Result<i32> {
+pub fn run(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode: RunMode) -> Result<Ended> {
     let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
-    let status = run_blocked(root, id, options, mode);
+    let ended = run_blocked(root, id, options, mode);
     set_mask(before).context(Code::System, || "restore the signal mask")?;
-    status
+    ended
 }
 
-fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode: RunMode) -> Result<i32> {
+fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode: RunMode) -> Result<Ended> {
     let detached = mode == RunMode::Detached;
     let mut started = begin(root, id, options, Kind::Run { detached })?;
     started.keep();
-    let RunMode::Foreground { keep } = mode else { return Ok(0) };
-    let Some(spawned) = &started.spawned else { return Ok(0) };
+    let RunMode::Foreground { keep } = mode else { return Ok(Ended::plainly(0)) };
+    let Some(spawned) = &started.spawned else { return Ok(Ended::plainly(0)) };
     let master = started.terminal.take().and_then(Terminal::into_kept);
-    let ended = foreground::wait(spawned.child(), started.adoption.as_ref(), master)?;
+    let company = Company { adoption: started.adoption.as_ref(), proxy: started.proxy.as_ref(), master };
+    let ended = foreground::wait(spawned.child(), company)?;
     if keep {
-        return ended.status();
+        return ended.status().map(Ended::plainly);
     }
     let has_own_pids = || started.has_own_pid_namespace;
     let cgroup = started.cgroup.get();
@@ -185,9 +259,11 @@ fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode
         Some(unit) => remove_unit(unit, cgroup),
         None => cgroup.map_or(Ok(()), |cgroup| remove_cgroup(root, id, cgroup, has_own_pids).map(drop)),
     };
+    let mut warnings: Warnings = started.proxy.iter().filter_map(Proxy::failure).collect();
+    warnings.extend(started.hooks.iter().flat_map(|hooks| hooks.run_poststop()));
     started.directory.remove()?;
     removed?;
-    ended.status()
+    ended.status().map(|status| Ended { status, warnings })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,16 +298,8 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     };
     let config = input::read_file(&config_path).map_err(|error| explain::closed(error, &config_path))?;
     let spec = spec::parse(&config, &config_path.to_string_lossy())?;
-    let request = Request {
-        id,
-        bundle: &bundle,
-        cgroup_manager: options.cgroup_manager,
-        preserve_fds: options.preserve_fds,
-        listen_fds: options.listen_fds,
-        new_keyring: options.new_keyring,
-        pivot: options.pivot,
-        seccomp_receiver: options.seccomp_receiver.as_deref(),
-    };
+    let notify_directory = root.notify_directory(id);
+    let request = options.request(id, &bundle, &notify_directory);
     let host = Host::new();
     let mut plan = Plan::new(&spec, &request, &host)?;
     if let Some(path) = &options.pid_file {
@@ -240,31 +308,32 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     let terminal = Terminal::new(&plan.process, options.console_socket.as_deref(), kind.detached_by())?;
 
     let agent = Connection::open(&plan.process)?;
+    let receivers = company::pidfd_receivers(&spec, options)?;
     let directory = root.create(id)?;
-    let mut starting = Starting {
-        directory,
-        cgroup: OnceCell::new(),
-        unit: RefCell::new(None),
-        unit_name: plan.unit().map(|unit| unit.unit.name.clone()),
-        spawned: None,
-        terminal,
-        adoption: None,
-        has_own_pid_namespace: plan.namespaces.creates(Namespaces::PID),
-        kept: false,
-    };
+    let mut starting = Starting::new(directory, &plan, terminal, receivers);
     starting.directory.write_config(&used::used(&config, &plan.namespaces)?)?;
     let without_cgroup = Request { cgroup_manager: CgroupManager::Disabled, ..request };
     starting.begin_cgroup_anywhere(&mut plan, root, &host, || {
         Plan::without_filter(&spec, &without_cgroup, &host)
     })?;
     let fifo = if kind == Kind::Create { Some(starting.directory.create_fifo()?) } else { None };
+    let report = starting.begin_hooks(&plan, kind)?;
+    starting.begin_notify(options, kind)?;
     if kind == (Kind::Run { detached: false }) {
         starting.adoption = Adoption::begin(&plan.namespaces)?;
     }
+    let beside = Beside {
+        agent: agent.as_ref(),
+        hooks: starting.hooks.clone(),
+        report: report.as_ref().map(AsFd::as_fd),
+    };
     let fifo = fifo.as_ref().map(AsFd::as_fd);
-    make_process(&mut starting, &plan, root, options, (fifo, agent.as_ref()), |starting| {
+    make_process(&mut starting, &plan, root, options, (fifo, &beside), |starting| {
         attend(starting, &plan, &bundle, kind, options.pid_file.as_deref())
     })?;
+    if kind != Kind::Create {
+        starting.finish_start(kind)?;
+    }
     Ok(starting)
 }
 
@@ -275,15 +344,19 @@ fn make_process(
     plan: &Plan,
     root: &StateRoot,
     options: &CreateOptions,
-    (fifo, agent): (Option<BorrowedFd<'_>>, Option<&Connection>),
+    (fifo, beside): (Option<BorrowedFd<'_>>, &Beside<'_>),
     attend: impl Fn(&Starting) -> Result<()>,
 ) -> Result<()> {
-    let mut rung = Rung::Newest;
+    let mut rung = match &plan.hooks {
+        // They look at the container's mounts from where the host's are still in sight.
+        Some(hooks) if hooks.see_both_sides() => Rung::CopiedNamespace,
+        _ => Rung::Newest,
+    };
     loop {
         let executable_view =
             if options.self_protection { self_protection::protect(&plan.namespaces)? } else { None };
         let cgroup = starting.cgroup.get();
-        let prepared = Prepared::new(plan, cgroup, root, rung, executable_view, agent)?;
+        let prepared = Prepared::new(plan, cgroup, root, rung, executable_view, beside)?;
         starting.spawned = Some(spawn::spawn(&prepared, cgroup, fifo)?);
         let attended = attend(starting);
         let failure = starting.spawned.as_ref().and_then(Spawned::failure);
@@ -386,7 +459,9 @@ fn attend_outside(
         restrict_devices()?;
     }
     // Last, because it may slow down what the process is still doing.
-    scheduling::apply(&plan.process, pid)
+    scheduling::apply(&plan.process, pid)?;
+    starting.run_early_hooks(plan, spawned)?;
+    starting.receivers.send(spawned.child().pidfd.as_fd())
 }
 
 fn status(plan: &Plan, pid: Pid, bundle: &Path, kind: Kind, path: Option<&CgroupPath>) -> Result<Status> {
@@ -404,6 +479,7 @@ fn status(plan: &Plan, pid: Pid, bundle: &Path, kind: Kind, path: Option<&Cgroup
         created: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
         owner: owner(),
         detached: kind.is_detached(),
+        later_hooks: Some(plan.hooks.as_ref().is_some_and(|hooks| hooks.come_later())),
         external_descriptors: Some(external_descriptors()),
     })
 }

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal};
 use crate::container::{Container, Phase, send};
 use crate::create;
 use crate::error::{Code, Error, Result, words};
+use crate::hooks::Hooks;
 use crate::host::Host;
 use crate::id::ContainerId;
 use crate::kill::kill_others;
@@ -64,6 +65,10 @@ pub fn delete(root: &StateRoot, id: &ContainerId, force: bool) -> Result<Warning
             warnings.extend(warning(&cgroup, remove_cgroup(root, id, &cgroup, has_own_pids)));
         }
         Ok(None) => {}
+        Err(error) => warnings.push(error),
+    }
+    match container.later_hooks() {
+        Ok(hooks) => warnings.extend(hooks.iter().flat_map(Hooks::run_poststop)),
         Err(error) => warnings.push(error),
     }
     container.directory.remove()?;

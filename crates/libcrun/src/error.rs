@@ -37,6 +37,8 @@ pub enum Code {
     State,
     /// The process could not be signalled.
     Signal,
+    /// A hook has failed.
+    Hook,
     /// Anything else the kernel refused.
     System,
 }

@@ -20,7 +20,7 @@ use crate::clone::{ForChildren, clone_into};
 use crate::container::{Container, Phase};
 use crate::error::{Code, Context, Error, Result, words};
 use crate::exec_cgroup::Home;
-use crate::foreground;
+use crate::foreground::{self, Company};
 use crate::home;
 use crate::host::Host;
 use crate::id::ContainerId;
@@ -28,6 +28,7 @@ use crate::init::{Placement, binding, credentials, filter, labels, launch, termi
 use crate::input;
 use crate::oom_score::OwnScore;
 use crate::pid_file;
+use crate::pidfd_receiver::{self, Receivers};
 use crate::plan::{
     FilterPlan, FilterSubject, MemoryPolicy, ProcessPlan, SetUpIds, keeps_groups, namespace_type,
     personality, process_plan,
@@ -73,6 +74,8 @@ pub struct ExecOptions {
     pub pid_file: Option<PathBuf>,
     /// As for [`crate::CreateOptions`].
     pub console_socket: Option<PathBuf>,
+    /// A socket that gets a descriptor of the process (`pidfd_open(2)`).
+    pub pidfd_socket: Option<PathBuf>,
     /// How many descriptors from 3 on the process keeps.
     pub preserve_fds: u32,
     /// Whether not to wait for the process.
@@ -102,6 +105,7 @@ impl Default for ExecOptions {
             process: None,
             pid_file: None,
             console_socket: None,
+            pidfd_socket: None,
             preserve_fds: 0,
             detach: false,
             cgroups: Vec::new(),
@@ -275,14 +279,23 @@ fn run(
     let terminal = Terminal::new(plan, options.console_socket.as_deref(), detached_by)?;
     let host_terminal = HostTerminal::new(plan)?;
     let agent = Connection::open(plan)?;
-    let process = |env, proc| {
-        let agent = agent.as_ref();
-        PreparedProcess { plan, env, executable_view, host_terminal, proc, agent }
+    let pidfd_socket = options.pidfd_socket.as_deref();
+    let receivers = Receivers::connect([(pidfd_socket, pidfd_receiver::LATER)])?;
+    let process = |env, proc| PreparedProcess {
+        plan,
+        env,
+        executable_view,
+        host_terminal,
+        proc,
+        agent: agent.as_ref(),
+        hooks: None,
+        report: None,
     };
     let joining = Joining::new(container, spec, plan, namespaces, process)?;
     let mut home = Home::new(container, &options.cgroups)?;
     let spawned = home.make(|cgroup| joining.spawn_in(cgroup))?;
     let started = attend(&spawned, &joining, home.cgroup(), terminal.as_ref()).and_then(|()| {
+        receivers.send(spawned.child().pidfd.as_fd())?;
         options.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid))
     });
     if let Err(error) = started {
@@ -295,7 +308,8 @@ fn run(
     if options.detach {
         return Ok(0);
     }
-    foreground::wait(spawned.child(), None, terminal.and_then(Terminal::into_kept))?.status()
+    let master = terminal.and_then(Terminal::into_kept);
+    foreground::wait(spawned.child(), Company { master, ..Company::default() })?.status()
 }
 
 /// The namespaces that the container does not share with the runtime.
@@ -398,7 +412,7 @@ impl<'p> Joining<'p> {
         };
         let live = |channel: &InitEnd, placement| {
             let Err(failure) = self.live(channel, placement);
-            launch::report_failure(channel, self.process.plan, failure)
+            launch::report_failure(channel, &self.process, failure)
         };
         // One that has CPUs of its own until then is not born in the cgroup.
         let (cgroup, placement) = match &self.process.plan.affinity.initial {
@@ -479,7 +493,8 @@ impl<'p> Joining<'p> {
         let program = launch::find_executable(plan)?;
         channel.tell_ready().at(Step::Runtime)?;
         channel.expect(ToInit::Go).at(Step::Runtime)?;
-        launch::execute(&self.process, program, channel)
+        launch::confine(&self.process, channel)?;
+        launch::execute(&self.process, program)
     }
 }
 

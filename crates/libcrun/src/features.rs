@@ -95,7 +95,7 @@ pub fn features(version: &'static str, commit: &'static str) -> Features {
     Features {
         oci_version_min: "1.0.0",
         oci_version_max: OCI_VERSION,
-        hooks: Vec::new(),
+        hooks: plan::HookKind::ALL.map(plan::HookKind::name).to_vec(),
         mount_options: mount_options::TABLE.iter().map(|(name, _)| *name).collect(),
         linux: LinuxFeatures {
             namespaces: vec!["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],

@@ -16,6 +16,7 @@ use sys::clone::{Child, Namespaces};
 use sys::signal::{SignalFd, SignalSet};
 
 use crate::error::{Code, Context, Error, Result};
+use crate::notify::Proxy;
 use crate::plan::NamespacePlan;
 pub(crate) use caller::size as callers_size;
 
@@ -65,25 +66,61 @@ impl Ended {
     }
 }
 
-/// Waits for the end of `child`, forwarding to it every signal that arrives, and with the `master` of its terminal what
-/// the caller types. All signals are blocked in the caller. Meanwhile all other children are waited for too where orphans
-/// are adopted; otherwise none, because the caller may have children of its own.
-pub(crate) fn wait(child: &Child, adoption: Option<&Adoption>, master: Option<OwnedFd>) -> Result<Ended> {
-    let signals = SignalFd::new(SignalSet::ALL).context(Code::System, || "open a signal descriptor")?;
-    match master {
-        Some(master) => attached::wait(child, adoption, &signals, master),
-        None => wait_for_signals(child, adoption, &signals).map(|status| Ended { status, output: Ok(()) }),
+/// What there is beside the process, as long as it runs.
+#[derive(Debug, Default)]
+pub(crate) struct Company<'a> {
+    /// Who else is waited for.
+    pub(crate) adoption: Option<&'a Adoption>,
+    /// What is said to it is passed on.
+    pub(crate) proxy: Option<&'a Proxy>,
+    /// The runtime's end of its terminal.
+    pub(crate) master: Option<OwnedFd>,
+}
+
+impl<'a> Company<'a> {
+    /// The proxy, while there may be something to be heard.
+    fn listening(&self) -> Option<&'a Proxy> {
+        self.proxy.filter(|proxy| proxy.is_listening())
+    }
+
+    /// The status of the child if it has ended. What has been said is passed on, also by one that has ended since.
+    fn status(&self, child: &Child) -> Result<Option<i32>> {
+        let ended = match self.adoption {
+            None => child_ended(child),
+            Some(_) => any_ended(child),
+        };
+        if let Some(proxy) = self.proxy {
+            proxy.pass_on();
+        }
+        ended.context(Code::System, || "wait for the container's process")
     }
 }
 
-fn wait_for_signals(child: &Child, adoption: Option<&Adoption>, signals: &SignalFd) -> Result<i32> {
+/// Waits for the end of `child`, forwarding to it every signal that arrives, and with the `master` of its terminal what
+/// the caller types. All signals are blocked in the caller. Meanwhile all other children are waited for too where orphans
+/// are adopted; otherwise none, because the caller may have children of its own.
+pub(crate) fn wait(child: &Child, company: Company<'_>) -> Result<Ended> {
+    let signals = SignalFd::new(SignalSet::ALL).context(Code::System, || "open a signal descriptor")?;
+    match company.master {
+        Some(_) => attached::wait(child, company, &signals),
+        None => wait_for_signals(child, &company, &signals).map(|status| Ended { status, output: Ok(()) }),
+    }
+}
+
+fn wait_for_signals(child: &Child, company: &Company<'_>, signals: &SignalFd) -> Result<i32> {
     loop {
         // Looked at before each signal: one SIGCHLD may stand for several ended children.
-        if let Some(status) = status(child, adoption)? {
+        if let Some(status) = company.status(child)? {
             return Ok(status);
         }
         // In a program with several threads SIGCHLD may go to one that does not block it, and tell nobody.
-        let mut awaited = [PollFd::new(signals, PollFlags::IN), PollFd::new(&child.pidfd, PollFlags::IN)];
+        // The process takes the place of what there is nothing to wait for.
+        let nothing = PollFd::new(&child.pidfd, PollFlags::empty());
+        let mut awaited = [
+            PollFd::new(signals, PollFlags::IN),
+            PollFd::new(&child.pidfd, PollFlags::IN),
+            company.listening().map_or(nothing, |proxy| PollFd::new(proxy, PollFlags::IN)),
+        ];
         match poll(&mut awaited, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(Error::os(Code::System, "wait for a signal", errno)),
@@ -96,13 +133,10 @@ fn wait_for_signals(child: &Child, adoption: Option<&Adoption>, signals: &Signal
     }
 }
 
-/// The status of the child if it has ended.
-fn status(child: &Child, adoption: Option<&Adoption>) -> Result<Option<i32>> {
-    match adoption {
-        None => child_ended(child),
-        Some(_) => any_ended(child),
-    }
-    .context(Code::System, || "wait for the container's process")
+/// The signals that end a runtime, for one that blocks them while it waits for something else.
+pub(crate) fn ending_signals() -> Result<SignalFd> {
+    let signals = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].map(Signal::as_raw);
+    SignalFd::new(SignalSet::of(&signals)).context(Code::System, || "open a signal descriptor")
 }
 
 /// The child's status if it has ended.

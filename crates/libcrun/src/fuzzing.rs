@@ -67,6 +67,7 @@ fn plan(spec: &Spec<'_>) {
                 new_keyring: true,
                 pivot: true,
                 seccomp_receiver: None,
+                notify: None,
             };
             let _ = Plan::new(spec, &request, &host);
         }

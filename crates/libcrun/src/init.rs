@@ -11,6 +11,7 @@ pub(crate) mod credentials;
 mod devices;
 mod enter;
 pub(crate) mod filter;
+mod hooks;
 pub(crate) mod inner;
 pub(crate) mod join;
 pub(crate) mod labels;
@@ -69,6 +70,8 @@ pub(crate) struct Init<'a> {
     pub(crate) is_attended: bool,
     /// Whether nothing of the host's mounts is in sight any more.
     pub(crate) sees_no_host: bool,
+    /// Whether the root is attached where the host has it, and not over the host's own.
+    pub(crate) root_is_in_place: bool,
     /// What the process is to be attached to.
     pub(crate) terminal: Option<Terminal>,
 }
@@ -78,7 +81,7 @@ impl Init<'_> {
     pub(crate) fn run(&mut self) -> i32 {
         let Err(failure) = self.live();
         self.take_back();
-        launch::report_failure(self.channel, self.prepared.process.plan, failure)
+        launch::report_failure(self.channel, &self.prepared.process, failure)
     }
 
     fn live(&mut self) -> Result<Infallible, Failure> {
@@ -102,7 +105,9 @@ impl Init<'_> {
         if joins_user {
             launch::protect_executable(&self.prepared.process)?;
         }
-        self.set_sysctls()?;
+        if !self.is_stopped_by_hooks() {
+            self.set_sysctls()?;
+        }
         self.build_root()?;
         self.await_cgroup()?;
         binding::settle(self.prepared.process.plan)?;
@@ -116,7 +121,9 @@ impl Init<'_> {
         credentials::assume(process.plan, set_limits, || filter::load_early(process, self.channel))?;
         let program = launch::find_executable(process.plan)?;
         self.wait_for_start()?;
-        launch::execute(&self.prepared.process, program, self.channel)
+        launch::confine(process, self.channel)?;
+        self.run_start_hooks()?;
+        launch::execute(process, program)
     }
 
     fn plan(&self) -> &crate::plan::Plan {
@@ -162,7 +169,7 @@ impl Init<'_> {
     }
 
     /// Sets the parameters of its namespaces, before anybody makes devices in them.
-    fn set_sysctls(&mut self) -> Result<(), Failure> {
+    pub(super) fn set_sysctls(&mut self) -> Result<(), Failure> {
         let prepared = self.prepared;
         let Some(proc) = &prepared.process.proc else { return Ok(()) };
         for (index, sysctl) in prepared.plan.sysctls.iter().enumerate() {

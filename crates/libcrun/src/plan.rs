@@ -9,10 +9,12 @@ mod binding;
 mod cgroup;
 mod filter;
 mod force_v1;
+mod hooks;
 mod id_maps;
 mod labels;
 mod mounts;
 mod namespaces;
+mod notify;
 mod paths;
 mod process;
 mod rootfs;
@@ -39,6 +41,7 @@ pub(crate) use binding::{Affinity, MemoryPolicy, memory_policy_flags, memory_pol
 pub(crate) use filter::{
     FilterPlan, Receiver, Subject as FilterSubject, supported_flags as supported_filter_flags,
 };
+pub(crate) use hooks::{HookKind, HookPlan, HooksPlan, hook_name};
 pub(crate) use id_maps::{IdMaps, is_own_only, lines};
 pub(crate) use labels::{Labels, MountLabel};
 pub(crate) use mounts::{
@@ -46,6 +49,7 @@ pub(crate) use mounts::{
     SourceLink, Target,
 };
 pub(crate) use namespaces::{Join, NamespacePlan, namespace_name, namespace_type};
+pub use notify::Notify;
 pub(crate) use paths::InnerPath;
 pub(crate) use process::{ProcessPlan, personality, process_plan};
 pub(crate) use rootfs::{DevicePlan, NodeKind, RootfsPlan, SYMLINKS};
@@ -92,6 +96,8 @@ pub struct Request<'a> {
     pub pivot: bool,
     /// Who answers for system calls that the configuration leaves to somebody, where it does not say whom to ask.
     pub seccomp_receiver: Option<&'a Path>,
+    /// Who waits for the container to be ready.
+    pub notify: Option<Notify<'a>>,
 }
 
 /// All that is to be done to start a container.
@@ -107,6 +113,7 @@ pub(crate) struct Plan {
     /// The name of the new session keyring.
     pub(crate) keyring: Option<CString>,
     pub(crate) pivot: bool,
+    pub(crate) hooks: Option<Rc<HooksPlan>>,
     /// Whether this process has no power over the host.
     pub(crate) is_rootless: bool,
 }
@@ -205,6 +212,9 @@ impl Plan {
         if request.listen_fds > 0 && namespaces.creates(Namespaces::PID) {
             process.tell_of_sockets(request.listen_fds);
         }
+        if let Some(notify) = &request.notify {
+            notify.tell(&mut process.env)?;
+        }
         Ok(Self {
             process,
             rootfs,
@@ -214,6 +224,7 @@ impl Plan {
             sysctls: sysctl::plan(spec, linux, &namespaces)?,
             keyring: request.new_keyring.then(|| request.id.to_c_string()),
             pivot: request.pivot,
+            hooks: HooksPlan::new(spec, request.id, request.bundle)?,
             is_rootless,
             namespaces,
         })

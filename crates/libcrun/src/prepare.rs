@@ -14,6 +14,7 @@ pub(crate) mod terminal;
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::rc::Rc;
 
 use cgroups::Cgroup;
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -28,6 +29,7 @@ use crate::channel::{Failure, Step};
 use crate::error::{Code, Context, Error, Result};
 use crate::explain;
 use crate::home;
+use crate::hooks::Hooks;
 use crate::host::Host;
 use crate::idmap::UserNamespaces;
 use crate::plan::{Join, MountOperation, Plan, ProcessPlan};
@@ -116,6 +118,17 @@ pub(crate) struct PreparedProcess<'p> {
     pub(crate) proc: Option<ProcFs>,
     /// Who answers for its system calls, where its filter leaves any to somebody.
     pub(crate) agent: Option<&'p Connection>,
+    pub(crate) hooks: Option<&'p Hooks>,
+    /// Where it says what becomes of it once the channel has no other end any more, if somebody has to know.
+    pub(crate) report: Option<BorrowedFd<'p>>,
+}
+
+/// What there is for the process beside its plan.
+#[derive(Debug)]
+pub(crate) struct Beside<'a> {
+    pub(crate) agent: Option<&'a Connection>,
+    pub(crate) hooks: Option<Rc<Hooks>>,
+    pub(crate) report: Option<BorrowedFd<'a>>,
 }
 
 /// Opens a directory of the host only to name it.
@@ -153,7 +166,7 @@ impl<'p> Prepared<'p> {
         state_root: &StateRoot,
         rung: Rung,
         executable_view: Option<ReadOnlyView>,
-        agent: Option<&'p Connection>,
+        beside: &'p Beside<'_>,
     ) -> Result<Self> {
         let joins = open_joins(&plan.namespaces.join)?;
         let root_path = open_root(plan)?;
@@ -167,8 +180,16 @@ impl<'p> Prepared<'p> {
             !plan.sysctls.is_empty() || !plan.process.labels.is_empty() || plan.namespaces.time_by_init;
         let proc = if needs_proc { Some(ProcFs::open()?) } else { None };
         let host_terminal = HostTerminal::new(&plan.process)?;
-        let process =
-            PreparedProcess { plan: &plan.process, env, executable_view, host_terminal, proc, agent };
+        let process = PreparedProcess {
+            plan: &plan.process,
+            env,
+            executable_view,
+            host_terminal,
+            proc,
+            agent: beside.agent,
+            hooks: beside.hooks.as_deref(),
+            report: beside.report,
+        };
         Ok(Self { plan, root, joins, joined: Cell::default(), process })
     }
 }

@@ -105,10 +105,10 @@ fn connect_to(receiver: &Receiver) -> core::result::Result<OwnedFd, Errno> {
 }
 
 /// As many as a pid has at most.
-const DIGITS: usize = 10;
+pub(crate) const DIGITS: usize = 10;
 
 /// A number that is not negative, as text.
-fn decimal(mut number: i32, digits: &mut [u8; DIGITS]) -> &[u8] {
+pub(crate) fn decimal(mut number: i32, digits: &mut [u8; DIGITS]) -> &[u8] {
     let mut start = DIGITS;
     for digit in digits.iter_mut().rev() {
         *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();

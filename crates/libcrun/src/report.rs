@@ -8,6 +8,7 @@ use crate::capabilities;
 use crate::channel::{Failure, Step};
 use crate::error::{Code, Error, words};
 use crate::explain;
+use crate::hooks;
 use crate::init::DEEPEST_COPIED;
 use crate::namespace_file;
 use crate::plan::{InnerPath, MountOperation, MountSource, Plan, ProcessPlan, Sysctl};
@@ -26,7 +27,8 @@ pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
 fn what_failed(plan: &Plan, failure: Failure) -> Error {
     let index = usize::from(failure.index);
     let rootfs = &plan.rootfs;
-    if let Some(error) = mount_failure(&rootfs.mounts, failure) {
+    let of_hook = || hooks::inside_failure(plan.hooks.as_deref(), failure);
+    if let Some(error) = mount_failure(&rootfs.mounts, failure).or_else(of_hook) {
         return error;
     }
     let inner = |paths: &[InnerPath]| paths.get(index).map(ToString::to_string).unwrap_or_default();

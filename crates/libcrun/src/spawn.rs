@@ -20,6 +20,7 @@ use crate::error::{Code, Context, Error, Result, words};
 use crate::explain;
 use crate::filesystem;
 use crate::foreground;
+use crate::hooks::with_output;
 use crate::host::Host;
 use crate::init::{Init, Made, Placement};
 use crate::plan::{IdMaps, Plan, ProcessPlan};
@@ -47,6 +48,8 @@ pub(crate) struct Spawned {
 /// How far a process has to come before its parent goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Until {
+    /// It waits for hooks to be run.
+    AtHooks,
     /// It is set up.
     Ready,
     /// It has become the program.
@@ -85,6 +88,7 @@ pub(crate) fn spawn(
             awaits_network: plan.namespaces.network_by_runtime,
             is_attended: false,
             sees_no_host: false,
+            root_is_in_place: false,
             terminal: None,
         };
         // Never dropped: that would free memory, for which another thread of the runtime may hold the lock.
@@ -278,6 +282,20 @@ impl Spawned {
         Ok(())
     }
 
+    /// Waits until the process has come as far as hooks outside want it.
+    pub(crate) fn await_hooks(
+        &self,
+        cgroup: Option<&Cgroup>,
+        describe: impl Fn(Failure) -> Error,
+    ) -> Result<()> {
+        self.hear(Until::AtHooks, cgroup, describe)
+    }
+
+    /// Says that these hooks are done.
+    pub(crate) fn tell_hooks_run(&self) {
+        self.channel.tell(ToInit::HooksRun);
+    }
+
     /// Waits until the process is set up, and gives it the `limits` that it cannot raise itself: only then, or those on
     /// descriptors and memory would hit the set-up.
     pub(crate) fn make_ready(
@@ -331,15 +349,22 @@ impl Spawned {
 
     /// Listens to the process until it has come that far; `describe` makes an error of a failure it reports.
     fn hear(&self, until: Until, cgroup: Option<&Cgroup>, describe: impl Fn(Failure) -> Error) -> Result<()> {
+        let failed = || "hear from the container's process";
+        let mut text = Vec::new();
         loop {
             if self.deadline.get().is_some_and(|deadline| !self.channel.has_word_by(deadline)) {
                 return Err(describe(Failure::new(Step::SeccompReceiver, 0, Errno::TIMEDOUT)));
             }
-            match self.channel.hear().context(Code::System, || "hear from the container's process")? {
+            match self.channel.hear().context(Code::System, failed)? {
                 Some(FromInit::Failed(failure)) => {
                     self.failure.set(Some(failure));
-                    return Err(explain(describe(failure), failure.errno == Errno::NOMEM, cgroup));
+                    let error = with_output(describe(failure), &text);
+                    return Err(explain(error, failure.errno == Errno::NOMEM, cgroup));
                 }
+                Some(FromInit::Text(length)) => {
+                    text = self.channel.hear_text(length).context(Code::System, failed)?;
+                }
+                Some(FromInit::AtHooks) if until == Until::AtHooks => return Ok(()),
                 Some(FromInit::Mount(context, attributes)) => {
                     match filesystem::mount(context.as_fd(), attributes) {
                         Ok(mount) => self.channel.hand_over(ToInit::Mounted, mount.as_fd()),
@@ -355,6 +380,7 @@ impl Spawned {
                     return Ok(());
                 }
                 Some(FromInit::Ready | FromInit::Born(_)) => self.is_ready.set(true),
+                Some(FromInit::AtHooks) => {}
                 // The exec closes the channel.
                 None if self.is_ready.get() => return Ok(()),
                 None => {

@@ -3,6 +3,7 @@
 //! First stage of the pipeline. The types follow the OCI runtime specification 1.3; fields that do not concern
 //! Linux are not read. What is read but cannot be honoured yet is refused by name, never ignored.
 
+mod hooks;
 mod linux;
 mod load;
 mod process;
@@ -20,6 +21,7 @@ pub use cgroups::Resources;
 pub use cgroups::resources::{BlockIo, Cpu, Memory, Pids};
 use serde::Deserialize;
 
+pub use hooks::{Hook, Hooks};
 pub use linux::{Device, IdMapping, Linux, Namespace, Personality, TimeOffset};
 pub(crate) use load::parse_annotations;
 pub use load::{parse, parse_mounts, parse_process, parse_resources};
@@ -30,6 +32,9 @@ pub use seccomp::{Argument, Seccomp, Syscall};
 pub use template::template;
 pub use text::Text;
 pub(crate) use unsupported::refuse_unsupported;
+
+/// Free text by key.
+pub type Annotations<'a> = BTreeMap<Text<'a>, Text<'a>>;
 
 /// A whole configuration (runtime-spec config.md).
 #[derive(Debug, Default, Deserialize)]
@@ -55,12 +60,13 @@ pub struct Spec<'a> {
     pub mounts: Option<Vec<Mount<'a>>>,
     /// Free text for engines and operators.
     #[serde(borrow, default)]
-    pub annotations: Option<BTreeMap<Text<'a>, Text<'a>>>,
+    pub annotations: Option<Annotations<'a>>,
     /// What concerns Linux.
     #[serde(borrow, default)]
     pub linux: Option<Linux<'a>>,
-    #[serde(default)]
-    pub(crate) hooks: Presence,
+    /// Programs that take part in its life.
+    #[serde(borrow, default)]
+    pub hooks: Option<Hooks<'a>>,
 }
 
 /// `root` (runtime-spec config.md#root).

@@ -90,6 +90,35 @@ where
     Ok(Child { pid, pidfd })
 }
 
+/// Creates a process as [`spawn`] does, in the caller's namespaces and cgroup, by the older `clone(2)`: a filter cannot look
+/// into what `clone3(2)` is given, so that many take it away. Signals handled by the caller stay so until the child resets
+/// them.
+///
+/// # Errors
+/// Those of `clone(2)`.
+///
+/// # Safety
+/// That of [`spawn`].
+pub unsafe fn spawn_by_clone<F: FnOnce() -> i32>(child: F) -> Result<Child> {
+    let mut pidfd: RawFd = -1;
+    let flags = libc::c_long::from(libc::CLONE_PIDFD | libc::SIGCHLD);
+    let (same_stack, unused) = (std::ptr::null_mut::<u8>(), 0_usize);
+    // SAFETY: without CLONE_VM and with no stack given this has the semantics of fork(2): the child continues here on a
+    // private copy of the stack. With CLONE_PIDFD the third argument is where the descriptor is stored, and it outlives
+    // the call; the others mean nothing without flags for them.
+    let pid = checked(unsafe {
+        libc::syscall(libc::SYS_clone, flags, same_stack, &raw mut pidfd, unused, unused)
+    })?;
+    if pid == 0 {
+        let _guard = NeverReturn;
+        exit_now(child());
+    }
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(crate::Errno::RANGE)?;
+    // SAFETY: on success the kernel has stored a new descriptor, owned by nobody else, in `pidfd`.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Child { pid, pidfd })
+}
+
 /// Creates a process as [`spawn`] does, but as a child of the caller's parent (`CLONE_PARENT`), in new `namespaces` and
 /// those the caller has for its children. Returns its pid.
 ///

@@ -18,6 +18,13 @@ impl SignalSet {
     pub const EMPTY: Self = Self(0);
     /// Every signal; the kernel leaves out SIGKILL and SIGSTOP by itself.
     pub const ALL: Self = Self(u64::MAX);
+
+    /// These signals, by number.
+    #[must_use]
+    pub fn of(signals: &[i32]) -> Self {
+        let bit = |signal: &i32| u32::try_from(signal - 1).ok().and_then(|shift| 1_u64.checked_shl(shift));
+        Self(signals.iter().filter_map(bit).fold(0, |set, bit| set | bit))
+    }
 }
 
 /// Replaces the calling thread's signal mask and returns the one before (`rt_sigprocmask(2)`).

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use libcrun::{Code, CreateOptions, Error, Result, RunMode, self_protection};
 
-use super::{Context, listening_descriptors, seccomp_receiver};
+use super::{Context, listening_descriptors, notify_socket, seccomp_receiver};
+use crate::log::Level;
 
 pub(super) fn create(context: &Context<'_>) -> Result<i32> {
     let options = options(context)?;
@@ -18,7 +19,11 @@ pub(super) fn run(context: &Context<'_>) -> Result<i32> {
     } else {
         RunMode::Foreground { keep: context.has("keep") }
     };
-    libcrun::run(&context.root(), &context.id()?, &options, mode)
+    let ended = libcrun::run(&context.root(), &context.id()?, &options, mode)?;
+    for warning in ended.warnings {
+        context.log.write(Level::Warning, &warning.to_string());
+    }
+    Ok(ended.status)
 }
 
 fn options(context: &Context<'_>) -> Result<CreateOptions> {
@@ -37,6 +42,8 @@ fn options(context: &Context<'_>) -> Result<CreateOptions> {
         pivot: !context.has("no-pivot"),
         seccomp_receiver: seccomp_receiver(),
         cgroup_manager: context.cgroup_manager()?,
+        notify_socket: notify_socket(),
+        pidfd_socket: context.value("pidfd-socket").map(PathBuf::from),
         ..CreateOptions::new(bundle)
     })
 }

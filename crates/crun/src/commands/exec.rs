@@ -28,6 +28,7 @@ pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
         process,
         pid_file: context.value("pid-file").map(PathBuf::from),
         console_socket: context.value("console-socket").map(PathBuf::from),
+        pidfd_socket: context.value("pidfd-socket").map(PathBuf::from),
         preserve_fds: context.preserved_descriptors()?,
         detach: context.has("detach"),
         cgroups: values("cgroup"),

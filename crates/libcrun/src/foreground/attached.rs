@@ -18,7 +18,7 @@ use sys::signal::SignalFd;
 
 use super::buffer::Buffer;
 use super::caller::{self, Caller};
-use super::{Adoption, Ended, SIGCHLD, status};
+use super::{Company, Ended, SIGCHLD};
 use crate::error::{Code, Context, Error, Result};
 
 /// How long to leave a terminal alone that is of no use at the moment and does not say when it is again.
@@ -31,6 +31,7 @@ const LAST_WORDS: usize = 64 * 1024;
 /// The terminal between the process and the caller.
 struct Attached<'a> {
     child: &'a Child,
+    company: Company<'a>,
     signals: &'a SignalFd,
     caller: Caller,
     /// Nothing when the terminal has been hung up.
@@ -65,15 +66,14 @@ struct Ready {
     output: bool,
     from_process: bool,
     to_process: bool,
+    proxy: bool,
 }
 
 /// As [`super::wait`].
-pub(super) fn wait(
-    child: &Child,
-    adoption: Option<&Adoption>,
-    signals: &SignalFd,
-    master: OwnedFd,
-) -> Result<Ended> {
+pub(super) fn wait(child: &Child, mut company: Company<'_>, signals: &SignalFd) -> Result<Ended> {
+    let Some(master) = company.master.take() else {
+        return Err(Error::new(Code::System, "there is no terminal"));
+    };
     let failed = || "prepare the terminal for use";
     let flags = fcntl_getfl(&master).context(Code::System, failed)?;
     fcntl_setfl(&master, flags | OFlags::NONBLOCK).context(Code::System, failed)?;
@@ -82,6 +82,7 @@ pub(super) fn wait(
     let listens = caller.take_input();
     let mut attached = Attached {
         child,
+        company,
         signals,
         caller,
         master: Some(master),
@@ -93,7 +94,7 @@ pub(super) fn wait(
         is_deserted: false,
     };
     let status = loop {
-        if let Some(status) = attached.turn(adoption)? {
+        if let Some(status) = attached.turn()? {
             break status;
         }
     };
@@ -103,12 +104,12 @@ pub(super) fn wait(
 
 impl Attached<'_> {
     /// Waits until something can be done, and does it. Returns the status of the process if it has ended.
-    fn turn(&mut self, adoption: Option<&Adoption>) -> Result<Option<i32>> {
+    fn turn(&mut self) -> Result<Option<i32>> {
         self.tell_end();
         let ready = self.await_anything(true)?;
         // Looked at before each signal: it would be lost on a process that has ended.
-        if (ready.child || ready.signal)
-            && let Some(status) = status(self.child, adoption)?
+        if (ready.child || ready.signal || ready.proxy)
+            && let Some(status) = self.company.status(self.child)?
         {
             return Ok(Some(status));
         }
@@ -160,6 +161,10 @@ impl Attached<'_> {
                 true => nothing(),
                 false => PollFd::from_borrowed_fd(self.caller.output(), PollFlags::OUT),
             },
+            match self.company.listening().filter(|_| lives) {
+                Some(proxy) => PollFd::new(proxy, PollFlags::IN),
+                None => nothing(),
+            },
         ];
         let pauses = lives && (self.is_deserted || is_open && !self.listens);
         match poll(&mut awaited, pauses.then_some(&PAUSE)) {
@@ -168,7 +173,7 @@ impl Attached<'_> {
                 return Err(Error::os(Code::System, "wait for a signal or for the terminal", errno));
             }
         }
-        let [signal, child, process, input, output] = awaited.map(|file| file.revents());
+        let [signal, child, process, input, output, proxy] = awaited.map(|file| file.revents());
         self.is_deserted = false;
         // A hang-up or an error is found out about by trying.
         let trouble = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
@@ -178,6 +183,7 @@ impl Attached<'_> {
             input: !input.is_empty(),
             output: !output.is_empty(),
             from_process: !from_process.is_empty() && process.intersects(PollFlags::IN | trouble),
+            proxy: !proxy.is_empty(),
             to_process: !to_process.is_empty() && process.intersects(PollFlags::OUT | trouble),
         })
     }

@@ -64,9 +64,11 @@ impl Init<'_> {
         }
         self.make_devices(root.as_fd(), &[])?;
         self.make_terminal(root.as_fd())?;
+        self.wait_for_hooks()?;
         self.make_working_directory(root.as_fd())?;
         self.mask_by_mount(root.as_fd(), classic)?;
         self.protect_by_mount(root.as_fd())?;
+        self.run_create_hooks()?;
         self.finish_by_mount(root.as_fd())?;
         if rootfs.readonly {
             remount(root.as_fd(), READ_ONLY).at(Step::ReadOnlyRoot)?;

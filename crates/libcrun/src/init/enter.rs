@@ -16,6 +16,9 @@ use crate::channel::{At, Failure, Step};
 use crate::filesystem;
 use crate::prepare::{PreparedRoot, RootTree, Trees};
 
+/// Opens a directory only to name it.
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
 impl Init<'_> {
     /// Assembles everything the plan has for the root filesystem and makes it the root.
     pub(super) fn build_root(&mut self) -> Result<(), Failure> {
@@ -47,8 +50,7 @@ impl Init<'_> {
                 if trees.clones_binds_inside {
                     self.clone_binds()?;
                 }
-                leave_host_propagation().at(Step::HostPropagation)?;
-                mounts::attach_over_root(tree.as_fd()).at(Step::AttachRoot)?;
+                self.attach_root(tree.as_fd()).at(Step::AttachRoot)?;
                 tree.as_fd()
             }
         };
@@ -56,9 +58,11 @@ impl Init<'_> {
         let root = over_root.as_ref().map_or(root, AsFd::as_fd);
         self.make_devices(root, &trees.device_nodes)?;
         self.make_terminal(root)?;
+        self.wait_for_hooks()?;
         self.make_working_directory(root)?;
         self.mask_paths(root, trees.masks.as_ref())?;
         self.protect_paths(root)?;
+        self.run_create_hooks()?;
         mounts::finish(&plan.rootfs.mounts, &trees.mounts, &self.own_clones, &self.deferred)?;
         if plan.rootfs.readonly {
             let change = MountChange { set: MountAttr::RDONLY, ..MountChange::default() };
@@ -68,8 +72,8 @@ impl Init<'_> {
             // It is the root already, unless something has been mounted over it.
             fchdir(root).and_then(|()| chroot(c".")).at(Step::Pivot)?;
         } else {
-            let over = plan.rootfs.mounts.iter().filter(|mount| mount.covers_root()).count();
-            enter(root, plan.pivot, over).at(Step::Pivot)?;
+            let over = || plan.rootfs.mounts.iter().filter(|mount| mount.covers_root()).count();
+            enter(root, plan.pivot, if self.root_is_in_place { 0 } else { over() }).at(Step::Pivot)?;
         }
         match plan.rootfs.propagation {
             (propagation @ (Propagation::Shared | Propagation::Unbindable), reach) => {
@@ -79,14 +83,36 @@ impl Init<'_> {
         }
     }
 
+    /// Attaches the root over the one of the mount namespace, whose path need not be looked up then; or for hooks, which
+    /// know the container by its path on the host, there.
+    fn attach_root(&mut self, tree: BorrowedFd<'_>) -> Result<(), Errno> {
+        let rootfs = &self.prepared.plan.rootfs;
+        let is_looked_at = self.prepared.process.hooks.is_some_and(|hooks| hooks.plan.see_both_sides());
+        let place = match is_looked_at {
+            true => openat(CWD, rootfs.c_path.as_c_str(), DIRECTORY, Mode::empty()).map(Some),
+            false => Ok(None),
+        };
+        leave_host_propagation()?;
+        match place {
+            Ok(Some(place)) => {
+                self.root_is_in_place = true;
+                mounts::attach(tree, place.as_fd())
+            }
+            // Root of a user namespace need not be let as far as that.
+            Ok(None) | Err(Errno::ACCESS) => mounts::attach_over_root(tree),
+            Err(errno) => Err(errno),
+        }
+    }
+
     /// Without a mount namespace of its own a container only gets another root directory.
     fn enter_host_tree(&mut self) -> Result<(), Failure> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let path = self.prepared.plan.rootfs.c_path.as_c_str();
-        let root = openat(CWD, path, flags, Mode::empty()).at(Step::Pivot)?;
+        let root = openat(CWD, path, DIRECTORY, Mode::empty()).at(Step::Pivot)?;
         self.make_devices(root.as_fd(), &[])?;
         self.make_terminal(root.as_fd())?;
+        self.wait_for_hooks()?;
         self.make_working_directory(root.as_fd())?;
+        self.run_create_hooks()?;
         fchdir(&root).at(Step::Pivot)?;
         chroot(c".").at(Step::Pivot)?;
         chdir(c"/").at(Step::Pivot)
@@ -116,7 +142,7 @@ fn enter_namespace_of(directory: BorrowedFd<'_>, propagation: Propagation) -> Re
         _ => Propagation::Private,
     };
     set_root_propagation(propagation, Reach::Tree)?;
-    openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    openat(CWD, c"/", DIRECTORY, Mode::empty())
 }
 
 /// From here on nothing that is mounted or unmounted in this namespace is seen in the host's.

@@ -71,7 +71,7 @@ fn deliver(
         Ok(()) => drop(channel.tell_listening()),
         Err(errno) => {
             let failure = Failure::new(Step::SeccompReceiver, 0, errno);
-            sys::clone::exit_now(launch::report_failure(channel, process.plan, failure));
+            sys::clone::exit_now(launch::report_failure(channel, process, failure));
         }
     }
 }

@@ -10,6 +10,8 @@ use sys::signal::{SignalSet, reset_actions, set_mask};
 
 use super::filter;
 use crate::channel::{At, Failure, InitEnd, Step};
+use crate::following;
+use crate::hooks::Hooks;
 use crate::plan::ProcessPlan;
 use crate::prepare::PreparedProcess;
 
@@ -28,7 +30,14 @@ pub(crate) fn close_descriptors(
     channel: &InitEnd,
     exec_fifo: Option<BorrowedFd<'_>>,
 ) -> Result<(), Failure> {
-    let keep = [Some(channel.as_fd()), exec_fifo, process.agent.map(AsFd::as_fd)];
+    let keep = [
+        Some(channel.as_fd()),
+        exec_fifo,
+        process.report,
+        process.agent.map(AsFd::as_fd),
+        process.hooks.and_then(Hooks::stdout),
+        process.hooks.and_then(Hooks::stderr),
+    ];
     sys::exec::close_all_but(keep, process.plan.first_closed_fd).at(Step::Runtime)?;
     // Early, because a filter may forbid it later.
     reset_actions();
@@ -83,27 +92,32 @@ pub(crate) fn wait_on_fifo(fifo: BorrowedFd<'_>) -> Result<(), Errno> {
     }
 }
 
-/// Becomes the program.
-pub(crate) fn execute(
-    process: &PreparedProcess<'_>,
-    program: usize,
-    channel: &InitEnd,
-) -> Result<Infallible, Failure> {
-    let plan = process.plan;
+/// Filters the calls of a process that has nothing left to do but to execute.
+pub(crate) fn confine(process: &PreparedProcess<'_>, channel: &InitEnd) -> Result<(), Failure> {
     set_mask(SignalSet::EMPTY).at(Step::Runtime)?;
-    filter::load_at_last(process, channel)?;
+    filter::load_at_last(process, channel)
+}
+
+/// Becomes the program.
+pub(crate) fn execute(process: &PreparedProcess<'_>, program: usize) -> Result<Infallible, Failure> {
+    let plan = process.plan;
     let Some(path) = plan.candidates.get(program) else { return Err(Errno::NOENT).at(Step::Exec) };
     let errno = sys::exec::exec(path, &plan.argv, &process.env);
     Err(errno).at_entry(Step::Exec, program)
 }
 
 /// Reports a failure and returns the exit status. Where nobody listens any more (a created container whose exec fails at
-/// its start) the standard error, which is the container's, is the only place left to say it.
-pub(crate) fn report_failure(channel: &InitEnd, process: &ProcessPlan, failure: Failure) -> i32 {
+/// its start) it is said to who starts the container, if he asked for it, or else on the standard error, which is the
+/// container's and the only place left.
+pub(crate) fn report_failure(channel: &InitEnd, process: &PreparedProcess<'_>, failure: Failure) -> i32 {
     if !channel.has_parted() {
         let _ = channel.tell_failed(failure);
         return 1;
     }
+    if process.report.is_some_and(|fifo| following::tell_failed(fifo, failure).is_ok()) {
+        return 1;
+    }
+    let process = process.plan;
     let program = process.candidates.get(usize::from(failure.index));
     let program = program.map_or(&b""[..], |program| program.to_bytes());
     let [begin, object, end]: [&[u8]; 3] = match failure.step {

@@ -131,6 +131,12 @@ pub(super) fn plan(
     if let Some(path) = cgroup.and_then(|cgroup| cgroup.v1_mount.as_deref()) {
         force_v1::mount(&mut mounts, path, &around)?;
     }
+    if let Some(notify) = &request.notify {
+        if !own_mounts {
+            return Err(invalid("NOTIFY_SOCKET: passing it on to the container needs a new mount namespace"));
+        }
+        notify.mount(&mut mounts, &around)?;
+    }
     let masked = inner_paths(linux.masked_paths.as_deref(), "linux.maskedPaths")?;
     if masked.iter().any(InnerPath::is_root) {
         return Err(invalid("linux.maskedPaths: the root directory cannot be masked"));

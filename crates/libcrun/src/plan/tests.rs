@@ -30,6 +30,7 @@ fn plan_on(host: &Host, manager: CgroupManager, text: &str) -> Result<Plan> {
         new_keyring: true,
         pivot: true,
         seccomp_receiver: None,
+        notify: None,
     };
     Plan::new(&spec, &request, host)
 }

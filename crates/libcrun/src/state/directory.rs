@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, chmod, chmodat, fchmod, fstat, mkdir, mknodat, openat,
-    renameat, statat, unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, chmod, chmodat, fchmod, fstat, mkdir, mkdirat, mknodat,
+    openat, renameat, statat, unlinkat,
 };
 use rustix::io::{Errno, write};
 use rustix::process::geteuid;
@@ -17,6 +17,8 @@ use crate::id::ContainerId;
 use crate::input::read_to_end;
 
 pub(crate) const EXEC_FIFO: &str = "exec.fifo";
+const REPORT_FIFO: &str = "start.fifo";
+const NOTIFY: &str = "notify";
 const STATUS: &str = "status";
 const CONFIG: &str = "config.json";
 const FILTER: &str = "seccomp.bpf";
@@ -24,6 +26,7 @@ const EMPTY_DIRECTORY: &str = ".empty-directory";
 
 // The modes are given twice everywhere, because the umask is the caller's.
 const OWN_DIRECTORY: Mode = Mode::from_raw_mode(0o700);
+const OPEN_DIRECTORY: Mode = Mode::from_raw_mode(0o755);
 const OWN_FILE: Mode = Mode::from_raw_mode(0o600);
 const EMPTY: Mode = Mode::from_raw_mode(0o555);
 
@@ -79,6 +82,12 @@ impl StateRoot {
         let directory = openat(CWD, &path, DIRECTORY, Mode::empty())
             .context(Code::State, || format!("open `{}`", path.display()))?;
         Ok(StateDirectory { path, directory })
+    }
+
+    /// Where the socket of who says that a container is ready lies, absolute.
+    pub(crate) fn notify_directory(&self, id: &ContainerId) -> PathBuf {
+        let path = self.path.join(id.as_str()).join(NOTIFY);
+        std::path::absolute(&path).unwrap_or(path)
     }
 
     fn create_root(&self) -> Result<()> {
@@ -249,12 +258,51 @@ impl StateDirectory {
 
     /// Makes the FIFO a created container waits on, and opens both ends of it.
     pub(crate) fn create_fifo(&self) -> Result<OwnedFd> {
-        let failed = || format!("create `{}`", self.file(EXEC_FIFO));
-        mknodat(&self.directory, EXEC_FIFO, FileType::Fifo, OWN_FILE, 0)
-            .and_then(|()| chmodat(&self.directory, EXEC_FIFO, OWN_FILE, AtFlags::empty()))
+        self.make_fifo(EXEC_FIFO)
+    }
+
+    /// Makes the FIFO by which `start` hears what becomes of the container, and opens both ends of it.
+    pub(crate) fn create_report(&self) -> Result<OwnedFd> {
+        self.make_fifo(REPORT_FIFO)
+    }
+
+    fn make_fifo(&self, name: &str) -> Result<OwnedFd> {
+        let failed = || format!("create `{}`", self.file(name));
+        mknodat(&self.directory, name, FileType::Fifo, OWN_FILE, 0)
+            .and_then(|()| chmodat(&self.directory, name, OWN_FILE, AtFlags::empty()))
             .context(Code::State, failed)?;
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        openat(&self.directory, EXEC_FIFO, flags, Mode::empty()).context(Code::State, failed)
+        openat(&self.directory, name, flags, Mode::empty()).context(Code::State, failed)
+    }
+
+    /// Makes the directory for the socket of who says that the container is ready. Whoever the program is run as has to get
+    /// through it; to others it is closed by the one above it.
+    pub(crate) fn create_notify(&self) -> Result<OwnedFd> {
+        mkdirat(&self.directory, NOTIFY, EMPTY)
+            .and_then(|()| chmodat(&self.directory, NOTIFY, OPEN_DIRECTORY, AtFlags::empty()))
+            .context(Code::State, || format!("mkdir `{}`", self.file(NOTIFY)))?;
+        self.open_below(NOTIFY).context(Code::State, || format!("open `{}`", self.file(NOTIFY)))
+    }
+
+    /// The same directory; a container that was created while nobody waited for it has none.
+    pub(crate) fn open_notify(&self) -> Result<Option<OwnedFd>> {
+        match self.open_below(NOTIFY) {
+            Err(Errno::NOENT) => Ok(None),
+            other => other.map(Some).context(Code::State, || format!("open `{}`", self.file(NOTIFY))),
+        }
+    }
+
+    fn open_below(&self, name: &str) -> core::result::Result<OwnedFd, Errno> {
+        openat(&self.directory, name, DIRECTORY, Mode::empty())
+    }
+
+    /// Opens the FIFO to hear what becomes of the container. It is not there for one that the C crun has made.
+    pub(crate) fn open_report(&self) -> Result<Option<OwnedFd>> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match openat(&self.directory, REPORT_FIFO, flags, Mode::empty()) {
+            Err(Errno::NOENT) => Ok(None),
+            other => other.map(Some).context(Code::State, || format!("open `{}`", self.file(REPORT_FIFO))),
+        }
     }
 
     /// Opens the FIFO to write to it; fails with `ENXIO` when nobody waits on it.

@@ -34,6 +34,9 @@ pub struct Status {
     /// Whether the runtime left it to itself.
     #[serde(default)]
     pub detached: bool,
+    /// Whether there are hooks for its start and its deletion. The C crun does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub later_hooks: Option<bool>,
     /// A JSON array, as a string, of what the three standard descriptors were.
     #[serde(default, rename = "external_descriptors")]
     pub external_descriptors: Option<String>,
