@@ -32,6 +32,8 @@
 //! failure travels as what was being done, to which entry of the plan, and the kernel's reason; words are made of it by
 //! the runtime ([`crate::report`]).
 
+mod failure;
+
 use std::cell::Cell;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -47,6 +49,8 @@ use rustix::net::{
 };
 use rustix::process::Pid;
 use sys::mount::MountAttr;
+
+pub(crate) use failure::{At, Failure, Step};
 
 use crate::hooks::KEPT;
 
@@ -92,186 +96,6 @@ pub(crate) enum FromInit {
     Listening,
     /// Something could not be done; init has ended.
     Failed(Failure),
-}
-
-/// What could not be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub(crate) step: Step,
-    /// Which entry of the list the step works on.
-    pub(crate) index: u16,
-    /// Which part of that entry.
-    pub(crate) detail: u16,
-    pub(crate) errno: Errno,
-}
-
-impl Failure {
-    /// A failure at entry `index` of a list.
-    pub(crate) fn new(step: Step, index: usize, errno: Errno) -> Self {
-        Self { step, index: u16::try_from(index).unwrap_or(u16::MAX), detail: 0, errno }
-    }
-
-    /// The same, at part `detail` of the entry.
-    pub(crate) fn concerning(self, detail: usize) -> Self {
-        Self { detail: u16::try_from(detail).unwrap_or(u16::MAX), ..self }
-    }
-}
-
-/// The steps of init, as far as they can fail. The order is that of [`Step::ALL`], which the wire format uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Step {
-    Runtime,
-    JoinNamespace,
-    NewNamespaces,
-    CgroupNamespace,
-    TimeNamespace,
-    MappedRoot,
-    KeyringLabel,
-    Loopback,
-    Sysctl,
-    HostPropagation,
-    MountNamespace,
-    AttachRoot,
-    MountSource,
-    MountTarget,
-    MountTargetLink,
-    MountTargetKernel,
-    MountLinkDiffers,
-    MountCreate,
-    MountOption,
-    MountAttach,
-    MountAttributes,
-    MountIdmap,
-    MountCopyUp,
-    MountLabel,
-    NotMounted,
-    Unmount,
-    DevDirectory,
-    Device,
-    DeviceLink,
-    Terminal,
-    Console,
-    WorkingDirectoryCreate,
-    MaskedPath,
-    ReadOnlyPath,
-    ReadOnlyRoot,
-    HookExit,
-    HookKilled,
-    HookTimeout,
-    HookExec,
-    HookRun,
-    Pivot,
-    Hostname,
-    Domainname,
-    FinalCpus,
-    MemoryPolicy,
-    SelfProtection,
-    ControllingTerminal,
-    Rlimit,
-    Personality,
-    Bounding,
-    Groups,
-    UserIds,
-    Capabilities,
-    NoNewPrivileges,
-    SelinuxLabel,
-    AppArmor,
-    Seccomp,
-    SeccompReceiver,
-    WorkingDirectory,
-    WorkingDirectoryOutside,
-    FindExecutable,
-    NotExecutable,
-    NotRegular,
-    Exec,
-}
-
-impl Step {
-    const ALL: [Self; 64] = [
-        Self::Runtime,
-        Self::JoinNamespace,
-        Self::NewNamespaces,
-        Self::CgroupNamespace,
-        Self::TimeNamespace,
-        Self::MappedRoot,
-        Self::KeyringLabel,
-        Self::Loopback,
-        Self::Sysctl,
-        Self::HostPropagation,
-        Self::MountNamespace,
-        Self::AttachRoot,
-        Self::MountSource,
-        Self::MountTarget,
-        Self::MountTargetLink,
-        Self::MountTargetKernel,
-        Self::MountLinkDiffers,
-        Self::MountCreate,
-        Self::MountOption,
-        Self::MountAttach,
-        Self::MountAttributes,
-        Self::MountIdmap,
-        Self::MountCopyUp,
-        Self::MountLabel,
-        Self::NotMounted,
-        Self::Unmount,
-        Self::DevDirectory,
-        Self::Device,
-        Self::DeviceLink,
-        Self::Terminal,
-        Self::Console,
-        Self::WorkingDirectoryCreate,
-        Self::MaskedPath,
-        Self::ReadOnlyPath,
-        Self::ReadOnlyRoot,
-        Self::HookExit,
-        Self::HookKilled,
-        Self::HookTimeout,
-        Self::HookExec,
-        Self::HookRun,
-        Self::Pivot,
-        Self::Hostname,
-        Self::Domainname,
-        Self::FinalCpus,
-        Self::MemoryPolicy,
-        Self::SelfProtection,
-        Self::ControllingTerminal,
-        Self::Rlimit,
-        Self::Personality,
-        Self::Bounding,
-        Self::Groups,
-        Self::UserIds,
-        Self::Capabilities,
-        Self::NoNewPrivileges,
-        Self::SelinuxLabel,
-        Self::AppArmor,
-        Self::Seccomp,
-        Self::SeccompReceiver,
-        Self::WorkingDirectory,
-        Self::WorkingDirectoryOutside,
-        Self::FindExecutable,
-        Self::NotExecutable,
-        Self::NotRegular,
-        Self::Exec,
-    ];
-}
-
-/// Names the step of a call that fails.
-pub(crate) trait At<T> {
-    /// For a step that works on one thing only.
-    fn at(self, step: Step) -> Result<T, Failure>;
-    /// For entry `index` of the list that the step works through.
-    fn at_entry(self, step: Step, index: usize) -> Result<T, Failure>;
-}
-
-impl<T> At<T> for Result<T, Errno> {
-    fn at(self, step: Step) -> Result<T, Failure> {
-        self.at_entry(step, 0)
-    }
-
-    fn at_entry(self, step: Step, index: usize) -> Result<T, Failure> {
-        self.map_err(|errno| Failure::new(step, index, errno))
-    }
 }
 
 /// Length of a message from init: kind, step, index, detail, and an errno, a pid, attributes or a length.
@@ -580,7 +404,7 @@ mod tests {
     #[test]
     fn a_failure_arrives_as_it_was_sent() {
         let (runtime, init) = pair().unwrap();
-        for (index, step) in Step::ALL.into_iter().enumerate() {
+        for (index, step) in Step::ALL.iter().copied().enumerate() {
             assert_eq!(step as usize, index, "{step:?} is out of order in Step::ALL");
             let failure = Failure::new(step, 777, Errno::NOSPC).concerning(888);
             init.tell_failed(failure).unwrap();

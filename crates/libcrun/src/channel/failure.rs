@@ -1,0 +1,128 @@
+//! What could not be done, as init says it: which step, at which entry of the plan, and the kernel's reason.
+
+use rustix::io::Errno;
+
+/// What could not be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) step: Step,
+    /// Which entry of the list the step works on.
+    pub(crate) index: u16,
+    /// Which part of that entry.
+    pub(crate) detail: u16,
+    pub(crate) errno: Errno,
+}
+
+impl Failure {
+    /// A failure at entry `index` of a list.
+    pub(crate) fn new(step: Step, index: usize, errno: Errno) -> Self {
+        Self { step, index: u16::try_from(index).unwrap_or(u16::MAX), detail: 0, errno }
+    }
+
+    /// The same, at part `detail` of the entry.
+    pub(crate) fn concerning(self, detail: usize) -> Self {
+        Self { detail: u16::try_from(detail).unwrap_or(u16::MAX), ..self }
+    }
+}
+
+/// Makes an enumeration of which the members can be told by their number, which is what goes over the channel.
+macro_rules! steps {
+    ($($step:ident,)*) => {
+        /// The steps of init, as far as they can fail.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u8)]
+        pub(crate) enum Step {
+            $($step,)*
+        }
+
+        impl Step {
+            /// All of them, by number.
+            pub(super) const ALL: &[Self] = &[$(Self::$step,)*];
+        }
+    };
+}
+
+steps! {
+    Runtime,
+    JoinNamespace,
+    NewNamespaces,
+    CgroupNamespace,
+    TimeNamespace,
+    MappedRoot,
+    KeyringLabel,
+    Loopback,
+    Sysctl,
+    HostPropagation,
+    MountNamespace,
+    AttachRoot,
+    MountSource,
+    MountTarget,
+    MountTargetLink,
+    MountTargetKernel,
+    MountLinkDiffers,
+    MountCreate,
+    MountOption,
+    MountAttach,
+    MountAttributes,
+    MountIdmap,
+    MountCopyUp,
+    MountLabel,
+    NotMounted,
+    Unmount,
+    DevDirectory,
+    Device,
+    DeviceLink,
+    Terminal,
+    Console,
+    WorkingDirectoryCreate,
+    MaskedPath,
+    ReadOnlyPath,
+    ReadOnlyRoot,
+    HookExit,
+    HookKilled,
+    HookTimeout,
+    HookExec,
+    HookRun,
+    Pivot,
+    Hostname,
+    Domainname,
+    FinalCpus,
+    MemoryPolicy,
+    SelfProtection,
+    ControllingTerminal,
+    Rlimit,
+    Personality,
+    Bounding,
+    Groups,
+    UserIds,
+    Capabilities,
+    NoNewPrivileges,
+    SelinuxLabel,
+    AppArmor,
+    Seccomp,
+    SeccompReceiver,
+    WorkingDirectory,
+    WorkingDirectoryOutside,
+    FindExecutable,
+    NotExecutable,
+    NotRegular,
+    Exec,
+}
+
+/// Names the step of a call that fails.
+pub(crate) trait At<T> {
+    /// For a step that works on one thing only.
+    fn at(self, step: Step) -> Result<T, Failure>;
+    /// For entry `index` of the list that the step works through.
+    fn at_entry(self, step: Step, index: usize) -> Result<T, Failure>;
+}
+
+impl<T> At<T> for Result<T, Errno> {
+    fn at(self, step: Step) -> Result<T, Failure> {
+        self.at_entry(step, 0)
+    }
+
+    fn at_entry(self, step: Step, index: usize) -> Result<T, Failure> {
+        self.map_err(|errno| Failure::new(step, index, errno))
+    }
+}
