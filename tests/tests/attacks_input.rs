@@ -84,6 +84,11 @@ fn a_file_of_the_state_that_is_none_is_neither_waited_for_nor_followed() {
     let state = crun.state_dir().join(container.id());
     let real = |name: &str| state.join(name).with_extension("kept");
     let node = |kind, device| move |path: &Path| mknodat(CWD, path, kind, Mode::RWXU, device).unwrap();
+    // Where the filesystem has no devices (nodev), the kernel does not open one.
+    let probe = crun.state_dir().join("probe");
+    node(FileType::CharacterDevice, makedev(1, 5))(&probe);
+    let of_zero = if fs::File::open(&probe).is_ok() { "File too large" } else { "Permission denied" };
+    fs::remove_file(&probe).unwrap();
     for name in ["status", "config.json"] {
         let link = |path: &Path| symlink(real(name), path).unwrap();
         let fifo = node(FileType::Fifo, 0);
@@ -96,7 +101,7 @@ fn a_file_of_the_state_that_is_none_is_neither_waited_for_nor_followed() {
         };
         refused(&link, "Too many levels of symbolic links");
         refused(&fifo, "EOF while parsing");
-        refused(&zero, "File too large");
+        refused(&zero, of_zero);
         refused(&nothing, "EOF while parsing");
     }
     assert_eq!(container.cmd(["exec", "ID", "echo", "well"]).ok(), "well\n");
