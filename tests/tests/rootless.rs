@@ -38,20 +38,7 @@ fn started(crun: &Crun, bundle: &Bundle) -> Container {
 #[test]
 fn a_container_lives_through_its_whole_life() {
     for crun in everywhere() {
-        let container = crun.create(&sleeper());
-        assert_eq!(container.status(), "created");
-        container.start();
-        container.wait_output("up");
-        assert_eq!(container.status(), "running");
-        let uid = fs::read_to_string(container.proc().join("status")).unwrap();
-        assert!(uid.contains(&format!("\nUid:\t{UID}\t{UID}\t")), "{uid}");
-        assert_eq!(container.cmd(["exec", "ID", "id", "-u"]).ok(), "0\n");
-        assert_eq!(container.cmd(["exec", "ID", "sh", "-c", "exit 7"]).code, 7);
-        container.kill("TERM");
-        container.kill("KILL");
-        container.wait();
-        assert_eq!(container.cmd(["delete", "ID"]).ok(), "");
-        container.deleted();
+        Container::lives_through_its_whole_life(&crun, &sleeper(), UID);
         assert_eq!(crun.run(&bundle().sh("echo $$; ls /sys/fs/cgroup >/dev/null")).ok(), "1\n");
     }
 }

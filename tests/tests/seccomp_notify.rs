@@ -155,6 +155,18 @@ fn a_call_that_nobody_is_there_to_answer_is_missing() {
 }
 
 #[test]
+fn the_path_of_an_agent_may_be_longer_than_an_address_of_a_socket() {
+    let crun = runtime!();
+    let agent = Agent::new(|_| Answer::Fail(Errno::DOM));
+    let directory = tempfile::tempdir().unwrap();
+    let long = directory.path().join("x".repeat(200));
+    std::os::unix::fs::symlink(agent.path().parent().unwrap(), &long).unwrap();
+    let path = long.join(agent.path().file_name().unwrap());
+    let output = crun.run(&bundle(&["mkdir"], &path, "mkdir /tmp/x 2>&1; true"));
+    assert!(output.ok().contains("Numerical argument"));
+}
+
+#[test]
 fn without_its_agent_a_container_is_not_made() {
     let crun = runtime!();
     let missing = Path::new("/nonexistent/agent");

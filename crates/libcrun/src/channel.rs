@@ -43,9 +43,8 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, recv, recvmsg, send, sendmsg,
-    shutdown, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, Shutdown, SocketFlags,
+    SocketType, recv, recvmsg, send, shutdown, socketpair,
 };
 use rustix::process::Pid;
 use sys::mount::MountAttr;
@@ -53,6 +52,7 @@ use sys::mount::MountAttr;
 pub(crate) use failure::{At, Failure, Step};
 
 use crate::hooks::KEPT;
+use crate::unix_socket::send_descriptor;
 
 /// What the runtime says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl RuntimeEnd {
 
     /// Says something to init and hands over a descriptor with it.
     pub(crate) fn hand_over(&self, message: ToInit, descriptor: BorrowedFd<'_>) {
-        let _ = send_descriptor(self.0.as_fd(), &[message as u8], descriptor);
+        let _ = send_descriptor(&self.0, &[IoSlice::new(&[message as u8])], descriptor);
     }
 
     /// Says nothing more. What init says can still be heard.
@@ -266,13 +266,14 @@ impl InitEnd {
         attributes: MountAttr,
     ) -> Result<OwnedFd, Errno> {
         let attributes = u32::try_from(attributes.bits()).unwrap_or(0);
-        send_descriptor(self.socket.as_fd(), &message(MOUNT, None, attributes.cast_signed()), context)?;
+        let request = message(MOUNT, None, attributes.cast_signed());
+        send_descriptor(&self.socket, &[IoSlice::new(&request)], context)?;
         self.expect_descriptor(ToInit::Mounted)
     }
 
     /// Hands over the runtime's end of the terminal.
     pub(crate) fn hand_over_terminal(&self, master: BorrowedFd<'_>) -> Result<(), Errno> {
-        send_descriptor(self.socket.as_fd(), &message(TERMINAL, None, 0), master)
+        send_descriptor(&self.socket, &[IoSlice::new(&message(TERMINAL, None, 0))], master).map(drop)
     }
 
     /// Waits until the runtime says `expected`.
@@ -355,14 +356,6 @@ fn message(kind: u8, failure: Option<Failure>, number: i32) -> [u8; REPORT] {
     }
     buffer[6..].copy_from_slice(&number.to_ne_bytes());
     buffer
-}
-
-fn send_descriptor(socket: BorrowedFd<'_>, message: &[u8], descriptor: BorrowedFd<'_>) -> Result<(), Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let descriptors = [descriptor];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(SendAncillaryMessage::ScmRights(&descriptors));
-    sendmsg(socket, &[IoSlice::new(message)], &mut control, SendFlags::NOSIGNAL).map(drop)
 }
 
 fn receive_with_descriptor(

@@ -13,14 +13,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, Mode, chmodat};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-    bind, recv, send, sendmsg, socket_with,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 use crate::error::{Code, Context, Error, Result};
-use crate::unix_socket::{address_in, connect_to};
+use crate::unix_socket::{address_in, connect_to, send_descriptor};
 
 /// What the socket is called, in its directory.
 pub(crate) const NAME: &str = "notify";
@@ -150,11 +149,7 @@ pub(crate) enum Waited {
 /// (`sd_notify_barrier(3)`). Who does not know that closes it all the same.
 fn wait_for_notice(manager: BorrowedFd<'_>) -> core::result::Result<(), Errno> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-    let descriptors = [writer.as_fd()];
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(SendAncillaryMessage::ScmRights(&descriptors));
-    sendmsg(manager, &[IoSlice::new(b"BARRIER=1")], &mut control, SendFlags::NOSIGNAL)?;
+    send_descriptor(manager, &[IoSlice::new(b"BARRIER=1")], writer.as_fd())?;
     drop(writer);
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -1,14 +1,13 @@
 //! Who wants a descriptor of a process (`pidfd_open(2)`): it is sent to his socket.
 
 use std::io::IoSlice;
-use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg};
+use rustix::net::SocketType;
 
-use crate::error::{Code, Context, Error, Result};
-use crate::unix_socket::connect_to;
+use crate::error::{Code, Context, Result};
+use crate::unix_socket::{connect_to, send_descriptor};
 
 /// Connections to those who want it, with what is sent along.
 #[derive(Debug, Default)]
@@ -39,13 +38,9 @@ impl Receivers {
     /// Sends it.
     pub(crate) fn send(&self, pidfd: BorrowedFd<'_>) -> Result<()> {
         self.0.iter().try_for_each(|Receiver { socket, path, text }| {
-            let descriptors = [pidfd];
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-            let mut control = SendAncillaryBuffer::new(&mut space);
-            control.push(SendAncillaryMessage::ScmRights(&descriptors));
-            sendmsg(socket, &[IoSlice::new(text)], &mut control, SendFlags::NOSIGNAL).map(drop).map_err(
-                |errno| Error::os(Code::System, format!("send the pidfd to `{}`", path.display()), errno),
-            )
+            send_descriptor(socket, &[IoSlice::new(text)], pidfd)
+                .map(drop)
+                .context(Code::System, || format!("send the pidfd to `{}`", path.display()))
         })
     }
 }

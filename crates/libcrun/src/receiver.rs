@@ -7,24 +7,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::IoSlice;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix,
-    SocketFlags, SocketType, connect, sendmsg, shutdown, socket_with,
-};
+use rustix::net::{Shutdown, SocketType, shutdown};
 use rustix::process::Pid;
 use sys::seccomp::Stack;
 
 use crate::error::{Code, Error, Result};
 use crate::plan::{ProcessPlan, Receiver};
-
-/// How long an agent may take to accept the connection, and to take what is sent.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::unix_socket::{connect_to, send_descriptor};
 
 /// A connection to an agent, with what it takes to use it in a process that does not allocate.
 #[derive(Debug)]
@@ -45,7 +37,7 @@ impl Connection {
     /// Connects to the agent of a process that needs one.
     pub(crate) fn open(process: &ProcessPlan) -> Result<Option<Self>> {
         let Some(receiver) = process.receiver() else { return Ok(None) };
-        let socket = connect_to(receiver).map_err(|errno| {
+        let socket = connect_to(&receiver.path, SocketType::STREAM).map_err(|errno| {
             let message = format!("connect to the seccomp receiver `{}`", receiver.path.display());
             match errno {
                 Errno::AGAIN => Error::new(Code::System, format!("{message}: it accepts no connection")),
@@ -79,29 +71,12 @@ impl Connection {
         let pid = decimal(self.pid.get().map_or(0, |pid| pid.as_raw_nonzero().get()), &mut digits);
         let [begin, middle, end] = &receiver.state;
         let parts = [begin.as_bytes(), pid, middle.as_bytes(), pid, end.as_bytes()].map(IoSlice::new);
-        let listeners = [listener];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        control.push(SendAncillaryMessage::ScmRights(&listeners));
-        let sent = loop {
-            match sendmsg(&self.socket, &parts, &mut control, SendFlags::NOSIGNAL) {
-                Err(Errno::INTR) => {}
-                sent => break sent?,
-            }
-        };
+        let sent = send_descriptor(&self.socket, &parts, listener)?;
         if sent < parts.iter().map(|part| part.len()).sum() {
             return Err(Errno::AGAIN);
         }
         shutdown(&self.socket, Shutdown::Write)
     }
-}
-
-fn connect_to(receiver: &Receiver) -> core::result::Result<OwnedFd, Errno> {
-    let address = SocketAddrUnix::new(&receiver.path)?;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;
-    connect(&socket, &address)?;
-    Ok(socket)
 }
 
 /// As many as a pid has at most.

@@ -1,6 +1,8 @@
 //! Addresses of unix sockets as people write them: also paths that are too long for the kernel, and `@NAME` for one that has
-//! no path (`unix(7)`, `sd_notify(3)`).
+//! no path (`unix(7)`, `sd_notify(3)`); and sending descriptors.
 
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -9,7 +11,10 @@ use std::time::Duration;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
+    SocketType, connect, sendmsg, socket_with,
+};
 
 const PATH_ONLY: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
@@ -33,7 +38,7 @@ impl Address {
         match SocketAddrUnix::new(path) {
             Err(Errno::NAMETOOLONG) => {
                 let socket = openat(CWD, path, PATH_ONLY, Mode::empty())?;
-                let address = SocketAddrUnix::new(format!("/proc/self/fd/{}", socket.as_raw_fd()))?;
+                let address = address_of(socket.as_fd())?;
                 Ok(Self { address, _through: Some(socket) })
             }
             address => Ok(Self { address: address?, _through: None }),
@@ -43,10 +48,44 @@ impl Address {
 
 /// A socket that is connected to that at `path`, and on which sending does not wait for long.
 pub(crate) fn connect_to(path: &Path, kind: SocketType) -> Result<OwnedFd, Errno> {
+    connect_by(&Address::of(path)?.address, kind)
+}
+
+/// The same for a socket that has been opened, to be named.
+pub(crate) fn connect_to_opened(socket: BorrowedFd<'_>, kind: SocketType) -> Result<OwnedFd, Errno> {
+    connect_by(&address_of(socket)?, kind)
+}
+
+fn connect_by(address: &SocketAddrUnix, kind: SocketType) -> Result<OwnedFd, Errno> {
     let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+    // It holds for connecting, too.
     set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;
-    connect(&socket, &Address::of(path)?.address)?;
+    connect(&socket, address)?;
     Ok(socket)
+}
+
+/// By the name of the descriptor, which fits into an address however long the path is.
+fn address_of(socket: BorrowedFd<'_>) -> Result<SocketAddrUnix, Errno> {
+    SocketAddrUnix::new(format!("/proc/self/fd/{}", socket.as_raw_fd()))
+}
+
+/// Sends a descriptor with one message, which has to have something in it. Returns how much of that was sent. Does not
+/// allocate.
+pub(crate) fn send_descriptor(
+    socket: impl AsFd,
+    message: &[IoSlice<'_>],
+    descriptor: BorrowedFd<'_>,
+) -> Result<usize, Errno> {
+    let descriptors = [descriptor];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    loop {
+        match sendmsg(&socket, message, &mut control, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            sent => return sent,
+        }
+    }
 }
 
 /// The address of a socket that is to be called `name` in a directory, wherever that lies.

@@ -28,6 +28,28 @@ pub struct Container {
 }
 
 impl Container {
+    /// Makes a container that says `up`, takes it through all it can go through, and looks that root in it is the user
+    /// `uid` outside.
+    ///
+    /// # Panics
+    /// When anything of that is not as it should be.
+    pub fn lives_through_its_whole_life(crun: &Crun, bundle: &Bundle, uid: u32) {
+        let container = crun.create(bundle);
+        assert_eq!(container.status(), "created");
+        container.start();
+        container.wait_output("up");
+        assert_eq!(container.status(), "running");
+        let status = fs::read_to_string(container.proc().join("status")).unwrap();
+        assert!(status.contains(&format!("\nUid:\t{uid}\t{uid}\t")), "{status}");
+        assert_eq!(container.cmd(["exec", "ID", "id", "-u"]).ok(), "0\n");
+        assert_eq!(container.cmd(["exec", "ID", "sh", "-c", "exit 7"]).code, 7);
+        container.kill("TERM");
+        container.kill("KILL");
+        container.wait();
+        assert_eq!(container.cmd(["delete", "ID"]).ok(), "");
+        container.deleted();
+    }
+
     /// A name and a bundle; nothing exists yet.
     pub(crate) fn new(crun: &Crun, bundle: &Bundle) -> Self {
         let _ = bundle.save();

@@ -156,7 +156,6 @@ fn a_receiver_that_cannot_be_one_is_refused() {
     let refused = |path: &str| refusal(with(notifying(), "listenerPath", json!(path)), json!({}));
     let relative = "linux.seccomp.listenerPath: the seccomp receiver `agent` is not an absolute path";
     assert_eq!(refused("agent"), relative);
-    assert!(refused(&format!("/{}", "x".repeat(107))).contains("longer than the path of a socket"));
     let missing = refusal(notifying(), json!({}));
     assert!(missing.contains("SCMP_ACT_NOTIFY") && missing.contains("listenerPath"), "{missing}");
 }
