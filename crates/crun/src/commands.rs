@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 
 use libcrun::{CgroupManager, Code, ContainerId, Error, Result, StartOptions, StateRoot};
 
-use crate::args::Invocation;
-use crate::help;
 use crate::log::Log;
+use cli::args::Invocation;
+use cli::help;
 
 /// What every command gets.
 pub(crate) struct Context<'a> {

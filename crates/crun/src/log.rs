@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use libcrun::{Code, Error};
 use serde::Serialize;
 
-use crate::args::Invocation;
+use cli::args::Invocation;
 
 /// How serious a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

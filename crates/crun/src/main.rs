@@ -1,6 +1,6 @@
 //! `crun`: the command line of the container runtime.
 //!
-//! What was typed becomes an [`args::Invocation`] (by the tables in [`table`]), a command turns it into a call of
+//! What was typed becomes an [`cli::args::Invocation`] (by the tables in [`cli::table`]), a command turns it into a call of
 //! `libcrun` and prints the answer ([`commands`]), and a failure is said once, here. There is no container logic in
 //! this crate.
 //!
@@ -10,16 +10,15 @@
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(dead_code, reason = "the tests have a main of their own"))]
 
-mod args;
 mod commands;
 mod duration;
-mod help;
 mod log;
 mod output;
 mod size;
-mod table;
 
 use std::ffi::c_int;
+
+use cli::args;
 
 /// The exit status of a runtime error; that of a wrong command line is argp's 64 (`EX_USAGE`).
 const FAILURE: c_int = 1;

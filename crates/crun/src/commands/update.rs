@@ -114,7 +114,7 @@ mod tests {
                     "shares": 6, "cpus": "0-3", "mems": "0"},
             "memory": {"kernel": 1024, "kernelTCP": 2048, "limit": 3072, "reservation": 4096, "swap": -1}}"#;
         assert_eq!(from(&options).unwrap(), spec::parse_resources(expected.as_bytes(), "x").unwrap());
-        let known = crate::table::command("update").unwrap().options;
+        let known = cli::table::command("update").unwrap().options;
         for option in known.iter().map(|option| option.long) {
             let is_elsewhere = ["resources", "l3-cache-schema", "mem-bw-schema"].contains(&option);
             assert!(is_elsewhere || options.iter().any(|(name, _)| *name == option), "{option}");

@@ -2,16 +2,17 @@
 
 /// One option.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Opt {
+pub struct Opt {
     /// The long name, without the dashes.
-    pub(crate) long: &'static str,
+    pub long: &'static str,
     /// The one-letter name.
-    pub(crate) short: Option<char>,
+    pub short: Option<char>,
     /// What its value is called; `None` for a switch.
-    pub(crate) value: Option<&'static str>,
+    pub value: Option<&'static str>,
     /// Whether it may come without; then the value is attached to it (`--name=value`, `-nvalue`).
-    pub(crate) is_value_optional: bool,
-    pub(crate) help: &'static str,
+    pub is_value_optional: bool,
+    /// What it is for, in a line.
+    pub help: &'static str,
 }
 
 const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Opt {
@@ -33,26 +34,29 @@ const fn switch_with_value(
 
 /// One command.
 #[derive(Debug)]
-pub(crate) struct Command {
-    pub(crate) name: &'static str,
-    pub(crate) summary: &'static str,
+pub struct Command {
+    /// How it is called.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
     /// What stands behind the options in the usage line.
-    pub(crate) arguments: &'static str,
-    pub(crate) options: &'static [Opt],
+    pub arguments: &'static str,
+    /// Its options, without those of all commands.
+    pub options: &'static [Opt],
     /// What the help says below the options.
-    pub(crate) notes: &'static str,
+    pub notes: &'static str,
     /// The least and the most positional arguments.
-    pub(crate) positionals: (usize, usize),
+    pub positionals: (usize, usize),
     /// Whether what follows the first positional argument belongs to somebody else and is left alone.
-    pub(crate) passes_rest: bool,
+    pub passes_rest: bool,
 }
 
 /// Options every command has; they need no place in the tables of the commands.
-pub(crate) const COMMON: [Opt; 2] =
+pub const COMMON: [Opt; 2] =
     [switch("help", Some('?'), "give this help list"), switch("usage", None, "give a short usage message")];
 
 /// Options that stand before the command.
-pub(crate) const GLOBAL: &[Opt] = &[
+pub const GLOBAL: &[Opt] = &[
     option(
         "cgroup-manager",
         None,
@@ -85,7 +89,7 @@ const REGEX: Opt = switch("regex", Some('r'), "take CONTAINER for a regular expr
 const DETACH: Opt = switch("detach", Some('d'), "do not wait for the process");
 
 /// The commands, in alphabetical order.
-pub(crate) const COMMANDS: &[Command] = &[
+pub const COMMANDS: &[Command] = &[
     Command {
         name: "create",
         summary: "create a container",
@@ -332,7 +336,7 @@ engine's file, as /usr/share/containers/seccomp.json.
 ];
 
 /// The command called `name`.
-pub(crate) fn command(name: &str) -> Option<&'static Command> {
+pub fn command(name: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|command| command.name == name)
 }
 

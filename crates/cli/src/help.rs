@@ -8,7 +8,7 @@ use crate::table::{COMMANDS, COMMON, Command, GLOBAL, Opt};
 const COLUMN: usize = 29;
 
 /// The help of the whole program.
-pub(crate) fn program() -> String {
+pub fn program() -> String {
     let mut text = "Usage: crun [OPTION...] COMMAND [OPTION...]\n\nCOMMANDS:\n".to_owned();
     for command in COMMANDS {
         let _ = writeln!(text, "\t{:<11} - {}", command.name, command.summary);
@@ -19,7 +19,7 @@ pub(crate) fn program() -> String {
 }
 
 /// The help of one command.
-pub(crate) fn command(command: &Command) -> String {
+pub fn command(command: &Command) -> String {
     let mut text = format!("{}\nOCI runtime\n\n", usage(command));
     append_options(&mut text, command.options);
     if !command.notes.is_empty() {
@@ -30,7 +30,7 @@ pub(crate) fn command(command: &Command) -> String {
 }
 
 /// The usage line of one command.
-pub(crate) fn usage(command: &Command) -> String {
+pub fn usage(command: &Command) -> String {
     let separator = if command.arguments.is_empty() { "" } else { " " };
     format!("Usage: crun [OPTION...] {}{separator}{}", command.name, command.arguments)
 }

@@ -12,40 +12,43 @@ use crate::table::{self, COMMON, Command, GLOBAL, Opt};
 
 /// What was typed.
 #[derive(Debug, Default)]
-pub(crate) struct Invocation {
-    pub(crate) global: Matches,
+pub struct Invocation {
+    /// The options before the command.
+    pub global: Matches,
     /// `None` for `--version` and `--help` without a command.
-    pub(crate) command: Option<&'static Command>,
-    pub(crate) options: Matches,
-    pub(crate) positionals: Vec<String>,
+    pub command: Option<&'static Command>,
+    /// The options of the command.
+    pub options: Matches,
+    /// What stands behind the options.
+    pub positionals: Vec<String>,
     /// All of it, program name included, for a program that has to execute itself again.
-    pub(crate) raw: Vec<OsString>,
+    pub raw: Vec<OsString>,
 }
 
 /// Options with their values, in the order they were given.
 #[derive(Debug, Default)]
-pub(crate) struct Matches(Vec<(&'static str, String)>);
+pub struct Matches(Vec<(&'static str, String)>);
 
 impl Matches {
     /// Whether the option was given.
-    pub(crate) fn has(&self, name: &str) -> bool {
+    pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(known, _)| *known == name)
     }
 
     /// The option's value; the last one counts.
-    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+    pub fn value(&self, name: &str) -> Option<&str> {
         self.0.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
     /// All values of an option that may be repeated.
-    pub(crate) fn values<'m>(&'m self, name: &'m str) -> impl Iterator<Item = &'m str> {
+    pub fn values<'m>(&'m self, name: &'m str) -> impl Iterator<Item = &'m str> {
         self.0.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// Why a command line was not understood.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Mistake {
+pub enum Mistake {
     /// An option is wrong (argp's own complaint, exit status 64).
     Usage(String),
     /// The command or its arguments are wrong (exit status 1).
@@ -58,7 +61,7 @@ fn is_final(matches: &Matches) -> bool {
 }
 
 /// Reads a command line; `args` starts with the program's name.
-pub(crate) fn parse(args: &[OsString]) -> Result<Invocation, Mistake> {
+pub fn parse(args: &[OsString]) -> Result<Invocation, Mistake> {
     let mut parser = lexopt::Parser::from_iter(args.iter().cloned());
     let mut invocation = Invocation { raw: args.to_vec(), ..Invocation::default() };
     let name = loop {
