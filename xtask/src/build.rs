@@ -1,12 +1,12 @@
 //! `cargo xtask build`: the binary as it is shipped: static, optimised as a whole (see `[profile.release]`).
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::sh;
+use crate::{order, sh};
 
 /// How the binary is linked. Static-pie costs relocations at every start; a fixed address costs the randomisation of
 /// this program's own layout. Which is the default is decided by measuring.
@@ -36,21 +36,45 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<()> {
 
 /// Builds a static release binary of a package and returns its path.
 pub(crate) fn release(package: &str, binary: &str, link: Link) -> Result<PathBuf> {
+    let mut flags = vec![];
+    if package == "crun" {
+        flags.push(format!("link-arg=-Wl,-T,{}", sh::checkout().join(order::SCRIPT).display()));
+    }
+    let path = static_release(package, binary, link, &flags, &target_directory()?)?;
+    ensure!(kit::rootfs::is_static(&path), "{} is not static", path.display());
+    Ok(path)
+}
+
+/// Builds the runtime with the names of its functions, where the linker finds them, and writes its map to `map`.
+pub(crate) fn with_map(map: &Path) -> Result<PathBuf> {
+    let flags = [format!("link-arg=-Wl,-Map={}", map.display()), "strip=none".to_owned()];
+    static_release("crun", "crun", LINK, &flags, &target_directory()?.join("order"))
+}
+
+fn static_release(
+    package: &str,
+    binary: &str,
+    link: Link,
+    codegen: &[String],
+    directory: &Path,
+) -> Result<PathBuf> {
     let triple = host_triple()?;
-    let mut flags = vec!["-C", "target-feature=+crt-static"];
+    // The names of this scheme say which instance of a generic function it is: the linker script tells them apart.
+    let mut flags = vec!["-C", "target-feature=+crt-static", "-C", "symbol-mangling-version=v0"];
     if link == Link::Fixed {
         flags.extend(["-C", "relocation-model=static"]);
     }
+    flags.extend(codegen.iter().flat_map(|option| ["-C", option]));
     // With --target the flags are not used for build scripts and procedural macros, which cannot be static.
     sh::run(
         sh::cargo()
             .args(["build", "--release", "--package", package, "--bin", binary, "--target", &triple])
+            .arg("--target-dir")
+            .arg(directory)
             .env_remove("RUSTFLAGS")
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")),
     )?;
-    let path = target_directory()?.join(triple).join("release").join(binary);
-    ensure!(kit::rootfs::is_static(&path), "{} is not static", path.display());
-    Ok(path)
+    Ok(directory.join(triple).join("release").join(binary))
 }
 
 fn host_triple() -> Result<String> {

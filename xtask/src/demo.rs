@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<()> {
         );
     }
     let runtime = build::release("crun", "crun", LINK)?;
-    let place = Place::new()?;
+    let place = Place::new("demo")?;
     let (root, args) = root_and_args(&place.0)?;
     make_bundle(&runtime, &place.0, &root, &args)?;
     let id = format!("demo-{}", std::process::id());
@@ -44,11 +44,11 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<()> {
 }
 
 /// A directory that is removed with the value.
-struct Place(PathBuf);
+pub(crate) struct Place(pub(crate) PathBuf);
 
 impl Place {
-    fn new() -> Result<Self> {
-        let dir = std::env::temp_dir().join(format!("crun-demo-{}", std::process::id()));
+    pub(crate) fn new(purpose: &str) -> Result<Self> {
+        let dir = std::env::temp_dir().join(format!("crun-{purpose}-{}", std::process::id()));
         fs::create_dir(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         Ok(Self(dir))
     }
@@ -82,7 +82,7 @@ fn root_and_args(place: &Path) -> Result<(PathBuf, Value)> {
 }
 
 /// The runtime's own `spec`, with the program and the root filesystem put in.
-fn make_bundle(runtime: &Path, place: &Path, root: &Path, args: &Value) -> Result<()> {
+pub(crate) fn make_bundle(runtime: &Path, place: &Path, root: &Path, args: &Value) -> Result<()> {
     sh::run(Command::new(runtime).arg("spec").current_dir(place))?;
     let file = place.join("config.json");
     let mut config: Value = serde_json::from_slice(&fs::read(&file)?)?;

@@ -11,6 +11,7 @@ mod check;
 mod demo;
 mod fuzz;
 mod lane;
+mod order;
 mod sh;
 mod syscalls;
 mod test;
@@ -46,6 +47,7 @@ const COMMANDS: &[Row] = &[
     ),
     ("check", "", "format, lints, documentation, licenses of dependencies", check::run),
     ("syscalls", "", "write the table of system calls anew, from the kernel's headers", syscalls::run),
+    ("order", "", "write down which functions a start runs, for the linker to put side by side", order::run),
     ("build", "[--pie]", "build the static release binary and print its path", build::run),
     (
         "bench",
