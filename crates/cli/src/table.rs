@@ -13,14 +13,77 @@ pub struct Opt {
     pub is_value_optional: bool,
     /// What it is for, in a line.
     pub help: &'static str,
+    /// The values there are, where they can be counted: what a shell offers.
+    pub choices: &'static [&'static str],
+    /// Whether the C crun does not have it ([`Opt::extra`]).
+    pub is_extra: bool,
+}
+
+impl Opt {
+    /// An option with these values only.
+    const fn one_of(self, choices: &'static [&'static str]) -> Self {
+        Self { choices, ..self }
+    }
+
+    /// An option that the C crun does not have: it must not make an abbreviation ambiguous that means something there.
+    const fn extra(self) -> Self {
+        Self { is_extra: true, ..self }
+    }
+
+    /// What its value is a name of, which is said by how the value is called; `None` for a switch.
+    #[must_use]
+    pub fn kind(&self) -> Option<Kind> {
+        match self.choices {
+            [] => self.value.map(Kind::of),
+            choices => Some(Kind::OneOf(choices)),
+        }
+    }
+}
+
+/// What a value or an argument names, and so what a shell can offer for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Anything.
+    Text,
+    /// A file.
+    File,
+    /// A directory.
+    Directory,
+    /// A container that there is.
+    Container,
+    /// A signal.
+    Signal,
+    /// A command of this program.
+    Command,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+}
+
+/// What the names of values say. A name that is not here says nothing.
+const KINDS: &[(&str, Kind)] = &[
+    ("BUNDLE", Kind::Directory),
+    ("BUNDLE|FILE", Kind::File),
+    ("COMMAND", Kind::Command),
+    ("CONTAINER", Kind::Container),
+    ("DIR", Kind::Directory),
+    ("FILE", Kind::File),
+    ("SIGNAL", Kind::Signal),
+    ("SOCKET", Kind::File),
+    ("add|remove", Kind::OneOf(&["add", "remove"])),
+];
+
+impl Kind {
+    fn of(name: &str) -> Self {
+        KINDS.iter().find(|(known, _)| *known == name).map_or(Self::Text, |(_, kind)| *kind)
+    }
 }
 
 const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Opt {
-    Opt { long, short, value: None, is_value_optional: false, help }
+    Opt { long, short, value: None, is_value_optional: false, help, choices: &[], is_extra: false }
 }
 
 const fn option(long: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Opt {
-    Opt { long, short, value: Some(value), is_value_optional: false, help }
+    Opt { value: Some(value), ..switch(long, short, help) }
 }
 
 const fn switch_with_value(
@@ -29,7 +92,7 @@ const fn switch_with_value(
     value: &'static str,
     help: &'static str,
 ) -> Opt {
-    Opt { long, short, value: Some(value), is_value_optional: true, help }
+    Opt { is_value_optional: true, ..option(long, short, value, help) }
 }
 
 /// One command.
@@ -51,6 +114,14 @@ pub struct Command {
     pub passes_rest: bool,
 }
 
+impl Command {
+    /// What its arguments name, in their order: the words of [`Command::arguments`].
+    pub fn operands(&self) -> impl Iterator<Item = Kind> {
+        let words = self.arguments.split_whitespace().filter(|word| !word.starts_with("[OPTION]"));
+        words.map(|word| Kind::of(word.trim_matches(['[', ']'])))
+    }
+}
+
 /// Options every command has; they need no place in the tables of the commands.
 pub const COMMON: [Opt; 2] =
     [switch("help", Some('?'), "give this help list"), switch("usage", None, "give a short usage message")];
@@ -62,11 +133,13 @@ pub const GLOBAL: &[Opt] = &[
         None,
         "MANAGER",
         "cgroup manager: 'cgroupfs' (default), 'systemd' or 'disabled'",
-    ),
+    )
+    .one_of(&["cgroupfs", "systemd", "disabled"]),
     switch("debug", None, "produce verbose output, similar to --log-level=debug"),
     option("log", None, "FILE", "log destination: '[file:]PATH' (defaults to stderr)"),
-    option("log-format", None, "FORMAT", "log format: 'text' (default) or 'json'"),
-    option("log-level", None, "LEVEL", "log level to use: 'error' (default), 'warning' or 'debug'"),
+    option("log-format", None, "FORMAT", "log format: 'text' (default) or 'json'").one_of(&["text", "json"]),
+    option("log-level", None, "LEVEL", "log level to use: 'error' (default), 'warning' or 'debug'")
+        .one_of(&["error", "warning", "debug"]),
     option("root", None, "DIR", "directory for the state of the containers"),
     option("rootless", None, "VALUE", "accepted for compatibility, ignored"),
     switch("systemd-cgroup", None, "use systemd cgroups"),
@@ -77,13 +150,14 @@ const BUNDLE: Opt = option("bundle", Some('b'), "DIR", "the bundle's directory (
 const CONFIG: Opt =
     option("config", Some('f'), "FILE", "the configuration (default: config.json of the bundle)");
 const CONSOLE_SOCKET: Opt = option("console-socket", None, "SOCKET", "socket that gets the terminal");
-const FORMAT: Opt = option("format", Some('f'), "FORMAT", "select the output format: 'table' or 'json'");
+const FORMAT: Opt = option("format", Some('f'), "FORMAT", "select the output format: 'table' or 'json'")
+    .one_of(&["table", "json"]);
 const NO_NEW_KEYRING: Opt = switch("no-new-keyring", None, "keep the session keyring of the caller");
 const NO_PIVOT: Opt = switch("no-pivot", None, "use chroot instead of pivot_root");
 const NO_SUBREAPER: Opt = switch("no-subreaper", None, "accepted for compatibility, ignored");
 const PID_FILE: Opt = option("pid-file", None, "FILE", "file that gets the pid of the process");
 const PIDFD_SOCKET: Opt =
-    option("pidfd-socket", None, "SOCKET", "socket that gets a descriptor of the process (pidfd)");
+    option("pidfd-socket", None, "SOCKET", "socket that gets a descriptor of the process (pidfd)").extra();
 const PRESERVE_FDS: Opt = option("preserve-fds", None, "N", "pass N additional descriptors on");
 const REGEX: Opt = switch("regex", Some('r'), "take CONTAINER for a regular expression");
 const DETACH: Opt = switch("detach", Some('d'), "do not wait for the process");
@@ -153,7 +227,7 @@ pub const COMMANDS: &[Command] = &[
             PRESERVE_FDS,
             option("process", Some('p'), "FILE", "path to the process.json"),
             option("process-label", None, "LABEL", "set the SELinux label for the process"),
-            switch_with_value("tty", Some('t'), "TTY", "allocate a pseudo-TTY ('false' and 'no': do not)"),
+            switch_with_value("tty", Some('t'), "TTY", "allocate a pseudo-TTY ('false' and 'no': do not)").one_of(&["true", "false", "no"]),
             option("user", Some('u'), "USERSPEC", "specify the user in the form UID[:GID]"),
         ],
         notes: "",
@@ -305,8 +379,8 @@ engine's file, as /usr/share/containers/seccomp.json.
         arguments: "[OPTION]... CONTAINER",
         options: &[
             option("blkio-weight", None, "WEIGHT", "share of block devices, 10 to 1000"),
-            option("cpu-burst", None, "USEC", "CPU time that may be saved up beyond the quota"),
-            option("cpu-idle", None, "IDLE", "1: run only when nothing else wants to"),
+            option("cpu-burst", None, "USEC", "CPU time that may be saved up beyond the quota").extra(),
+            option("cpu-idle", None, "IDLE", "1: run only when nothing else wants to").one_of(&["0", "1"]).extra(),
             option("cpu-period", None, "USEC", "length of the period of the quota"),
             option("cpu-quota", None, "USEC", "CPU time in each period (-1: no limit)"),
             option("cpu-rt-period", None, "USEC", "length of the realtime period (cgroup v1)"),
@@ -347,6 +421,17 @@ mod tests {
     #[test]
     fn commands_stand_in_alphabetical_order() {
         assert!(COMMANDS.is_sorted_by_key(|command| command.name));
+    }
+
+    #[test]
+    fn the_name_of_a_value_says_what_it_names() {
+        let operands = |name: &str| command(name).unwrap().operands().collect::<Vec<_>>();
+        assert_eq!(operands("kill"), [Kind::Container, Kind::Signal]);
+        assert_eq!(operands("update"), [Kind::Container]);
+        assert_eq!(operands("mounts"), [Kind::OneOf(&["add", "remove"]), Kind::Container, Kind::File]);
+        assert_eq!(BUNDLE.kind(), Some(Kind::Directory));
+        assert_eq!(FORMAT.kind(), Some(Kind::OneOf(&["table", "json"])));
+        assert_eq!(REGEX.kind(), None);
     }
 
     #[test]
