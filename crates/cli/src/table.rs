@@ -106,7 +106,7 @@ pub struct Command {
     pub arguments: &'static str,
     /// Its options, without those of all commands.
     pub options: &'static [Opt],
-    /// What the help says below the options.
+    /// What the help says below the options: paragraphs, and examples, in lines that start with two blanks and `crun`.
     pub notes: &'static str,
     /// The least and the most positional arguments.
     pub positionals: (usize, usize),
@@ -179,7 +179,12 @@ pub const COMMANDS: &[Command] = &[
             PIDFD_SOCKET,
             PRESERVE_FDS,
         ],
-        notes: "",
+        notes: "\
+The process waits for `crun start'. A process with a terminal needs --console-socket.
+
+  crun create --bundle /srv/web --pid-file /run/web.pid web
+  crun create --bundle /srv/web --console-socket /run/web.sock web
+",
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -188,7 +193,11 @@ pub const COMMANDS: &[Command] = &[
         summary: "remove definition for a container",
         arguments: "CONTAINER",
         options: &[switch("force", Some('f'), "delete the container even if it is still running"), REGEX],
-        notes: "",
+        notes: "
+  crun delete web
+  crun delete --force web             # kills it first
+  crun delete --force --regex '^job-'
+",
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -200,7 +209,10 @@ pub const COMMANDS: &[Command] = &[
             option("interval", None, "DURATION", "how often to show what it uses (default: 5s)"),
             switch("stats", None, "show what it uses once"),
         ],
-        notes: "",
+        notes: "
+  crun events --stats web
+  crun events --interval 1s web
+",
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -230,7 +242,14 @@ pub const COMMANDS: &[Command] = &[
             switch_with_value("tty", Some('t'), "TTY", "allocate a pseudo-TTY ('false' and 'no': do not)").one_of(&["true", "false", "no"]),
             option("user", Some('u'), "USERSPEC", "specify the user in the form UID[:GID]"),
         ],
-        notes: "",
+        notes: "\
+What follows CONTAINER is the command and is left alone, options included.
+
+  crun exec web ps -ef
+  crun exec --tty --user 1000:1000 --env TERM=xterm web sh
+  crun exec --cwd /srv --cap CAP_NET_RAW web ping -c 1 localhost
+  crun exec --detach --pid-file /run/job.pid --process process.json web
+",
         positionals: (1, usize::MAX),
         passes_rest: true,
     },
@@ -239,8 +258,23 @@ pub const COMMANDS: &[Command] = &[
         summary: "show the enabled features",
         arguments: "",
         options: &[],
-        notes: "",
+        notes: "
+  crun features
+  crun features | jq .linux.seccomp.actions
+",
         positionals: (0, 0),
+        passes_rest: false,
+    },
+    Command {
+        name: "help",
+        summary: "show the help of a command",
+        arguments: "[COMMAND]",
+        options: &[],
+        notes: "
+  crun help
+  crun help run
+",
+        positionals: (0, 1),
         passes_rest: false,
     },
     Command {
@@ -248,7 +282,14 @@ pub const COMMANDS: &[Command] = &[
         summary: "send a signal to the container init process",
         arguments: "CONTAINER [SIGNAL]",
         options: &[switch("all", Some('a'), "kill all the processes"), REGEX],
-        notes: "",
+        notes: "\
+SIGNAL is a name, with or without SIG, or a number (default: TERM).
+
+  crun kill web
+  crun kill web SIGHUP
+  crun kill --all web 9
+  crun kill --regex '^job-' INT
+",
         positionals: (1, 2),
         passes_rest: false,
     },
@@ -257,7 +298,11 @@ pub const COMMANDS: &[Command] = &[
         summary: "list known containers",
         arguments: "",
         options: &[FORMAT, switch("quiet", Some('q'), "show only IDs")],
-        notes: "",
+        notes: "
+  crun list
+  crun list --quiet
+  crun --root /run/user/1000/crun list --format json
+",
         positionals: (0, 0),
         passes_rest: false,
     },
@@ -266,7 +311,13 @@ pub const COMMANDS: &[Command] = &[
         summary: "add or remove mounts from a running container",
         arguments: "[add|remove] CONTAINER FILE",
         options: &[],
-        notes: "",
+        notes: "\
+FILE has a JSON array of mounts as in a configuration ('-': standard input). To remove one, its destination is
+enough. The configuration of the container stays as it is.
+
+  crun mounts add web mounts.json
+  crun mounts remove web mounts.json
+",
         positionals: (3, 3),
         passes_rest: false,
     },
@@ -275,7 +326,9 @@ pub const COMMANDS: &[Command] = &[
         summary: "pause all the processes in the container",
         arguments: "CONTAINER",
         options: &[],
-        notes: "",
+        notes: "
+  crun pause web
+",
         positionals: (1, 2),
         passes_rest: false,
     },
@@ -284,7 +337,13 @@ pub const COMMANDS: &[Command] = &[
         summary: "show the processes in the container",
         arguments: "CONTAINER [ps options]",
         options: &[FORMAT],
-        notes: "",
+        notes: "\
+What follows CONTAINER are options for ps(1), which then shows the table.
+
+  crun ps web
+  crun ps --format json web
+  crun ps web -e -o pid,user,args
+",
         positionals: (1, usize::MAX),
         passes_rest: true,
     },
@@ -293,7 +352,9 @@ pub const COMMANDS: &[Command] = &[
         summary: "unpause the processes in the container",
         arguments: "CONTAINER",
         options: &[],
-        notes: "",
+        notes: "
+  crun resume web
+",
         positionals: (1, 2),
         passes_rest: false,
     },
@@ -314,7 +375,13 @@ pub const COMMANDS: &[Command] = &[
             PIDFD_SOCKET,
             PRESERVE_FDS,
         ],
-        notes: "",
+        notes: "\
+The container is deleted after its process has ended, whose exit status is returned.
+
+  crun run web                        # the bundle in this directory
+  crun run --bundle /srv/web web
+  crun run --bundle /srv/web --detach --pid-file /run/web.pid web
+",
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -336,7 +403,7 @@ engine's file, as /usr/share/containers/seccomp.json.
 
   crun seccomp --syscall=clone3
   crun seccomp --syscall=socket --arg=0=16 --arg=2=9 /run/bundle
-  crun seccomp --cap=CAP_SYS_ADMIN --syscall=mount --arch=x86 /usr/share/containers/seccomp.json
+  crun seccomp --cap=CAP_SYS_ADMIN --syscall=mount --arch=x86 profile.json
   crun seccomp --disassemble config.json
 ",
         positionals: (0, 1),
@@ -351,7 +418,11 @@ engine's file, as /usr/share/containers/seccomp.json.
             option("file", Some('f'), "FILE", "where to write it (default: config.json of the bundle)"),
             switch("rootless", None, "generate a configuration for an unprivileged user"),
         ],
-        notes: "",
+        notes: "
+  crun spec
+  crun spec --rootless --bundle /srv/web
+  crun spec --file other.json
+",
         positionals: (0, 0),
         passes_rest: false,
     },
@@ -360,7 +431,9 @@ engine's file, as /usr/share/containers/seccomp.json.
         summary: "start a container",
         arguments: "CONTAINER",
         options: &[],
-        notes: "",
+        notes: "
+  crun start web
+",
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -369,7 +442,10 @@ engine's file, as /usr/share/containers/seccomp.json.
         summary: "output the state of a container",
         arguments: "CONTAINER",
         options: &[],
-        notes: "",
+        notes: "
+  crun state web
+  crun state web | jq -r .status
+",
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -403,7 +479,13 @@ engine's file, as /usr/share/containers/seccomp.json.
                 "file with the limits ('-': standard input), instead of options",
             ),
         ],
-        notes: "",
+        notes: "\
+With --resources the other options are ignored. Sizes may have a unit, as 512m.
+
+  crun update --memory 512m --pids-limit 100 web
+  crun update --cpu-quota 50000 --cpu-period 100000 web
+  crun update --resources - web < limits.json
+",
         positionals: (1, 1),
         passes_rest: false,
     },
