@@ -39,6 +39,10 @@ pub(crate) fn run(invocation: &Invocation, log: &Log) -> Result<i32> {
     let Some(command) = invocation.command else {
         return print(&version(&context));
     };
+    // What an unset variable leaves of `--root=$DIR` must not become the current directory.
+    if invocation.global.value("root") == Some("") {
+        return Err(Error::os(Code::System, "stat ``", rustix::io::Errno::NOENT));
+    }
     // A name nobody knows is wrong for every command; one this version cannot use only for those that make cgroups.
     if let Err(error) = context.cgroup_manager()
         && error.code() != Code::Unsupported
