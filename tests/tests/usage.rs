@@ -72,3 +72,11 @@ fn unknown_values_of_global_options() {
     crun.clone().with("--log-format=nonsense").cmd(["list"]).error_with(["nonsense"]);
     crun.with("--log=nonsense:x").cmd(["list"]).error_with(["unknown log type"]);
 }
+
+#[test]
+fn an_empty_state_directory_is_none() {
+    let crun = runtime!();
+    for args in [&["--root=", "list"][..], &["--root", "", "list"]] {
+        crun.cmd(args).error_with(["stat ``", "No such file or directory"]);
+    }
+}

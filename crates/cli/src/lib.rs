@@ -7,4 +7,5 @@
 
 pub mod args;
 pub mod help;
+mod suggest;
 pub mod table;

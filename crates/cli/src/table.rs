@@ -13,14 +13,77 @@ pub struct Opt {
     pub is_value_optional: bool,
     /// What it is for, in a line.
     pub help: &'static str,
+    /// The values there are, where they can be counted: what a shell offers.
+    pub choices: &'static [&'static str],
+    /// Whether the C crun does not have it ([`Opt::extra`]).
+    pub is_extra: bool,
+}
+
+impl Opt {
+    /// An option with these values only.
+    const fn one_of(self, choices: &'static [&'static str]) -> Self {
+        Self { choices, ..self }
+    }
+
+    /// An option that the C crun does not have: it must not make an abbreviation ambiguous that means something there.
+    const fn extra(self) -> Self {
+        Self { is_extra: true, ..self }
+    }
+
+    /// What its value is a name of, which is said by how the value is called; `None` for a switch.
+    #[must_use]
+    pub fn kind(&self) -> Option<Kind> {
+        match self.choices {
+            [] => self.value.map(Kind::of),
+            choices => Some(Kind::OneOf(choices)),
+        }
+    }
+}
+
+/// What a value or an argument names, and so what a shell can offer for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Anything.
+    Text,
+    /// A file.
+    File,
+    /// A directory.
+    Directory,
+    /// A container that there is.
+    Container,
+    /// A signal.
+    Signal,
+    /// A command of this program.
+    Command,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+}
+
+/// What the names of values say. A name that is not here says nothing.
+const KINDS: &[(&str, Kind)] = &[
+    ("BUNDLE", Kind::Directory),
+    ("BUNDLE|FILE", Kind::File),
+    ("COMMAND", Kind::Command),
+    ("CONTAINER", Kind::Container),
+    ("DIR", Kind::Directory),
+    ("FILE", Kind::File),
+    ("SIGNAL", Kind::Signal),
+    ("SOCKET", Kind::File),
+    ("add|remove", Kind::OneOf(&["add", "remove"])),
+];
+
+impl Kind {
+    fn of(name: &str) -> Self {
+        KINDS.iter().find(|(known, _)| *known == name).map_or(Self::Text, |(_, kind)| *kind)
+    }
 }
 
 const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Opt {
-    Opt { long, short, value: None, is_value_optional: false, help }
+    Opt { long, short, value: None, is_value_optional: false, help, choices: &[], is_extra: false }
 }
 
 const fn option(long: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Opt {
-    Opt { long, short, value: Some(value), is_value_optional: false, help }
+    Opt { value: Some(value), ..switch(long, short, help) }
 }
 
 const fn switch_with_value(
@@ -29,7 +92,7 @@ const fn switch_with_value(
     value: &'static str,
     help: &'static str,
 ) -> Opt {
-    Opt { long, short, value: Some(value), is_value_optional: true, help }
+    Opt { is_value_optional: true, ..option(long, short, value, help) }
 }
 
 /// One command.
@@ -43,12 +106,20 @@ pub struct Command {
     pub arguments: &'static str,
     /// Its options, without those of all commands.
     pub options: &'static [Opt],
-    /// What the help says below the options.
+    /// What the help says below the options: paragraphs, and examples, in lines that start with two blanks and `crun`.
     pub notes: &'static str,
     /// The least and the most positional arguments.
     pub positionals: (usize, usize),
     /// Whether what follows the first positional argument belongs to somebody else and is left alone.
     pub passes_rest: bool,
+}
+
+impl Command {
+    /// What its arguments name, in their order: the words of [`Command::arguments`].
+    pub fn operands(&self) -> impl Iterator<Item = Kind> {
+        let words = self.arguments.split_whitespace().filter(|word| !word.starts_with("[OPTION]"));
+        words.map(|word| Kind::of(word.trim_matches(['[', ']'])))
+    }
 }
 
 /// Options every command has; they need no place in the tables of the commands.
@@ -62,11 +133,13 @@ pub const GLOBAL: &[Opt] = &[
         None,
         "MANAGER",
         "cgroup manager: 'cgroupfs' (default), 'systemd' or 'disabled'",
-    ),
+    )
+    .one_of(&["cgroupfs", "systemd", "disabled"]),
     switch("debug", None, "produce verbose output, similar to --log-level=debug"),
     option("log", None, "FILE", "log destination: '[file:]PATH' (defaults to stderr)"),
-    option("log-format", None, "FORMAT", "log format: 'text' (default) or 'json'"),
-    option("log-level", None, "LEVEL", "log level to use: 'error' (default), 'warning' or 'debug'"),
+    option("log-format", None, "FORMAT", "log format: 'text' (default) or 'json'").one_of(&["text", "json"]),
+    option("log-level", None, "LEVEL", "log level to use: 'error' (default), 'warning' or 'debug'")
+        .one_of(&["error", "warning", "debug"]),
     option("root", None, "DIR", "directory for the state of the containers"),
     option("rootless", None, "VALUE", "accepted for compatibility, ignored"),
     switch("systemd-cgroup", None, "use systemd cgroups"),
@@ -77,13 +150,14 @@ const BUNDLE: Opt = option("bundle", Some('b'), "DIR", "the bundle's directory (
 const CONFIG: Opt =
     option("config", Some('f'), "FILE", "the configuration (default: config.json of the bundle)");
 const CONSOLE_SOCKET: Opt = option("console-socket", None, "SOCKET", "socket that gets the terminal");
-const FORMAT: Opt = option("format", Some('f'), "FORMAT", "select the output format: 'table' or 'json'");
+const FORMAT: Opt = option("format", Some('f'), "FORMAT", "select the output format: 'table' or 'json'")
+    .one_of(&["table", "json"]);
 const NO_NEW_KEYRING: Opt = switch("no-new-keyring", None, "keep the session keyring of the caller");
 const NO_PIVOT: Opt = switch("no-pivot", None, "use chroot instead of pivot_root");
 const NO_SUBREAPER: Opt = switch("no-subreaper", None, "accepted for compatibility, ignored");
 const PID_FILE: Opt = option("pid-file", None, "FILE", "file that gets the pid of the process");
 const PIDFD_SOCKET: Opt =
-    option("pidfd-socket", None, "SOCKET", "socket that gets a descriptor of the process (pidfd)");
+    option("pidfd-socket", None, "SOCKET", "socket that gets a descriptor of the process (pidfd)").extra();
 const PRESERVE_FDS: Opt = option("preserve-fds", None, "N", "pass N additional descriptors on");
 const REGEX: Opt = switch("regex", Some('r'), "take CONTAINER for a regular expression");
 const DETACH: Opt = switch("detach", Some('d'), "do not wait for the process");
@@ -105,7 +179,12 @@ pub const COMMANDS: &[Command] = &[
             PIDFD_SOCKET,
             PRESERVE_FDS,
         ],
-        notes: "",
+        notes: "\
+The process waits for `crun start'. A process with a terminal needs --console-socket.
+
+  crun create --bundle /srv/web --pid-file /run/web.pid web
+  crun create --bundle /srv/web --console-socket /run/web.sock web
+",
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -114,7 +193,11 @@ pub const COMMANDS: &[Command] = &[
         summary: "remove definition for a container",
         arguments: "CONTAINER",
         options: &[switch("force", Some('f'), "delete the container even if it is still running"), REGEX],
-        notes: "",
+        notes: "
+  crun delete web
+  crun delete --force web             # kills it first
+  crun delete --force --regex '^job-'
+",
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -126,7 +209,10 @@ pub const COMMANDS: &[Command] = &[
             option("interval", None, "DURATION", "how often to show what it uses (default: 5s)"),
             switch("stats", None, "show what it uses once"),
         ],
-        notes: "",
+        notes: "
+  crun events --stats web
+  crun events --interval 1s web
+",
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -153,10 +239,17 @@ pub const COMMANDS: &[Command] = &[
             PRESERVE_FDS,
             option("process", Some('p'), "FILE", "path to the process.json"),
             option("process-label", None, "LABEL", "set the SELinux label for the process"),
-            switch_with_value("tty", Some('t'), "TTY", "allocate a pseudo-TTY ('false' and 'no': do not)"),
+            switch_with_value("tty", Some('t'), "TTY", "allocate a pseudo-TTY ('false' and 'no': do not)").one_of(&["true", "false", "no"]),
             option("user", Some('u'), "USERSPEC", "specify the user in the form UID[:GID]"),
         ],
-        notes: "",
+        notes: "\
+What follows CONTAINER is the command and is left alone, options included.
+
+  crun exec web ps -ef
+  crun exec --tty --user 1000:1000 --env TERM=xterm web sh
+  crun exec --cwd /srv --cap CAP_NET_RAW web ping -c 1 localhost
+  crun exec --detach --pid-file /run/job.pid --process process.json web
+",
         positionals: (1, usize::MAX),
         passes_rest: true,
     },
@@ -165,8 +258,23 @@ pub const COMMANDS: &[Command] = &[
         summary: "show the enabled features",
         arguments: "",
         options: &[],
-        notes: "",
+        notes: "
+  crun features
+  crun features | jq .linux.seccomp.actions
+",
         positionals: (0, 0),
+        passes_rest: false,
+    },
+    Command {
+        name: "help",
+        summary: "show the help of a command",
+        arguments: "[COMMAND]",
+        options: &[],
+        notes: "
+  crun help
+  crun help run
+",
+        positionals: (0, 1),
         passes_rest: false,
     },
     Command {
@@ -174,7 +282,14 @@ pub const COMMANDS: &[Command] = &[
         summary: "send a signal to the container init process",
         arguments: "CONTAINER [SIGNAL]",
         options: &[switch("all", Some('a'), "kill all the processes"), REGEX],
-        notes: "",
+        notes: "\
+SIGNAL is a name, with or without SIG, or a number (default: TERM).
+
+  crun kill web
+  crun kill web SIGHUP
+  crun kill --all web 9
+  crun kill --regex '^job-' INT
+",
         positionals: (1, 2),
         passes_rest: false,
     },
@@ -183,7 +298,11 @@ pub const COMMANDS: &[Command] = &[
         summary: "list known containers",
         arguments: "",
         options: &[FORMAT, switch("quiet", Some('q'), "show only IDs")],
-        notes: "",
+        notes: "
+  crun list
+  crun list --quiet
+  crun --root /run/user/1000/crun list --format json
+",
         positionals: (0, 0),
         passes_rest: false,
     },
@@ -192,7 +311,13 @@ pub const COMMANDS: &[Command] = &[
         summary: "add or remove mounts from a running container",
         arguments: "[add|remove] CONTAINER FILE",
         options: &[],
-        notes: "",
+        notes: "\
+FILE has a JSON array of mounts as in a configuration ('-': standard input). To remove one, its destination is
+enough. The configuration of the container stays as it is.
+
+  crun mounts add web mounts.json
+  crun mounts remove web mounts.json
+",
         positionals: (3, 3),
         passes_rest: false,
     },
@@ -201,7 +326,9 @@ pub const COMMANDS: &[Command] = &[
         summary: "pause all the processes in the container",
         arguments: "CONTAINER",
         options: &[],
-        notes: "",
+        notes: "
+  crun pause web
+",
         positionals: (1, 2),
         passes_rest: false,
     },
@@ -210,7 +337,13 @@ pub const COMMANDS: &[Command] = &[
         summary: "show the processes in the container",
         arguments: "CONTAINER [ps options]",
         options: &[FORMAT],
-        notes: "",
+        notes: "\
+What follows CONTAINER are options for ps(1), which then shows the table.
+
+  crun ps web
+  crun ps --format json web
+  crun ps web -e -o pid,user,args
+",
         positionals: (1, usize::MAX),
         passes_rest: true,
     },
@@ -219,7 +352,9 @@ pub const COMMANDS: &[Command] = &[
         summary: "unpause the processes in the container",
         arguments: "CONTAINER",
         options: &[],
-        notes: "",
+        notes: "
+  crun resume web
+",
         positionals: (1, 2),
         passes_rest: false,
     },
@@ -240,7 +375,13 @@ pub const COMMANDS: &[Command] = &[
             PIDFD_SOCKET,
             PRESERVE_FDS,
         ],
-        notes: "",
+        notes: "\
+The container is deleted after its process has ended, whose exit status is returned.
+
+  crun run web                        # the bundle in this directory
+  crun run --bundle /srv/web web
+  crun run --bundle /srv/web --detach --pid-file /run/web.pid web
+",
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -262,7 +403,7 @@ engine's file, as /usr/share/containers/seccomp.json.
 
   crun seccomp --syscall=clone3
   crun seccomp --syscall=socket --arg=0=16 --arg=2=9 /run/bundle
-  crun seccomp --cap=CAP_SYS_ADMIN --syscall=mount --arch=x86 /usr/share/containers/seccomp.json
+  crun seccomp --cap=CAP_SYS_ADMIN --syscall=mount --arch=x86 profile.json
   crun seccomp --disassemble config.json
 ",
         positionals: (0, 1),
@@ -277,7 +418,11 @@ engine's file, as /usr/share/containers/seccomp.json.
             option("file", Some('f'), "FILE", "where to write it (default: config.json of the bundle)"),
             switch("rootless", None, "generate a configuration for an unprivileged user"),
         ],
-        notes: "",
+        notes: "
+  crun spec
+  crun spec --rootless --bundle /srv/web
+  crun spec --file other.json
+",
         positionals: (0, 0),
         passes_rest: false,
     },
@@ -286,7 +431,9 @@ engine's file, as /usr/share/containers/seccomp.json.
         summary: "start a container",
         arguments: "CONTAINER",
         options: &[],
-        notes: "",
+        notes: "
+  crun start web
+",
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -295,7 +442,10 @@ engine's file, as /usr/share/containers/seccomp.json.
         summary: "output the state of a container",
         arguments: "CONTAINER",
         options: &[],
-        notes: "",
+        notes: "
+  crun state web
+  crun state web | jq -r .status
+",
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -305,8 +455,8 @@ engine's file, as /usr/share/containers/seccomp.json.
         arguments: "[OPTION]... CONTAINER",
         options: &[
             option("blkio-weight", None, "WEIGHT", "share of block devices, 10 to 1000"),
-            option("cpu-burst", None, "USEC", "CPU time that may be saved up beyond the quota"),
-            option("cpu-idle", None, "IDLE", "1: run only when nothing else wants to"),
+            option("cpu-burst", None, "USEC", "CPU time that may be saved up beyond the quota").extra(),
+            option("cpu-idle", None, "IDLE", "1: run only when nothing else wants to").one_of(&["0", "1"]).extra(),
             option("cpu-period", None, "USEC", "length of the period of the quota"),
             option("cpu-quota", None, "USEC", "CPU time in each period (-1: no limit)"),
             option("cpu-rt-period", None, "USEC", "length of the realtime period (cgroup v1)"),
@@ -329,7 +479,13 @@ engine's file, as /usr/share/containers/seccomp.json.
                 "file with the limits ('-': standard input), instead of options",
             ),
         ],
-        notes: "",
+        notes: "\
+With --resources the other options are ignored. Sizes may have a unit, as 512m.
+
+  crun update --memory 512m --pids-limit 100 web
+  crun update --cpu-quota 50000 --cpu-period 100000 web
+  crun update --resources - web < limits.json
+",
         positionals: (1, 1),
         passes_rest: false,
     },
@@ -347,6 +503,17 @@ mod tests {
     #[test]
     fn commands_stand_in_alphabetical_order() {
         assert!(COMMANDS.is_sorted_by_key(|command| command.name));
+    }
+
+    #[test]
+    fn the_name_of_a_value_says_what_it_names() {
+        let operands = |name: &str| command(name).unwrap().operands().collect::<Vec<_>>();
+        assert_eq!(operands("kill"), [Kind::Container, Kind::Signal]);
+        assert_eq!(operands("update"), [Kind::Container]);
+        assert_eq!(operands("mounts"), [Kind::OneOf(&["add", "remove"]), Kind::Container, Kind::File]);
+        assert_eq!(BUNDLE.kind(), Some(Kind::Directory));
+        assert_eq!(FORMAT.kind(), Some(Kind::OneOf(&["table", "json"])));
+        assert_eq!(REGEX.kind(), None);
     }
 
     #[test]

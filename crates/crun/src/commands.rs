@@ -18,7 +18,6 @@ use libcrun::{CgroupManager, Code, ContainerId, Error, Result, StartOptions, Sta
 
 use crate::log::Log;
 use cli::args::Invocation;
-use cli::help;
 
 /// What every command gets.
 pub(crate) struct Context<'a> {
@@ -37,15 +36,12 @@ pub(crate) const COMMIT: &str = match option_env!("CRUN_COMMIT") {
 /// Runs the command; returns the exit status.
 pub(crate) fn run(invocation: &Invocation, log: &Log) -> Result<i32> {
     let context = Context { invocation, log };
-    let global = &invocation.global;
     let Some(command) = invocation.command else {
-        return print(&if global.has("version") { version(&context) } else { help::program() });
+        return print(&version(&context));
     };
-    if invocation.options.has("help") {
-        return print(&help::command(command));
-    }
-    if invocation.options.has("usage") {
-        return print(&format!("{}\n", help::usage(command)));
+    // What an unset variable leaves of `--root=$DIR` must not become the current directory.
+    if invocation.global.value("root") == Some("") {
+        return Err(Error::os(Code::System, "stat ``", rustix::io::Errno::NOENT));
     }
     // A name nobody knows is wrong for every command; one this version cannot use only for those that make cgroups.
     if let Err(error) = context.cgroup_manager()

@@ -18,7 +18,7 @@ mod size;
 
 use std::ffi::c_int;
 
-use cli::args;
+use cli::{args, help};
 
 /// The exit status of a runtime error; that of a wrong command line is argp's 64 (`EX_USAGE`).
 const FAILURE: c_int = 1;
@@ -41,15 +41,13 @@ fn command_line() -> c_int {
     let args: Vec<_> = std::env::args_os().collect();
     match args::parse(&args) {
         Ok(invocation) => {
+            // Who asks for help gets it, wherever the log should have gone.
+            if let Some(text) = help::asked(&invocation) {
+                return ended(commands::print(&text), None);
+            }
             let log = log::Log::new(&invocation);
             let result = log.as_ref().map_err(Clone::clone).and_then(|log| commands::run(&invocation, log));
-            match result {
-                Ok(status) => status & 0xff,
-                Err(error) => {
-                    log::say_error(log.ok().as_ref(), &error);
-                    FAILURE
-                }
-            }
+            ended(result, log.ok().as_ref())
         }
         Err(args::Mistake::Usage(message)) => {
             log::say_usage(&message);
@@ -57,6 +55,17 @@ fn command_line() -> c_int {
         }
         Err(args::Mistake::Wrong(message)) => {
             log::say(&message);
+            FAILURE
+        }
+    }
+}
+
+/// The exit status; a failure is said.
+fn ended(result: libcrun::Result<c_int>, log: Option<&log::Log>) -> c_int {
+    match result {
+        Ok(status) => status & 0xff,
+        Err(error) => {
+            log::say_error(log, &error);
             FAILURE
         }
     }
