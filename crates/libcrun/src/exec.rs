@@ -15,7 +15,7 @@ use cgroups::Cgroup;
 use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
 
-use crate::container::{Container, Phase};
+use crate::container::Container;
 use crate::error::{Code, Context, Result, words};
 use crate::foreground::{self, Company};
 use crate::id::ContainerId;
@@ -29,11 +29,11 @@ use crate::report;
 use crate::scheduling;
 use crate::self_protection;
 use crate::spawn::Spawned;
-use crate::spec::{self, Spec};
+use crate::spec;
 use crate::state::StateRoot;
 use crate::terminal::Terminal;
 use cgroup::Home;
-use joining::Joining;
+use joining::{Joined, Joining};
 use namespaced::Namespaced;
 pub use options::ExecOptions;
 
@@ -44,32 +44,28 @@ pub use options::ExecOptions;
 /// When the container does not run, or the process cannot be started.
 pub fn exec(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result<i32> {
     let container = Container::open(root, id)?;
-    match container.phase()? {
-        Phase::Stopped => return Err(words::exec_not_running(id.as_str())),
-        Phase::Paused => return Err(words::exec_paused(id.as_str())),
-        Phase::Created | Phase::Running => {}
+    let pidfd = container.open_process().map_err(|_| words::exec_not_running(id.as_str()))?;
+    let mut home = Home::new(&container)?;
+    if home.is_frozen() && !options.ignore_paused {
+        return Err(words::exec_paused(id.as_str()));
     }
     let config = container.directory.read_config()?;
     let spec = spec::parse(&config, &container.directory.file("config.json"))?;
     let mut plan = plan::plan(&spec, options)?;
     plan.filter = plan::saved_filter(&container, &spec, options)?;
     let namespaces = Namespaced::new(&container, &spec, &mut plan)?;
+    home.choose(&options.cgroups)?;
+    let joined = Joined { container: &container, spec: &spec, pidfd, namespaces };
     let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
-    let status = run(&container, &spec, &plan, namespaces, options);
+    let status = run(joined, home, &plan, options);
     set_mask(before).context(Code::System, || "restore the signal mask")?;
     status
 }
 
-fn run(
-    container: &Container,
-    spec: &Spec<'_>,
-    plan: &ProcessPlan,
-    namespaces: Namespaced,
-    options: &ExecOptions,
-) -> Result<i32> {
+fn run(joined: Joined<'_>, mut home: Home<'_>, plan: &ProcessPlan, options: &ExecOptions) -> Result<i32> {
     // Other processes of the container see this one from the clone on.
     let executable_view = match options.self_protection {
-        true => self_protection::protect_joining(namespaces.kinds.contains(Namespaces::USER))?,
+        true => self_protection::protect_joining(joined.namespaces.kinds.contains(Namespaces::USER))?,
         false => None,
     };
     let detached_by = options.detach.then_some("--detach");
@@ -88,15 +84,16 @@ fn run(
         hooks: None,
         report: None,
     };
-    let joining = Joining::new(container, spec, plan, namespaces, process)?;
-    let mut home = Home::new(container, &options.cgroups)?;
+    let joining = Joining::new(joined, plan, process)?;
     let spawned = home.make(|cgroup| joining.spawn_in(cgroup))?;
+    // It stands still for as long as the container is paused.
+    spawned.end_on(foreground::ending_signals()?);
     let started = attend(&spawned, &joining, home.cgroup(), terminal.as_ref()).and_then(|()| {
         receivers.send(spawned.child().pidfd.as_fd())?;
         options.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid))
     });
     if let Err(error) = started {
-        spawned.end();
+        spawned.end_soon();
         return Err(error);
     }
     // Not open for as long as the process runs: its agent may wait for the end of what is said.

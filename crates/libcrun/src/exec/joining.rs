@@ -13,7 +13,7 @@ use sys::exec::StringArray;
 use super::namespaced::{Namespaced, not_started};
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::container::Container;
-use crate::error::{Code, Context, Result, words};
+use crate::error::{Code, Context, Result};
 use crate::home;
 use crate::init::{Placement, binding, credentials, filter, labels, launch, terminal};
 use crate::oom_score::OwnScore;
@@ -25,6 +25,15 @@ use crate::report;
 use crate::scheduling;
 use crate::spawn::Spawned;
 use crate::spec::Spec;
+
+/// The running container that is joined.
+pub(super) struct Joined<'a> {
+    pub(super) container: &'a Container,
+    pub(super) spec: &'a Spec<'a>,
+    /// Its first process.
+    pub(super) pidfd: OwnedFd,
+    pub(super) namespaces: Namespaced,
+}
 
 /// What the joining process needs, acquired before it exists.
 pub(super) struct Joining<'p> {
@@ -46,13 +55,11 @@ fn has_new_mount_namespace(spec: &Spec<'_>) -> bool {
 
 impl<'p> Joining<'p> {
     pub(super) fn new(
-        container: &Container,
-        spec: &Spec<'_>,
+        joined: Joined<'_>,
         plan: &ProcessPlan,
-        namespaces: Namespaced,
         process: impl FnOnce(StringArray, Option<ProcFs>) -> PreparedProcess<'p>,
     ) -> Result<Self> {
-        let pidfd = container.open_process().map_err(|_| words::exec_not_running(container.id.as_str()))?;
+        let Joined { container, spec, pidfd, namespaces } = joined;
         let root_path = format!("/proc/{}/root", container.status.pid);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, &root_path, flags, Mode::empty())

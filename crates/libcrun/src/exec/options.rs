@@ -13,6 +13,8 @@ pub struct ExecOptions {
     pub cwd: Option<String>,
     /// User and group.
     pub user: Option<(u32, u32)>,
+    /// Groups that are added to the supplementary ones.
+    pub additional_gids: Vec<u32>,
     /// Capabilities that are added to all sets but the inheritable one.
     pub capabilities: Vec<String>,
     /// Whether `execve(2)` may give no more privileges, whatever the container's own process is allowed.
@@ -38,6 +40,9 @@ pub struct ExecOptions {
     /// The cgroup below the container's to run in; with v1 hierarchies also several, for a part of them each:
     /// `[CONTROLLER[,CONTROLLER...]:]PATH`.
     pub cgroups: Vec<String>,
+    /// Whether a paused container will do. The process is made and, like the others, goes on when the container does; a
+    /// signal that would end the caller ends the wait for that.
+    pub ignore_paused: bool,
     /// As for [`crate::CreateOptions`].
     pub seccomp_receiver: Option<PathBuf>,
     /// As for [`crate::CreateOptions`]. A program with several threads can only be kept from the container by being
@@ -52,6 +57,7 @@ impl Default for ExecOptions {
             env: Vec::new(),
             cwd: None,
             user: None,
+            additional_gids: Vec::new(),
             capabilities: Vec::new(),
             no_new_privileges: false,
             terminal: false,
@@ -64,6 +70,7 @@ impl Default for ExecOptions {
             preserve_fds: 0,
             detach: false,
             cgroups: Vec::new(),
+            ignore_paused: false,
             seccomp_receiver: None,
             self_protection: true,
         }

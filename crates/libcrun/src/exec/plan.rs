@@ -48,6 +48,7 @@ pub(super) fn plan(spec: &Spec<'_>, options: &ExecOptions) -> Result<ProcessPlan
     if process.exec_cpu_affinity.is_none() {
         process.exec_cpu_affinity = own.and_then(|own| own.exec_cpu_affinity.clone());
     }
+    add_groups(&mut process, options);
     label(&mut process, own, options);
     finish(&process, spec, options)
 }
@@ -90,6 +91,14 @@ fn apply_options<'a>(
         process.no_new_privileges = Some(true);
     }
     process.terminal = Some(options.terminal);
+    add_groups(process, options);
+}
+
+fn add_groups(process: &mut spec::Process<'_>, options: &ExecOptions) {
+    if !options.additional_gids.is_empty() {
+        let groups = process.user.get_or_insert_default().additional_gids.get_or_insert_default();
+        groups.extend(&options.additional_gids);
+    }
 }
 
 /// A process beside a confined one is confined alike, unless it says otherwise itself.
