@@ -1,5 +1,6 @@
 /*
  * floor [--filter FILE] ROOTFS CGROUP PROGRAM [ARG...]
+ * floor --exec PID CGROUP PROGRAM [ARG...]
  * floor --cgroup CGROUP ROUNDS
  *
  * The floor under any container runtime: the kernel's work for the bundle that `crun spec` writes, and nothing else.
@@ -11,7 +12,10 @@
  *
  * FILE is a seccomp program, as the kernel takes it, which the process is filtered by.
  *
- * The second form does only what concerns the cgroup, from its creation to its removal, and prints for each round how
+ * The second form runs a program beside PID, the first process of such a container, in its namespaces and its CGROUP. It
+ * keeps the rights of the caller: there is less to it than any runtime may do.
+ *
+ * The third form does only what concerns the cgroup, from its creation to its removal, and prints for each round how
  * many nanoseconds that took.
  *
  * The steps are one after the other in one process at a time: a runtime that lets parent and child work side by side
@@ -274,6 +278,34 @@ static __attribute__((noreturn)) void become_container(const char *rootfs, char 
 	__builtin_unreachable();
 }
 
+static int wait_for(long pid)
+{
+	int status;
+	MUST(waitpid(pid, &status, 0));
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* A pid namespace is entered by being born in it, the others all in one call. */
+static int run_beside(pid_t first, const char *path, char **args)
+{
+	static char *environment[] = { NULL };
+	int container = syscall(SYS_pidfd_open, first, 0);
+	MUST(container);
+	int cgroup = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	MUST(cgroup);
+	MUST(setns(container, CLONE_NEWPID));
+	struct clone_args clone = { .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = cgroup };
+	long pid = syscall(SYS_clone3, &clone, sizeof clone);
+	MUST(pid);
+	if (pid > 0)
+		return wait_for(pid);
+	MUST(setns(container, CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWCGROUP));
+	MUST(syscall(SYS_close_range, 3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */));
+	execve(args[0], args, environment);
+	fail(args[0]);
+	__builtin_unreachable();
+}
+
 static int make_cgroup(const char *path)
 {
 	MUST(mkdir(path, 0755));
@@ -304,9 +336,13 @@ int main(int argc, char **argv)
 		argv += 2;
 	}
 	if (argc < 4) {
-		dprintf(2, "usage: floor [--filter FILE] ROOTFS CGROUP PROGRAM [ARG...]\n       floor --cgroup CGROUP ROUNDS\n");
+		dprintf(2, "usage: floor [--filter FILE] ROOTFS CGROUP PROGRAM [ARG...]\n"
+			   "       floor --exec PID CGROUP PROGRAM [ARG...]\n"
+			   "       floor --cgroup CGROUP ROUNDS\n");
 		return 125;
 	}
+	if (argc > 4 && strcmp(argv[1], "--exec") == 0)
+		return run_beside(atoi(argv[2]), argv[3], argv + 4);
 	if (strcmp(argv[1], "--cgroup") == 0)
 		return time_cgroup(argv[2], atoi(argv[3]));
 	int cgroup = make_cgroup(argv[2]);
@@ -321,8 +357,7 @@ int main(int argc, char **argv)
 	if (pid == 0)
 		become_container(argv[1], argv + 3);
 
-	int status;
-	MUST(waitpid(pid, &status, 0));
+	int status = wait_for(pid);
 	MUST(rmdir(argv[2]));
-	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	return status;
 }

@@ -12,6 +12,12 @@ use crate::seccomp;
 pub(crate) const TRUE: &str = "true";
 /// A container that stays.
 pub(crate) const SLEEP: &str = "sleep";
+/// The same with a megabyte of annotations, as Kubernetes may have them.
+pub(crate) const LARGE: &str = "large";
+/// What those run that end at once.
+pub(crate) const ENDS: &[&str] = &["/bin/true"];
+/// What those run that stay.
+pub(crate) const STAYS: &[&str] = &["/bin/sleep", "100000"];
 /// The engine-like one; ends at once.
 pub(crate) const ENGINE: &str = "engine";
 /// The default one with the seccomp profile of the containers project; ends at once. There if the profile is.
@@ -30,11 +36,15 @@ pub(crate) const LIMITS: &str = "limits.json";
 /// Writes all bundles below `dir`, each on the root filesystem `dir/rootfs`.
 pub(crate) fn write_all(dir: &Path) -> Result<()> {
     let rootfs = dir.join("rootfs");
-    write(dir, TRUE, &default(&rootfs, &["/bin/true"]))?;
+    write(dir, TRUE, &default(&rootfs, ENDS))?;
     write(dir, ROOTLESS, &rootless(&rootfs))?;
-    write(dir, SLEEP, &default(&rootfs, &["/bin/sleep", "100000"]))?;
+    write(dir, SLEEP, &default(&rootfs, STAYS))?;
+    let mut large = default(&rootfs, STAYS);
+    large["annotations"] =
+        (0..2048).map(|number| (format!("example.org/{number}"), json!("x".repeat(490)))).collect();
+    write(dir, LARGE, &large)?;
     if let Ok(profile) = fs::read_to_string(dir.join(PROFILE)) {
-        let mut confined = default(&rootfs, &["/bin/true"]);
+        let mut confined = default(&rootfs, ENDS);
         let profile = seccomp::configured(&profile)?;
         fs::write(dir.join(FILTER), seccomp::program(&profile)?)?;
         confined["linux"]["seccomp"] = profile;
@@ -90,7 +100,7 @@ fn default(rootfs: &Path, args: &[&str]) -> Value {
 
 /// What `crun spec --rootless` writes, with the one id that everybody may map: what newuidmap(1) takes is no runtime's affair.
 fn rootless(rootfs: &Path) -> Value {
-    let mut config = default(rootfs, &["/bin/true"]);
+    let mut config = default(rootfs, ENDS);
     let linux = &mut config["linux"];
     for list in ["uidMappings", "gidMappings"] {
         linux[list] = json!([{ "containerID": 0, "hostID": USER, "size": 1 }]);
@@ -137,7 +147,7 @@ fn system_mounts() -> Value {
 /// The default with what an engine adds: binds, more capabilities, limits where a controller enforces them, device
 /// rules.
 fn engine_like(rootfs: &Path, files: &Path, controllers: &str) -> Value {
-    let mut config = default(rootfs, &["/bin/true"]);
+    let mut config = default(rootfs, ENDS);
     let caps: Value = [
         "CHOWN",
         "DAC_OVERRIDE",

@@ -16,6 +16,7 @@ mod memory;
 mod mounts;
 mod operation;
 mod results;
+mod running;
 mod runtime;
 mod seccomp;
 mod svg;

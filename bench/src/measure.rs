@@ -7,8 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use lexopt::prelude::*;
 
-use crate::operation::{Operation, Place, Running};
+use crate::operation::{Operation, Place};
 use crate::results::{Participant, Results, Series};
+use crate::running::Running;
 use crate::runtime::{self, FLOOR, NATIVE, Runtime, THIS};
 use crate::{bundle, cgroup, memory, mounts};
 
@@ -35,7 +36,9 @@ const SCENARIOS: &[(&str, Operation, u32)] = &[
     ("create+start+delete", Operation::Lifecycle, 100),
     ("run, systemd driver", Operation::RunSystemd, 100),
     ("run, rootless", Operation::RunRootless, 100),
-    ("exec", Operation::Exec, 100),
+    ("exec", Operation::Exec(bundle::SLEEP), 100),
+    ("exec, 1 MB of annotations", Operation::Exec(bundle::LARGE), 100),
+    ("100 exec at once", Operation::ParallelExec(100), 7),
     ("state", Operation::State, 100),
     ("kill 0", Operation::Kill, 100),
     ("pause and resume", Operation::Freeze, 100),
@@ -200,7 +203,7 @@ impl<'a> Lane<'a> {
     fn new(options: &Options, runtime: &'a Runtime, scenario: &'a str, operation: Operation) -> Self {
         let mut lane = Self { runtime, running: None, scenario, series: Vec::new() };
         if operation.needs_running() {
-            match Running::start(&options.place, runtime, operation.crowd()) {
+            match Running::start(&options.place, runtime, operation.stays(), operation.crowd()) {
                 Ok(running) => lane.running = Some(running),
                 Err(error) => lane.fail(&error),
             }

@@ -9,8 +9,9 @@ use anyhow::{Context, Result, ensure};
 
 use crate::bundle;
 use crate::measure::Options;
-use crate::operation::{Place, Running, fresh_id, run_command};
+use crate::operation::{Place, fresh_id, run_command};
 use crate::results::Series;
+use crate::running::Running;
 use crate::runtime::Runtime;
 
 /// Memory hardly varies between calls.
@@ -22,7 +23,10 @@ type Row = (&'static str, fn(&Place, &Runtime) -> Result<f64>);
 const SCENARIOS: &[Row] = &[
     ("peak memory of run", peak_of_run),
     ("peak memory of create", peak_of_create),
-    ("peak memory of exec", peak_of_exec),
+    ("peak memory of exec", |place, runtime| peak_of_exec(place, runtime, bundle::SLEEP)),
+    ("peak memory of exec, 1 MB of annotations", |place, runtime| {
+        peak_of_exec(place, runtime, bundle::LARGE)
+    }),
     ("peak memory of state", peak_of_state),
     ("memory while running (RSS)", |place, runtime| while_running(place, runtime, "Rss:")),
     ("memory while running (PSS)", |place, runtime| while_running(place, runtime, "Pss:")),
@@ -64,13 +68,13 @@ fn peak_of_create(place: &Place, runtime: &Runtime) -> Result<f64> {
     peak
 }
 
-fn peak_of_exec(place: &Place, runtime: &Runtime) -> Result<f64> {
-    let running = Running::start(place, runtime, 1)?;
+fn peak_of_exec(place: &Place, runtime: &Runtime, bundle: &str) -> Result<f64> {
+    let running = Running::start(place, runtime, bundle, 1)?;
     peak(place, &runtime.command(&["exec", &running.id, "/bin/true"]))
 }
 
 fn peak_of_state(place: &Place, runtime: &Runtime) -> Result<f64> {
-    let running = Running::start(place, runtime, 1)?;
+    let running = Running::start(place, runtime, bundle::SLEEP, 1)?;
     peak(place, &runtime.command(&["state", &running.id]))
 }
 

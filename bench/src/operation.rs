@@ -26,8 +26,10 @@ pub(crate) enum Operation {
     RunRootless,
     /// `create`, `start`, and, once the program has ended, `delete`.
     Lifecycle,
-    /// `exec` of `true` in a running container.
-    Exec,
+    /// `exec` of `true` in a running container of the bundle of this name.
+    Exec(&'static str),
+    /// This many `exec` at once in one container, until the last has ended.
+    ParallelExec(u32),
     /// `state` of a running container.
     State,
     /// `kill` with signal 0, which only looks whether it could.
@@ -63,12 +65,19 @@ impl Operation {
         }
     }
 
-    /// Whether the operation is on a container that runs already; [`Running`] is one.
+    /// Whether the operation is on a container that runs already; [`crate::running::Running`] is one.
     pub(crate) fn needs_running(self) -> bool {
-        matches!(
-            self,
-            Self::Exec | Self::State | Self::Kill | Self::Freeze | Self::Ps | Self::Update | Self::Crowd(_)
-        )
+        match self {
+            Self::Exec(_) | Self::ParallelExec(_) => true,
+            Self::State | Self::Kill | Self::Freeze | Self::Ps | Self::Update | Self::Crowd(_) => true,
+            Self::Version | Self::Run(_) | Self::RunSystemd | Self::RunRootless => false,
+            Self::Lifecycle | Self::Parallel(_) => false,
+        }
+    }
+
+    /// The bundle of that container.
+    pub(crate) fn stays(self) -> &'static str {
+        if let Self::Exec(bundle) = self { bundle } else { bundle::SLEEP }
     }
 
     /// How many containers there have to be.
@@ -78,7 +87,12 @@ impl Operation {
 
     /// Whether the floor, which only does the work of one bundle, can take part.
     pub(crate) fn has_floor(self) -> bool {
-        matches!(self, Self::Run(bundle::TRUE | bundle::CONFINED) | Self::Parallel(_))
+        match self {
+            Self::Run(bundle) => matches!(bundle, bundle::TRUE | bundle::CONFINED),
+            Self::Exec(bundle) => bundle == bundle::SLEEP,
+            Self::Parallel(_) | Self::ParallelExec(_) => true,
+            _ => false,
+        }
     }
 
     /// Does it once. The names are put behind the scenario's: parts of an operation are told on their own too.
@@ -95,7 +109,8 @@ impl Operation {
             Self::RunSystemd => whole(run_by_systemd(place, runtime)),
             Self::RunRootless => whole(run_by_user(place, runtime)),
             Self::Lifecycle => lifecycle(place, runtime),
-            Self::Exec => whole(timed(&mut runtime.command(&["exec", running, "/bin/true"]))),
+            Self::Exec(_) => whole(exec_command(runtime, running).and_then(|mut exec| timed(&mut exec))),
+            Self::ParallelExec(count) => whole(parallel_exec(runtime, running, count)),
             Self::State => whole(timed(&mut runtime.command(&["state", running]))),
             Self::Kill => whole(timed(&mut runtime.command(&["kill", running, "0"]))),
             Self::Freeze => {
@@ -121,47 +136,6 @@ fn both(runtime: &Runtime, commands: [(&'static str, &[&str]); 2]) -> Result<Vec
         .collect()
 }
 
-/// A container that runs until dropped, alone or in a crowd.
-#[derive(Debug)]
-pub(crate) struct Running<'a> {
-    runtime: &'a Runtime,
-    pub(crate) id: String,
-    /// The state directories of the others.
-    crowd: Vec<PathBuf>,
-}
-
-impl<'a> Running<'a> {
-    /// Starts one container. The others of a crowd are copies of its state: a runtime finds the same to be read, opened and
-    /// looked at for each as if they had processes of their own.
-    pub(crate) fn start(place: &Place, runtime: &'a Runtime, count: u32) -> Result<Self> {
-        let mut running = Self { runtime, id: fresh_id(), crowd: Vec::new() };
-        let bundle = place.bundle(bundle::SLEEP);
-        timed(&mut runtime.command(&["run", "--detach", "--bundle", &bundle, &running.id]))?;
-        let own = runtime.state.join(&running.id);
-        for index in 1..count {
-            let copy = runtime.state.join(format!("{}-{index}", running.id));
-            fs::create_dir(&copy)?;
-            running.crowd.push(copy.clone());
-            for entry in fs::read_dir(&own)? {
-                let entry = entry?;
-                if entry.file_type()?.is_file() {
-                    fs::copy(entry.path(), copy.join(entry.file_name()))?;
-                }
-            }
-        }
-        Ok(running)
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        for copy in &self.crowd {
-            drop(fs::remove_dir_all(copy));
-        }
-        self.runtime.remove(&self.id);
-    }
-}
-
 impl Place {
     /// The path of the bundle of this name.
     pub(crate) fn bundle(&self, name: &str) -> String {
@@ -180,13 +154,31 @@ pub(crate) fn run_command(place: &Place, runtime: &Runtime, bundle: &str, id: &s
     if !runtime.is_floor() {
         return runtime.command(&["run", "--bundle", &place.bundle(bundle), id]);
     }
-    let mut command = Command::new(&runtime.path);
+    let mut command = runtime.bare_command();
     if bundle == bundle::CONFINED {
         command.arg("--filter").arg(place.dir.join(bundle::FILTER));
     }
-    command.arg(place.dir.join("rootfs")).arg(Path::new("/sys/fs/cgroup").join(id)).arg("/bin/true");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.arg(place.dir.join("rootfs")).arg(cgroup_of_floor(id));
+    command.args(if bundle == bundle::SLEEP { bundle::STAYS } else { bundle::ENDS });
     command
+}
+
+/// The call that runs `true` in a running container.
+fn exec_command(runtime: &Runtime, running: &str) -> Result<Command> {
+    if !runtime.is_floor() {
+        return Ok(runtime.command(&[&["exec", running], bundle::ENDS].concat()));
+    }
+    let cgroup = cgroup_of_floor(running);
+    let first = fs::read_to_string(cgroup.join("cgroup.procs"))?;
+    let first = first.lines().next().context("the floor's container is gone")?;
+    let mut command = runtime.bare_command();
+    command.args(["--exec", first]).arg(cgroup).args(bundle::ENDS);
+    Ok(command)
+}
+
+/// The cgroup that the floor makes.
+pub(crate) fn cgroup_of_floor(id: &str) -> PathBuf {
+    Path::new("/sys/fs/cgroup").join(id)
 }
 
 fn run(place: &Place, runtime: &Runtime, bundle: &str) -> Result<Duration> {
@@ -245,8 +237,15 @@ fn wait_for_end(pid: &str) -> Result<()> {
 
 fn parallel(place: &Place, runtime: &Runtime, count: u32) -> Result<Duration> {
     let ids: Vec<String> = (0..count).map(|_| fresh_id()).collect();
-    let mut commands: Vec<Command> =
-        ids.iter().map(|id| run_command(place, runtime, bundle::TRUE, id)).collect();
+    let commands = ids.iter().map(|id| run_command(place, runtime, bundle::TRUE, id)).collect();
+    all_at_once(commands).inspect_err(|_| ids.iter().for_each(|id| runtime.remove(id)))
+}
+
+fn parallel_exec(runtime: &Runtime, running: &str, count: u32) -> Result<Duration> {
+    all_at_once((0..count).map(|_| exec_command(runtime, running)).collect::<Result<_>>()?)
+}
+
+fn all_at_once(mut commands: Vec<Command>) -> Result<Duration> {
     let start = Instant::now();
     let children: Vec<_> = commands.iter_mut().map(Command::spawn).collect();
     let ends: Vec<_> =
@@ -254,14 +253,13 @@ fn parallel(place: &Place, runtime: &Runtime, count: u32) -> Result<Duration> {
     let time = start.elapsed();
     let failed = ends.iter().filter(|end| !end.as_ref().is_ok_and(|status| status.success())).count();
     if failed > 0 {
-        ids.iter().for_each(|id| runtime.remove(id));
-        bail!("{failed} of {count} failed");
+        bail!("{failed} of {} failed", commands.len());
     }
     Ok(time)
 }
 
 /// From before the process is made until its end is known. Only the process and the wait are in between.
-fn timed(command: &mut Command) -> Result<Duration> {
+pub(crate) fn timed(command: &mut Command) -> Result<Duration> {
     let start = Instant::now();
     let status = command.spawn().and_then(|mut child| child.wait());
     let time = start.elapsed();

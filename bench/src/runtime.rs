@@ -32,8 +32,14 @@ impl Runtime {
 
     /// A call of the runtime, with nothing to read and nothing that is read.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.path);
+        let mut command = self.bare_command();
         command.arg("--root").arg(&self.state).args(arguments);
+        command
+    }
+
+    /// The same without any argument.
+    pub(crate) fn bare_command(&self) -> Command {
+        let mut command = Command::new(&self.path);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }

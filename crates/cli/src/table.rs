@@ -221,6 +221,7 @@ The process waits for `crun start'. A process with a terminal needs --console-so
         summary: "exec a command in a running container",
         arguments: "CONTAINER cmd",
         options: &[
+            option("additional-gids", Some('g'), "GID", "add a supplementary group (may be repeated)"),
             option("apparmor", None, "PROFILE", "set the AppArmor profile for the process"),
             option("cap", Some('c'), "CAP", "add a capability (may be repeated)"),
             option(
@@ -233,6 +234,7 @@ The process waits for `crun start'. A process with a terminal needs --console-so
             option("cwd", None, "CWD", "current working directory"),
             DETACH,
             option("env", Some('e'), "ENV", "add an environment variable (may be repeated)"),
+            switch("ignore-paused", None, "also in a paused container; the process goes on when the container does"),
             switch("no-new-privs", None, "set the no new privileges value for the process"),
             PID_FILE,
             PIDFD_SOCKET,

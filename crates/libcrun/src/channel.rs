@@ -149,6 +149,14 @@ impl RuntimeEnd {
         }
     }
 
+    /// Whether init has something to say, or has closed its end, before there is something to be read from `other`.
+    pub(crate) fn has_word_before(&self, other: BorrowedFd<'_>) -> bool {
+        let mut awaited =
+            [PollFd::new(&self.0, PollFlags::IN), PollFd::from_borrowed_fd(other, PollFlags::IN)];
+        while let Err(Errno::INTR) = poll(&mut awaited, None) {}
+        !awaited[0].revents().is_empty() || awaited[1].revents().is_empty()
+    }
+
     /// Waits for init's next message; `None` when it has closed its end.
     pub(crate) fn hear(&self) -> Result<Option<FromInit>, Errno> {
         let mut buffer = [0_u8; REPORT];

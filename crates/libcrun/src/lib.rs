@@ -30,7 +30,6 @@ mod delete;
 mod error;
 mod events;
 mod exec;
-mod exec_cgroup;
 pub mod explain;
 mod features;
 mod filesystem;

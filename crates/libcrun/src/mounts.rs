@@ -11,12 +11,10 @@ use std::path::Path;
 
 use cgroups::Cgroup;
 use rustix::io::Errno;
-use rustix::process::geteuid;
 use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
 
 use crate::channel::{Failure, InitEnd, Step};
-use crate::clone::{ForChildren, clone_into};
 use crate::container::{Container, Phase};
 use crate::error::{Code, Context, Error, Result, words};
 use crate::foreground;
@@ -25,7 +23,7 @@ use crate::id::ContainerId;
 use crate::init::{Made, Placement};
 use crate::plan::{AddedMounts, MountOperation, RemovedMounts, Running, SetUpIds};
 use crate::prepare::{ByInit, ForRunning, PreparedMount};
-use crate::relay::{self, Relay, Users};
+use crate::relay::Entry;
 use crate::report;
 use crate::self_protection;
 use crate::spawn::Spawned;
@@ -210,21 +208,8 @@ impl Visit<'_> {
         work: impl Fn(BorrowedFd<'_>, &InitEnd, &[PreparedMount]) -> core::result::Result<(), Failure>,
         describe: impl Fn(Failure) -> Error,
     ) -> Result<Spawned> {
-        let (mut borrowed, mut relay) = (ForChildren::default(), None);
-        let mut left_to_join = self.namespaces;
-        if self.namespaces.contains(Namespaces::PID | Namespaces::USER) && !geteuid().is_root() {
-            // Only from within the user namespace an ordinary user may join that of pids.
-            let (namespace, set_up) = (self.pidfd.as_fd(), self.set_up);
-            relay = Some(Relay::JoinedPids(namespace, Some(Users { namespace, set_up, others: None })));
-            left_to_join -= Namespaces::USER;
-        } else if self.namespaces.contains(Namespaces::PID) {
-            match borrowed.join_pid(self.pidfd.as_fd()) {
-                Err(error) if error.errno() == Some(Errno::PERM) => {
-                    relay = Some(Relay::JoinedPids(self.pidfd.as_fd(), None));
-                }
-                joined => joined?,
-            }
-        }
+        let entry = Entry::new(self.pidfd.as_fd(), self.namespaces, self.set_up)?;
+        let left_to_join = entry.left_to_join;
         let mut belongings = self.belongings.clone();
         belongings.push(self.pidfd.as_fd());
         belongings.sort_unstable_by_key(AsRawFd::as_raw_fd);
@@ -246,11 +231,7 @@ impl Visit<'_> {
                 }
             }
         };
-        let none = Namespaces::empty();
-        Spawned::new(borrowed, live, |live| match relay {
-            None => clone_into(none, self.cgroup, Placement::Done, live),
-            Some(relay) => relay::clone_by_relay(relay, none, self.cgroup, Placement::Done, live, describe),
-        })
+        entry.spawn(live, self.cgroup, Placement::Done, describe)
     }
 
     /// The parent's part, until the work is done.

@@ -13,16 +13,18 @@ use std::cell::Cell;
 use std::os::fd::BorrowedFd;
 
 use cgroups::Cgroup;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, geteuid, kill_process, pidfd_open, waitpid};
 use sys::clone::{Child, Namespaces};
 
 use crate::channel::{self, At, Failure, FromInit, InitEnd, RuntimeEnd, Step};
-use crate::clone::{Cloned, clone_into, spawn_sibling};
+use crate::clone::{Cloned, ForChildren, clone_into, spawn_sibling};
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground;
 use crate::init::join::{self, Joins};
 use crate::init::{Placement, credentials};
 use crate::plan::SetUpIds;
+use crate::spawn::Spawned;
 
 /// Where the process in between goes.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +52,54 @@ impl Users<'_> {
         }
         sys::namespace::join(self.namespace, Namespaces::USER).at(Step::JoinNamespace)?;
         credentials::become_mapped(self.set_up)
+    }
+}
+
+/// How a process comes into a running container: it is born in its pid namespace, by way of a relay where the runtime could
+/// not go there itself, and joins the others.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    borrowed: ForChildren,
+    relay: Option<Relay<'a>>,
+    /// The namespaces that it is not born in.
+    pub(crate) left_to_join: Namespaces,
+}
+
+impl<'a> Entry<'a> {
+    /// Goes as far as the runtime can on the way into the `namespaces` of the process `container`; `set_up` is who one is in
+    /// its user namespace.
+    pub(crate) fn new(container: BorrowedFd<'a>, namespaces: Namespaces, set_up: SetUpIds) -> Result<Self> {
+        let left_to_join = namespaces - Namespaces::PID;
+        let mut entry = Self { borrowed: ForChildren::default(), relay: None, left_to_join };
+        if namespaces.contains(Namespaces::PID | Namespaces::USER) && !geteuid().is_root() {
+            // Only from within the user namespace an ordinary user may join that of pids.
+            let users = Users { namespace: container, set_up, others: None };
+            entry.relay = Some(Relay::JoinedPids(container, Some(users)));
+            entry.left_to_join -= Namespaces::USER;
+        } else if namespaces.contains(Namespaces::PID) {
+            match entry.borrowed.join_pid(container) {
+                Err(error) if error.errno() == Some(Errno::PERM) => {
+                    entry.relay = Some(Relay::JoinedPids(container, None));
+                }
+                joined => joined?,
+            }
+        }
+        Ok(entry)
+    }
+
+    /// Makes the process, whose life is `live`. `describe` makes an error of what a relay could not do.
+    pub(crate) fn spawn(
+        self,
+        live: impl Fn(&InitEnd, Placement) -> i32,
+        cgroup: Option<&Cgroup>,
+        placement: Placement,
+        describe: impl Fn(Failure) -> Error,
+    ) -> Result<Spawned> {
+        let none = Namespaces::empty();
+        Spawned::new(self.borrowed, live, |live| match self.relay {
+            None => clone_into(none, cgroup, placement, live),
+            Some(relay) => clone_by_relay(relay, none, cgroup, placement, live, describe),
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 //! Fourth stage of the pipeline: the clone ([`crate::clone`]), what is done for the new process from outside, and the
 //! runtime's side of the conversation with it. Shared by containers and `exec`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 use sys::clone::{Child, Namespaces};
+use sys::signal::SignalFd;
 
 use crate::channel::{self, Failure, FromInit, InitEnd, RuntimeEnd, Step, ToInit};
 use crate::clone::{Cloned, ForChildren, clone_into};
@@ -43,6 +44,8 @@ pub(crate) struct Spawned {
     terminal: RefCell<Option<OwnedFd>>,
     /// Until when a seccomp agent has to let it go on.
     deadline: Cell<Option<Instant>>,
+    /// The signals on which it is not listened to any longer.
+    ending: OnceCell<SignalFd>,
 }
 
 /// How far a process has to come before its parent goes on.
@@ -159,8 +162,8 @@ impl Spawned {
         let closed = || Error::new(Code::System, "the channel to the container's process is closed");
         match borrowed.leave().and_then(|()| runtime_end.take().ok_or_else(closed)) {
             Ok(channel) => {
-                let (is_ready, failure, terminal, deadline) = Default::default();
-                Ok(Self { cloned, channel, is_ready, failure, terminal, deadline })
+                let (is_ready, failure, terminal, deadline, ending) = Default::default();
+                Ok(Self { cloned, channel, is_ready, failure, terminal, deadline, ending })
             }
             Err(error) => {
                 cloned.end();
@@ -202,6 +205,20 @@ impl Spawned {
     /// Kills the process and waits for its end.
     pub(crate) fn end(&self) {
         self.cloned.end();
+    }
+
+    /// Kills the process, too, but does not wait for long: one that a v1 freezer holds ends when it is let go.
+    pub(crate) fn end_soon(&self) {
+        let child = &self.cloned.child;
+        let _ = sys::signal::send(child.pidfd.as_fd(), Signal::KILL.as_raw());
+        if foreground::ends_within(child, PATIENCE) {
+            let _ = foreground::reap(child);
+        }
+    }
+
+    /// Gives up on listening to the process when one of these signals, which are blocked, arrives.
+    pub(crate) fn end_on(&self, signals: SignalFd) {
+        let _ = self.ending.set(signals);
     }
 
     /// Waits for the end of a process that ends by itself when nobody listens to it any more.
@@ -354,6 +371,14 @@ impl Spawned {
         loop {
             if self.deadline.get().is_some_and(|deadline| !self.channel.has_word_by(deadline)) {
                 return Err(describe(Failure::new(Step::SeccompReceiver, 0, Errno::TIMEDOUT)));
+            }
+            if let Some(signals) = self.ending.get()
+                && !self.channel.has_word_before(signals.as_fd())
+            {
+                // Taken, or it would end this process before it has taken back what it has made.
+                let signal = signals.next().ok().flatten().unwrap_or_default();
+                let message = format!("given up on signal {signal} before the program was started");
+                return Err(Error::new(Code::System, message));
             }
             match self.channel.hear().context(Code::System, failed)? {
                 Some(FromInit::Failed(failure)) => {

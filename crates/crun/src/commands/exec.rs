@@ -20,6 +20,12 @@ pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
         env: values("env"),
         cwd: context.value("cwd").map(str::to_owned),
         user: context.value("user").map(user).transpose()?,
+        additional_gids: context
+            .invocation
+            .options
+            .values("additional-gids")
+            .map(group)
+            .collect::<Result<_>>()?,
         capabilities: values("cap"),
         no_new_privileges: context.has("no-new-privs"),
         terminal: context.value("tty").is_some_and(|value| !matches!(value, "false" | "no")),
@@ -32,6 +38,7 @@ pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
         preserve_fds: context.preserved_descriptors()?,
         detach: context.has("detach"),
         cgroups: values("cgroup"),
+        ignore_paused: context.has("ignore-paused"),
         seccomp_receiver: seccomp_receiver(),
         ..ExecOptions::default()
     };
@@ -41,14 +48,22 @@ pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
 /// `UID[:GID]`, in numbers only: a name, or what is left of one, must never be taken for 0 (CVE-2026-30892).
 fn user(text: &str) -> Result<(u32, u32)> {
     let wrong = || Error::new(Code::InvalidConfig, format!("invalid user `{text}`: UID[:GID] is expected"));
-    let number = |text: &str| {
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if digits { text.parse::<u32>().map_err(|_| wrong()) } else { Err(wrong()) }
-    };
+    let number = |text: &str| number(text).ok_or_else(wrong);
     match text.split_once(':') {
         None => Ok((number(text)?, 0)),
         Some((uid, gid)) => Ok((number(uid)?, number(gid)?)),
     }
+}
+
+/// One group, in numbers only, too.
+fn group(text: &str) -> Result<u32> {
+    let wrong = || Error::new(Code::InvalidConfig, format!("invalid group `{text}`: a number is expected"));
+    number(text).ok_or_else(wrong)
+}
+
+fn number(text: &str) -> Option<u32> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
 }
 
 #[cfg(test)]
@@ -61,6 +76,18 @@ mod tests {
         assert_eq!(user("1:2").unwrap(), (1, 2));
         for text in ["", "root", "1:", ":1", "1x", "+1", "-1", "1:2:3", "4294967296"] {
             assert!(user(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_group_is_given_in_numbers() {
+        assert_eq!(group("0"), Ok(0));
+        assert_eq!(group("4294967294"), Ok(u32::MAX - 1));
+        for text in ["", "wheel", "1,2", "1:2", "-1", "+1", "1 ", "4294967296"] {
+            assert_eq!(
+                group(text).unwrap_err().to_string(),
+                format!("invalid group `{text}`: a number is expected")
+            );
         }
     }
 }

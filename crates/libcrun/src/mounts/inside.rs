@@ -23,7 +23,7 @@ use crate::prepare::{ByInit, PreparedMount};
 pub(super) struct Way<'a> {
     /// The container's first process.
     pub(super) container: BorrowedFd<'a>,
-    /// The namespaces that it is not born in. The pid namespace it always is.
+    /// The namespaces that it is not born in.
     pub(super) left_to_join: Namespaces,
     /// Who it is in the container's user namespace, if that is another.
     pub(super) set_up: Option<SetUpIds>,
@@ -49,7 +49,7 @@ pub(super) fn enter(way: &Way<'_>, channel: &InitEnd, placement: Placement) -> R
     if placement != Placement::Done {
         channel.expect(ToInit::Placed).at(Step::Runtime)?;
     }
-    let mut left = way.left_to_join - Namespaces::PID;
+    let mut left = way.left_to_join;
     let cloned = ManuallyDrop::new(match way.clones {
         None => Vec::new(),
         Some((mounts, wanted)) => {

@@ -21,7 +21,16 @@ pub fn parse<'a>(text: &'a [u8], name: &str) -> Result<Spec<'a>> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_process<'a>(text: &'a [u8], name: &str) -> Result<Process<'a>> {
+    ensure_object(text, name, "the process")?;
     parse_as(text, name)
+}
+
+/// An array would do for a parser that takes the fields by their order.
+fn ensure_object(text: &[u8], name: &str, what: &str) -> Result<()> {
+    match text.trim_ascii_start().starts_with(b"[") {
+        true => Err(Error::new(Code::InvalidConfig, format!("load `{name}`: {what} must be an object"))),
+        false => Ok(()),
+    }
 }
 
 /// Parses the list of mounts that a running container gets or loses.
@@ -41,10 +50,7 @@ pub fn parse_mounts<'a>(text: &'a [u8], name: &str) -> Result<Vec<Mount<'a>>> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_resources(text: &[u8], name: &str) -> Result<Resources> {
-    // An array would do for a parser that takes the fields by their order.
-    if text.trim_ascii_start().starts_with(b"[") {
-        return Err(Error::new(Code::InvalidConfig, format!("load `{name}`: resources must be an object")));
-    }
+    ensure_object(text, name, "resources")?;
     parse_as(text, name)
 }
 

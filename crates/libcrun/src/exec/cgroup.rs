@@ -29,15 +29,23 @@ enum Next {
 }
 
 impl<'c> Home<'c> {
+    pub(crate) fn new(container: &'c Container) -> Result<Self> {
+        Ok(Self { container, cgroup: container.cgroup()?, next: Next::OfFirstProcess })
+    }
+
+    /// Whether the container is paused.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.cgroup.as_ref().is_some_and(Cgroup::is_frozen)
+    }
+
     /// `wanted` are the cgroups asked for: paths below the container's cgroup, each with the v1 controllers it is about if
     /// not all, `[CONTROLLER[,CONTROLLER...]:]PATH`. What is asked for is what is done.
-    pub(crate) fn new(container: &'c Container, wanted: &[String]) -> Result<Self> {
-        let mut cgroup = container.cgroup()?;
+    pub(crate) fn choose(&mut self, wanted: &[String]) -> Result<()> {
         for text in wanted {
-            select(cgroup.as_mut().ok_or_else(words::no_cgroups)?, text)?;
+            select(self.cgroup.as_mut().ok_or_else(words::no_cgroups)?, text)?;
+            self.next = Next::Nowhere;
         }
-        let next = if wanted.is_empty() { Next::OfFirstProcess } else { Next::Nowhere };
-        Ok(Self { container, cgroup, next })
+        Ok(())
     }
 
     pub(crate) fn cgroup(&self) -> Option<&Cgroup> {
