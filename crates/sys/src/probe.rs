@@ -23,8 +23,6 @@ pub enum Call {
     CloseRange,
     /// `pidfd_open(2)`.
     PidfdOpen,
-    /// `pidfd_getfd(2)`.
-    PidfdGetfd,
     /// `pidfd_send_signal(2)`.
     PidfdSendSignal,
     /// `seccomp(2)`.
@@ -55,7 +53,6 @@ fn ask(call: Call) -> Result<libc::c_long> {
         Call::MountSetattr => (libc::SYS_mount_setattr, [WRONG, 0, 0, 0, 0]),
         Call::CloseRange => (libc::SYS_close_range, [1, 0, 0, 0, 0]),
         Call::PidfdOpen => (libc::SYS_pidfd_open, [WRONG, 0, 0, 0, 0]),
-        Call::PidfdGetfd => (libc::SYS_pidfd_getfd, [WRONG, WRONG, WRONG, 0, 0]),
         Call::PidfdSendSignal => (libc::SYS_pidfd_send_signal, [WRONG, 0, 0, WRONG, 0]),
         Call::Seccomp => (libc::SYS_seccomp, [WRONG, 0, 0, 0, 0]),
     };
@@ -99,7 +96,6 @@ mod tests {
             Call::MountSetattr,
             Call::CloseRange,
             Call::PidfdOpen,
-            Call::PidfdGetfd,
             Call::PidfdSendSignal,
             Call::Seccomp,
         ] {
