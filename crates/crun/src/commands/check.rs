@@ -41,7 +41,7 @@ fn text(report: &Report) -> String {
     for group in &report.groups {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "\n{}", group.name);
-        let width = group.findings.iter().map(|finding| finding.name.len()).max().unwrap_or(0).min(24);
+        let width = group.findings.iter().map(|finding| finding.name.len()).max().unwrap_or(0).min(36);
         for finding in &group.findings {
             append(&mut text, finding, width);
         }

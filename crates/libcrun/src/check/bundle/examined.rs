@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
@@ -63,9 +63,9 @@ impl Examined<'_> {
             (Ok(file), _) => Located::File(file),
             (Err(_), Some(mount)) => Located::Unknown(mount.index),
             (Err(errno), None) => match self.hidden_by() {
-                // On the way there may be a link into a mount.
-                Some(index) => Located::Unknown(index),
-                None => Located::Nowhere(errno),
+                // A link on the way may lead into a mount.
+                Some(index) if has_links(&self.plan.rootfs.path, inner.as_c_str()) => Located::Unknown(index),
+                _ => Located::Nowhere(errno),
             },
         }
     }
@@ -80,15 +80,23 @@ impl Examined<'_> {
     }
 }
 
+/// Whether there are symbolic links on the way.
+fn has_links(root: &Path, path: impl rustix::path::Arg) -> bool {
+    look_up(root, path, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS).err() == Some(Errno::LOOP)
+}
+
 fn in_tree(root: &Path, path: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
+    look_up(root, path, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+}
+
+fn look_up(root: &Path, path: impl rustix::path::Arg, how: ResolveFlags) -> Result<OwnedFd, Errno> {
     let root = openat(CWD, root, PATH | OFlags::DIRECTORY, Mode::empty())?;
-    openat2(root, path, PATH, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+    openat2(root, path, PATH, Mode::empty(), how)
 }
 
 /// The beginning of a file; nothing where it cannot be read.
-pub(super) fn beginning(file: &OwnedFd) -> Option<Vec<u8>> {
-    let file = File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+pub(super) fn beginning(path: impl AsRef<Path>) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(4096);
-    file.take(4096).read_to_end(&mut bytes).ok()?;
+    File::open(path).ok()?.take(4096).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }

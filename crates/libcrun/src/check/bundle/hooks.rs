@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use super::super::{Answer, Finding};
 use super::Examined;
 use super::examined::Located;
+use super::refusals::NO_HOOK;
 use crate::error::{Code, Error};
 use crate::explain;
 use crate::plan::{HookKind, hook_name};
@@ -18,6 +19,9 @@ pub(super) fn look(examined: &Examined<'_>) -> Vec<Finding> {
     for kind in HookKind::ALL {
         for (index, hook) in plan.list(kind).hooks.iter().enumerate() {
             let path = hook.path.to_string_lossy();
+            if path == NO_HOOK {
+                continue;
+            }
             let reached = match kind {
                 HookKind::StartContainer => inside(examined, &path),
                 _ => outside(Path::new(path.as_ref())),

@@ -1,5 +1,7 @@
 //! Whether the program is there, can be executed, and is one for this machine.
 
+use std::os::fd::{AsRawFd, OwnedFd};
+
 use rustix::fs::{FileType, StatVfsMountFlags, fstat, statvfs};
 use rustix::io::Errno;
 
@@ -46,7 +48,7 @@ fn absolute(examined: &Examined<'_>, path: &str) -> String {
     }
 }
 
-fn executable(file: &std::os::fd::OwnedFd, path: &str) -> Result<(), Error> {
+fn executable(file: &OwnedFd, path: &str) -> Result<(), Error> {
     let stat = fstat(file).map_err(|errno| words::executable_denied(path, errno))?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile if stat.st_mode & 0o111 == 0 => Err(words::not_executable(path)),
@@ -56,7 +58,7 @@ fn executable(file: &std::os::fd::OwnedFd, path: &str) -> Result<(), Error> {
 }
 
 /// What the kernel makes of the file, as far as it can be read.
-fn contents(examined: &Examined<'_>, file: &std::os::fd::OwnedFd, path: &str) -> Option<Answer> {
+fn contents(examined: &Examined<'_>, file: &OwnedFd, path: &str) -> Option<Answer> {
     let root = &examined.plan.rootfs.path;
     let failed =
         |errno| Error::os(Code::Executable, format!("exec container process `{path}`"), errno).to_string();
@@ -67,11 +69,11 @@ fn contents(examined: &Examined<'_>, file: &std::os::fd::OwnedFd, path: &str) ->
             format!("`mount -o remount,exec` what `{}` lies on", root.display()),
         ));
     }
-    let bytes = beginning(file)?;
+    let bytes = beginning(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     match Format::of(&bytes) {
         Format::Script(interpreter) => interpreted(examined, path, &interpreter, "#!"),
         Format::Elf { machine, interpreter } => {
-            let own = std::fs::read("/proc/self/exe").ok().map(|own| Format::of(&own));
+            let own = beginning("/proc/self/exe").map(|own| Format::of(&own));
             match own {
                 Some(Format::Elf { machine: own, .. }) if !runs(own, machine) => Some(foreign(
                     examined,

@@ -134,7 +134,7 @@ impl Part {
             Self::Hook(kind, index) => {
                 let list = spec.hooks.as_mut().and_then(|all| hooks(all, *kind).as_mut());
                 if let Some(hook) = list.and_then(|list| list.get_mut(*index)) {
-                    *hook = Hook { path: "/".into(), ..Hook::default() };
+                    *hook = Hook { path: NO_HOOK.into(), ..Hook::default() };
                 }
             }
             Self::Rlimit(index) => process(spec, |process| {
@@ -153,6 +153,8 @@ impl Part {
     }
 }
 
+/// The path in the place of a hook that is left out.
+pub(super) const NO_HOOK: &str = "/";
 /// What a limit is called that is taken out once all are known that are.
 const LEFT_OUT: &str = "";
 

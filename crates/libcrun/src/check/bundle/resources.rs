@@ -42,8 +42,7 @@ pub(super) fn look(examined: &Examined<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = placed.into_iter().collect();
     for write in cgroup.writes.iter().filter(|write| !is_there(cgroup, write, &present)) {
         let (name, controller) = (field(examined, write), controller(cgroup, write));
-        let found =
-            format!("{name}: there is no {controller} controller here: `{}` cannot be written", write.file);
+        let found = format!("there is no {controller} controller here: `{}` cannot be written", write.file);
         let remedy = format!(
             "a kernel with it (`{MOUNT_POINT}/cgroup.controllers` lists those of version 2), or leave the limit out"
         );
