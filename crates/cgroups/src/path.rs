@@ -61,7 +61,7 @@ impl CgroupPath {
     }
 
     /// The paths from the first component down to the whole, for creating one level after the other.
-    pub(crate) fn levels(&self) -> impl Iterator<Item = &str> {
+    pub fn levels(&self) -> impl Iterator<Item = &str> {
         let ends = self.0.match_indices('/').map(|(index, _)| index).chain(Some(self.0.len()));
         ends.map(|end| &self.0[..end])
     }

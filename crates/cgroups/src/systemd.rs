@@ -36,6 +36,7 @@ pub mod text;
 mod unit;
 mod update;
 pub mod value;
+mod version;
 
 pub use annotations::properties as annotated_properties;
 pub use missing::MissingProperties;
@@ -44,3 +45,4 @@ pub use properties::{Property, UnitPlan, Wanted};
 pub use start::{UnitStart, stop_unit};
 pub use unit::Unit;
 pub use update::update_unit;
+pub use version::version;

@@ -165,6 +165,27 @@ const DETACH: Opt = switch("detach", Some('d'), "do not wait for the process");
 /// The commands, in alphabetical order.
 pub const COMMANDS: &[Command] = &[
     Command {
+        name: "check",
+        summary: "report whether this host can run containers, and a bundle",
+        arguments: "[BUNDLE]",
+        options: &[
+            CONFIG,
+            option("format", None, "FORMAT", "select the output format: 'text' (default) or 'json'"),
+        ],
+        notes: "\
+Looks at the kernel, namespaces, ids, cgroups, systemd, confinement and limits as they are for the user who asks, and
+changes nothing. With a bundle, also shows what in it could not be honoured. Below everything that is not as it should
+be stands what helps. The exit status is 1 if something is missing without which containers, or this one, do not run.
+The options --cgroup-manager, --systemd-cgroup and --root before the command count.
+
+  crun check
+  crun --systemd-cgroup check --format=json
+  crun check /run/bundle && crun run --bundle /run/bundle web
+",
+        positionals: (0, 1),
+        passes_rest: false,
+    },
+    Command {
         name: "create",
         summary: "create a container",
         arguments: "CONTAINER",

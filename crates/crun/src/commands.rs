@@ -1,5 +1,6 @@
 //! The commands: each turns its options into a call of the library and prints the answer.
 
+mod check;
 mod create;
 mod events;
 mod exec;
@@ -50,6 +51,7 @@ pub(crate) fn run(invocation: &Invocation, log: &Log) -> Result<i32> {
         return Err(error);
     }
     match command.name {
+        "check" => check::check(&context),
         "create" => create::create(&context),
         "delete" => signal::delete(&context),
         "events" => events::events(&context),

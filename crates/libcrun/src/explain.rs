@@ -6,13 +6,13 @@
 
 mod failure;
 mod ids;
-mod machine;
+pub(crate) mod machine;
 mod path;
 mod user_namespace;
 
 pub(crate) use failure::{process_not_made, start_failed};
 pub use machine::Machine;
-pub(crate) use path::{closed, state_root_closed};
+pub(crate) use path::{closed, closed_to, denied, lets_in, state_root_closed};
 
 use rustix::io::Errno;
 

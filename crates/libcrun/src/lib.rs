@@ -21,6 +21,7 @@
 
 mod capabilities;
 mod channel;
+pub mod check;
 mod clone;
 mod console_socket;
 mod container;

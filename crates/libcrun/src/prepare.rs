@@ -290,7 +290,7 @@ fn open_joins(joins: &[Join]) -> Result<Vec<(Namespaces, OwnedFd)>> {
         .collect()
 }
 
-fn open_root(plan: &Plan) -> Result<OwnedFd> {
+pub(crate) fn open_root(plan: &Plan) -> Result<OwnedFd> {
     let path = &plan.rootfs.path;
     openat(CWD, path, PATH_ONLY | OFlags::DIRECTORY, Mode::empty()).map_err(|errno| match errno {
         Errno::NOENT => {

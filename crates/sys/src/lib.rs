@@ -18,6 +18,7 @@ pub mod mount;
 pub mod namespace;
 pub mod net;
 pub mod personality;
+pub mod probe;
 pub mod scheduling;
 pub mod seccomp;
 pub mod signal;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::address::{Environment, Place};
 use super::connection::{Connection, Trouble};
-use super::message::{Call, Incoming};
+use super::message::{Body, Call, Incoming};
 use super::properties::Property;
 use super::value::Writer;
 use crate::error::{Error, Result};
@@ -206,6 +206,21 @@ impl Manager {
     /// Makes a call after which a job of `unit` is to be waited for. On a bus its end is only heard of by who has asked for
     /// it; that systemd tells its own news to everybody (`Subscribe`) is not needed for that: it tells those of a job to
     /// who has caused it.
+    /// The version, as systemd says it.
+    ///
+    /// # Errors
+    /// What it answers instead.
+    pub(super) fn version(&mut self) -> Result<String> {
+        let mut body = Writer::with_capacity(64);
+        body.text(INTERFACE);
+        body.text("Version");
+        let call = Call { interface: "org.freedesktop.DBus.Properties", ..manager("Get", "ss") };
+        let failed = |trouble: &Trouble| Error::plain(format!("ask systemd for its version: {trouble}"));
+        let body = self.call_for_reply(&call, &body.into_bytes()).map_err(|trouble| failed(&trouble))?;
+        let text = body.of("v").and_then(|mut reader| reader.text_of_variant());
+        text.ok_or_else(|| failed(&Trouble::Nonsense("the answer is no text".to_owned())))
+    }
+
     fn call_for_job(
         &mut self,
         unit: &str,
@@ -227,11 +242,15 @@ impl Manager {
     }
 
     fn call_and_wait(&mut self, call: &Call<'_>, body: &[u8]) -> std::result::Result<(), Trouble> {
+        self.call_for_reply(call, body).map(drop)
+    }
+
+    fn call_for_reply(&mut self, call: &Call<'_>, body: &[u8]) -> std::result::Result<Body, Trouble> {
         self.say_hello();
         let serial = self.connection.call(call, body)?;
         loop {
             match self.connection.next()? {
-                Incoming::Reply { to, .. } if to == serial => return Ok(()),
+                Incoming::Reply { to, body, .. } if to == serial => return Ok(body),
                 Incoming::Error { to, name, text } if to == serial => {
                     return Err(Trouble::Refused { name, text });
                 }
@@ -284,7 +303,7 @@ impl Manager {
 }
 
 /// The job and its result, if it is one of this unit.
-fn job_removed(body: &super::message::Body, unit: &str) -> Option<(String, JobResult)> {
+fn job_removed(body: &Body, unit: &str) -> Option<(String, JobResult)> {
     let mut reader = body.of("uoss")?;
     let (_, path, name, result) = (reader.uint32()?, reader.text()?, reader.text()?, reader.text()?);
     (name == unit).then_some((path, result))

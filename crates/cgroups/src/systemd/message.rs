@@ -209,6 +209,11 @@ impl Reader<'_> {
         self.ended(length)
     }
 
+    /// The text in a variant that holds one.
+    pub(super) fn text_of_variant(&mut self) -> Option<String> {
+        if self.signature()? == "s" { self.text() } else { None }
+    }
+
     fn signature(&mut self) -> Option<String> {
         let length = usize::from(self.byte()?);
         self.ended(length)
@@ -264,6 +269,11 @@ pub(super) mod tests {
 
     pub(in super::super) fn reply(to: u32, job: &str) -> Vec<u8> {
         sent(METHOD_RETURN, Some(to), &[(FIELD_SENDER, ":1.1")], "o", &[Value::Path(job.into())])
+    }
+
+    pub(in super::super) fn value(to: u32, value: Value) -> Vec<u8> {
+        let value = Value::Variant(Box::new(value));
+        sent(METHOD_RETURN, Some(to), &[(FIELD_SENDER, ":1.1")], "v", &[value])
     }
 
     pub(in super::super) fn error(to: u32, name: &str, text: &str) -> Vec<u8> {

@@ -8,10 +8,10 @@ use rustix::process::geteuid;
 #[derive(Debug, Clone)]
 pub struct Machine {
     /// Where its files are: `/`, or a directory that plays a machine.
-    pub(super) root: PathBuf,
-    pub(super) uid: u32,
+    pub(crate) root: PathBuf,
+    pub(crate) uid: u32,
     /// The directories in which programs are looked for.
-    pub(super) path: Vec<PathBuf>,
+    pub(crate) path: Vec<PathBuf>,
 }
 
 impl Machine {
@@ -27,24 +27,24 @@ impl Machine {
     }
 
     /// What stands in a file, without the end of its line; nothing where there is none that can be read.
-    pub(super) fn text(&self, path: &str) -> Option<String> {
+    pub(crate) fn text(&self, path: &str) -> Option<String> {
         let text = std::fs::read_to_string(self.file(path)).ok()?;
         Some(text.trim_end().to_owned())
     }
 
-    pub(super) fn file(&self, path: &str) -> PathBuf {
+    pub(crate) fn file(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
     /// A field of `/proc/self/status`.
-    pub(super) fn status(&self, field: &str) -> Option<String> {
+    pub(crate) fn status(&self, field: &str) -> Option<String> {
         let text = self.text("/proc/self/status")?;
         let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
         Some(value.trim().to_owned())
     }
 
     /// Where a program is.
-    pub(super) fn program(&self, name: &str) -> Option<PathBuf> {
+    pub(crate) fn program(&self, name: &str) -> Option<PathBuf> {
         let places = self.path.iter().map(|directory| self.root.join(relative(directory)).join(name));
         places.into_iter().find(|path| path.is_file())
     }
@@ -55,17 +55,17 @@ fn relative(path: &Path) -> &Path {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A directory that plays a machine on which everything is allowed.
-    pub(in crate::explain) struct Play {
+    pub(crate) struct Play {
         directory: PathBuf,
-        pub(in crate::explain) machine: Machine,
+        pub(crate) machine: Machine,
     }
 
     impl Play {
-        pub(in crate::explain) fn new(name: &str) -> Self {
+        pub(crate) fn new(name: &str) -> Self {
             let directory = std::env::temp_dir().join(format!("crun-explain-{name}-{}", std::process::id()));
             drop(std::fs::remove_dir_all(&directory));
             let machine = Machine { root: directory.clone(), uid: 1000, path: vec!["/bin".into()] };
@@ -80,13 +80,13 @@ pub(super) mod tests {
             play
         }
 
-        pub(in crate::explain) fn write(&self, path: &str, text: &str) {
+        pub(crate) fn write(&self, path: &str, text: &str) {
             let path = self.directory.join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
 
-        pub(in crate::explain) fn remove(&self, path: &str) {
+        pub(crate) fn remove(&self, path: &str) {
             std::fs::remove_file(self.directory.join(path)).unwrap();
         }
     }

@@ -31,7 +31,7 @@ pub(crate) fn state_root_closed(error: Error, path: &Path) -> Error {
 }
 
 /// Says which directory on the way to `path` does not let this process through; nothing where all do.
-pub(super) fn denied(path: &Path) -> Option<String> {
+pub(crate) fn denied(path: &Path) -> Option<String> {
     let mut way: Vec<&Path> = path.ancestors().skip(1).collect();
     way.reverse();
     let is_closed = |directory: &Path| {
@@ -42,7 +42,7 @@ pub(super) fn denied(path: &Path) -> Option<String> {
 }
 
 /// A directory that this user may not enter, in words.
-pub(super) fn closed_to(directory: &Path, user: u32) -> Option<String> {
+pub(crate) fn closed_to(directory: &Path, user: u32) -> Option<String> {
     let metadata = std::fs::metadata(directory).ok()?;
     let (owner, group) = (metadata.uid(), metadata.gid());
     let mode = metadata.permissions().mode() & 0o7777;
@@ -51,7 +51,7 @@ pub(super) fn closed_to(directory: &Path, user: u32) -> Option<String> {
 }
 
 /// Whether this user and group may enter a directory, as far as its owner and mode say.
-pub(super) fn lets_in(directory: &Path, user: u32, group: u32) -> bool {
+pub(crate) fn lets_in(directory: &Path, user: u32, group: u32) -> bool {
     let Ok(metadata) = std::fs::metadata(directory) else { return true };
     let mode = metadata.permissions().mode();
     match (metadata.uid() == user, metadata.gid() == group) {

@@ -11,13 +11,14 @@ use std::process::{Command, ExitCode};
 use sys::seccomp::{Instruction, filter};
 
 /// The calls that can be taken away. Calls this new have one number on every architecture.
-const CALLS: [(&str, u32); 9] = [
+const CALLS: [(&str, u32); 10] = [
     ("open_tree", 428),
     ("move_mount", 429),
     ("fsopen", 430),
     ("fsconfig", 431),
     ("fsmount", 432),
     ("fspick", 433),
+    ("clone3", 435),
     ("close_range", 436),
     ("openat2", 437),
     ("mount_setattr", 442),

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::super::address::Socket;
-use super::super::message::tests::{error, job_removed, reply};
+use super::super::message::tests::{error, job_removed, reply, value};
 use super::super::message::{self, FIXED};
 use super::*;
 
@@ -330,4 +330,25 @@ fn an_id_is_looked_up_outside() {
     assert_eq!(outside("0 1000 1\n1 100000 65536\n", 5), Some(100_004));
     assert_eq!(outside("0 1000 1\n", 1), None);
     assert_eq!(outside("", 0), None);
+}
+
+#[test]
+fn the_version_is_told_as_systemd_says_it() {
+    use super::super::value::Value;
+    let ask = |answer: fn(u32) -> Vec<u8>| {
+        let peer = Peer::new(false, move |talk| {
+            let mut talk = talk.welcome();
+            let (call, serial) = talk.hear();
+            assert!(call.contains("org.freedesktop.systemd1.Manager") && call.contains("Version"), "{call}");
+            talk.say(&answer(serial));
+        });
+        let version = peer.connect(LONG).version();
+        peer.thread.join().unwrap();
+        version.map_err(|error| error.to_string())
+    };
+    assert_eq!(ask(|serial| value(serial, Value::Text("257.9-1".into()))), Ok("257.9-1".to_owned()));
+    let other = ask(|serial| value(serial, Value::Uint32(7))).unwrap_err();
+    assert!(other.starts_with("ask systemd for its version: the other side does not speak D-Bus"), "{other}");
+    let refused = ask(|serial| error(serial, "org.freedesktop.DBus.Error.AccessDenied", "no")).unwrap_err();
+    assert_eq!(refused, "ask systemd for its version: no");
 }
