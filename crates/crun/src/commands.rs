@@ -1,6 +1,6 @@
 //! The commands: each turns its options into a call of the library and prints the answer.
 
-mod create;
+pub(crate) mod create;
 mod events;
 mod exec;
 mod inspect;
@@ -8,7 +8,7 @@ mod mounts;
 mod ps;
 mod seccomp;
 mod signal;
-mod spec;
+pub(crate) mod spec;
 mod update;
 
 use std::io::Write;
@@ -53,27 +53,32 @@ pub(crate) fn run(invocation: &Invocation, log: &Log) -> Result<i32> {
     {
         return Err(error);
     }
-    match command.name {
-        "create" => create::create(&context),
-        "delete" => signal::delete(&context),
-        "events" => events::events(&context),
-        "exec" => exec::exec(&context),
+    dispatch(&context, command.name)
+}
+
+/// Runs the command of that name.
+pub(crate) fn dispatch(context: &Context<'_>, name: &str) -> Result<i32> {
+    match name {
+        "create" => create::create(context),
+        "delete" => signal::delete(context),
+        "events" => events::events(context),
+        "exec" => exec::exec(context),
         "features" => inspect::features(),
-        "kill" => signal::kill(&context),
-        "list" => inspect::list(&context),
-        "mounts" => mounts::mounts(&context),
+        "kill" => signal::kill(context),
+        "list" => inspect::list(context),
+        "mounts" => mounts::mounts(context),
         "pause" => libcrun::pause(&context.root(), &context.id()?).map(|()| 0),
-        "ps" => ps::ps(&context),
+        "ps" => ps::ps(context),
         "resume" => libcrun::resume(&context.root(), &context.id()?).map(|()| 0),
-        "run" => create::run(&context),
-        "seccomp" => seccomp::seccomp(&context),
-        "spec" => spec::spec(&context),
+        "run" => create::run(context),
+        "seccomp" => seccomp::seccomp(context),
+        "spec" => spec::spec(context),
         "start" => {
             let options = StartOptions { notify_socket: notify_socket() };
             libcrun::start_with(&context.root(), &context.id()?, &options).map(|()| 0)
         }
-        "state" => inspect::state(&context),
-        "update" => update::update(&context),
+        "state" => inspect::state(context),
+        "update" => update::update(context),
         name => Err(Error::new(Code::Unsupported, format!("unknown command {name}"))),
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn unsupported(option: &str) -> Error {
 
 /// On a kernel where the executable of a running process cannot be exchanged, executes the runtime once more through a
 /// read-only mount (see [`self_protection`]).
-pub(super) fn ensure_protectable(context: &Context<'_>) -> Result<()> {
+pub(crate) fn ensure_protectable(context: &Context<'_>) -> Result<()> {
     if self_protection::can_exchange() || self_protection::is_unneeded() {
         return Ok(());
     }
