@@ -14,7 +14,6 @@ use super::shapes::State;
 use super::table::Command;
 use super::words::{self, Asked};
 use super::{EXEC_FAILURE, FAILURE, help, process, shapes};
-use crate::commands::create::ensure_protectable;
 use crate::commands::{self, Context, print};
 use crate::log::Log;
 
@@ -39,16 +38,23 @@ pub(super) fn run(parsed: Parsed, journal: &Journal) -> c_int {
         Err(error) => error,
     };
     let name = command.map_or("", |command| command.name);
-    let id = invocation.positionals.first().map(String::as_str).unwrap_or_default();
-    journal.error(&words::of(&error, &Asked { command: name, id, phase: phase_at(&error, &invocation) }));
+    journal.error(&explained(&error, name, &invocation));
     if name == "exec" { EXEC_FAILURE } else { FAILURE }
 }
 
-/// Where the container is in its life, which only decides the words of an error.
-fn phase_at(error: &Error, invocation: &Invocation) -> Option<Phase> {
-    let has_none = matches!(error.code(), Code::ContainerNotFound | Code::ContainerExists | Code::InvalidId);
-    let id = invocation.positionals.first().filter(|_| !has_none)?;
-    phase(&invocation.global, id).ok()
+/// The words for an error. That there is no such container is said before anything else that is wrong, and where it is in
+/// its life is part of what is said.
+fn explained(error: &Error, command: &str, invocation: &Invocation) -> String {
+    let id = invocation.positionals.first().map(String::as_str).unwrap_or_default();
+    let asked = |phase| Asked { command, id, phase };
+    if id.is_empty() || matches!(command, "create" | "run" | "restore") {
+        return words::of(error, &asked(None));
+    }
+    match phase(&invocation.global, id) {
+        Ok(phase) => words::of(error, &asked(Some(phase))),
+        Err(missing) if missing.code() == Code::ContainerNotFound => words::of(&missing, &asked(None)),
+        Err(_) => words::of(error, &asked(None)),
+    }
 }
 
 fn phase(global: &Matches, id: &str) -> Result<Phase> {
@@ -60,7 +66,7 @@ fn execute(command: &Command, invocation: &mut Invocation) -> Result<i32> {
     // What the commands have to say is said as an error, in the journal.
     let log = Log::new(&Invocation::default())?;
     let kept = match command.name {
-        "exec" => complete_process(&Context { invocation, log: &log })?,
+        "exec" => process::prepare(&Context { invocation, log: &log })?,
         _ => None,
     };
     if let Some(file) = &kept {
@@ -104,15 +110,6 @@ fn unsupported(context: &Context<'_>, command: &str) -> Result<i32> {
         libcrun::snapshot(&context.root(), &context.id()?)?;
     }
     Err(Error::new(Code::Unsupported, format!("{command} is not supported by this version")))
-}
-
-/// A process object that is to replace the one given.
-fn complete_process(context: &Context<'_>) -> Result<Option<std::fs::File>> {
-    let Some(path) = context.value("process") else { return Ok(None) };
-    libcrun::snapshot(&context.root(), &context.id()?)?;
-    // Before it is read: a program that is executed once more would find a pipe empty.
-    ensure_protectable(context)?;
-    process::completed(&commands::read(path)?)
 }
 
 fn state(context: &Context<'_>, id: &str) -> Result<State> {

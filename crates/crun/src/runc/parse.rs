@@ -90,7 +90,9 @@ pub(super) fn command(args: &[OsString], start: usize, parsed: &mut Parsed) -> R
         parsed.answer = Some(Answer::Help);
         return Ok(());
     }
-    check_count(known, parsed.invocation.positionals.len()).map_err(|message| {
+    let program = args.first().map(|name| name.to_string_lossy()).unwrap_or_default();
+    check_count(known, parsed.invocation.positionals.len()).map_err(|wrong| {
+        let message = format!("{program}: {wrong}");
         let help = format!("Incorrect Usage.\n\n{}", help::command(known));
         Mistake::Usage { message, help }
     })
@@ -133,7 +135,7 @@ fn check_count(command: &Command, count: usize) -> Result<(), String> {
         Count::Between(_, number) if count > number => ("a maximum of", number),
         _ => return Ok(()),
     };
-    Err(format!("runc: \"{}\" requires {bound} {number} argument(s)", command.name))
+    Err(format!("\"{}\" requires {bound} {number} argument(s)", command.name))
 }
 
 /// The words of the command line, from the next one on.
@@ -203,6 +205,8 @@ fn take(option: &Opt, flag: Flag, words: &mut Words<'_>, matches: &mut Matches) 
     let value = match option.kind {
         Kind::Number => value.parse::<i64>().map_err(|_| wrong(&value))?.to_string(),
         Kind::Duration if duration::parse(&value).is_none() => return Err(wrong(&value)),
+        // As good as none.
+        Kind::Text if value.is_empty() => return Ok(()),
         _ => value,
     };
     matches.push(option.long, value);

@@ -1,4 +1,4 @@
-//! The process object of `exec --process`. For runc it is the whole truth; crun takes from the container's own process
+//! What `exec` is asked to run. For runc a process object is the whole truth; crun takes from the container's own process
 //! what it leaves out.
 
 use std::fs::File;
@@ -9,10 +9,38 @@ use libcrun::{Code, Error, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::{Map, Value, json};
 
+use crate::commands::create::ensure_protectable;
+use crate::commands::{self, Context};
+
+/// Refuses what crun would put up with. Returns the process object that is to replace the one given.
+pub(super) fn prepare(context: &Context<'_>) -> Result<Option<File>> {
+    let Some(path) = context.value("process") else {
+        let is_seen = context.has("detach") && context.has("tty");
+        if context.value("console-socket").is_some() && !is_seen {
+            let message = "cannot use console socket if runc will not detach or allocate tty";
+            return Err(Error::new(Code::InvalidConfig, message));
+        }
+        return context.invocation.options.values("env").try_for_each(check_variable).map(|()| None);
+    };
+    // Before it is read: a program that is executed once more would find a pipe empty.
+    ensure_protectable(context)?;
+    completed(&commands::read(path)?)
+}
+
+fn check_variable(variable: &str) -> Result<()> {
+    let wrong = match variable.find('=') {
+        None => "missing '='",
+        Some(0) => "name cannot be empty",
+        Some(_) => return Ok(()),
+    };
+    let message = format!("unable to start container process: invalid environment variable: {wrong}");
+    Err(Error::new(Code::InvalidConfig, message))
+}
+
 /// The file with what it leaves out said: no variables, and root. `None` if nothing had to be said.
 ///
 /// The file is in memory, and there for as long as the value is.
-pub(super) fn completed(text: &[u8]) -> Result<Option<File>> {
+fn completed(text: &[u8]) -> Result<Option<File>> {
     // What is wrong with it is for its reader to say.
     let Ok(mut process) = serde_json::from_slice::<Map<String, Value>>(text) else { return Ok(None) };
     if !complete(&mut process) {
@@ -46,6 +74,12 @@ fn complete(process: &mut Map<String, Value>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_has_a_name_and_a_value() {
+        assert!(check_variable("A=b").is_ok() && check_variable("A=").is_ok());
+        assert!(check_variable("A").is_err() && check_variable("=b").is_err());
+    }
 
     #[test]
     fn what_is_left_out_is_not_taken_from_the_container() {

@@ -35,9 +35,19 @@ pub(super) fn of(error: &Error, asked: &Asked<'_>) -> String {
         Code::InvalidId if asked.id.is_empty() => "container id cannot be empty".to_owned(),
         Code::InvalidId => "invalid container ID format".to_owned(),
         Code::Executable => executable(error, asked.command),
+        _ if is_without_configuration(error, asked) => {
+            "JSON specification file config.json not found".to_owned()
+        }
         _ => by_phase(error, asked).unwrap_or_else(|| by_text(error)),
     };
     format!("{}{said}", prefix(asked.command))
+}
+
+/// Whether the bundle has no configuration.
+fn is_without_configuration(error: &Error, asked: &Asked<'_>) -> bool {
+    matches!(asked.command, "create" | "run")
+        && error.errno() == Some(Errno::NOENT)
+        && error.message().ends_with("config.json`")
 }
 
 /// What every error of a command begins with.
@@ -101,7 +111,7 @@ fn executable(error: &Error, command: &str) -> String {
     };
     let message = error.message();
     let Some(name) = message.split('`').nth(1) else {
-        return format!("{stage}{}", by_text(error));
+        return by_text(error);
     };
     let is_path = name.contains('/');
     let reason = match error.errno() {
