@@ -29,6 +29,11 @@ pub struct Invocation {
 pub struct Matches(Vec<(&'static str, String)>);
 
 impl Matches {
+    /// Adds an option, for a command line that is read by other rules.
+    pub fn push(&mut self, name: &'static str, value: String) {
+        self.0.push((name, value));
+    }
+
     /// Whether the option was given.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(known, _)| *known == name)

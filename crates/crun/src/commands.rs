@@ -1,7 +1,7 @@
 //! The commands: each turns its options into a call of the library and prints the answer.
 
 mod check;
-mod create;
+pub(crate) mod create;
 mod events;
 mod exec;
 mod inspect;
@@ -9,13 +9,13 @@ mod mounts;
 mod ps;
 mod seccomp;
 mod signal;
-mod spec;
+pub(crate) mod spec;
 mod update;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use libcrun::{CgroupManager, Code, ContainerId, Error, Result, StartOptions, StateRoot};
+use libcrun::{CgroupManager, Code, ContainerId, Error, Result, StateRoot};
 
 use crate::log::Log;
 use cli::args::Invocation;
@@ -50,30 +50,34 @@ pub(crate) fn run(invocation: &Invocation, log: &Log) -> Result<i32> {
     {
         return Err(error);
     }
-    match command.name {
-        "check" => check::check(&context),
-        "create" => create::create(&context),
-        "delete" => signal::delete(&context),
-        "events" => events::events(&context),
-        "exec" => exec::exec(&context),
-        "features" => inspect::features(),
-        "kill" => signal::kill(&context),
-        "list" => inspect::list(&context),
-        "mounts" => mounts::mounts(&context),
-        "pause" => libcrun::pause(&context.root(), &context.id()?).map(|()| 0),
-        "ps" => ps::ps(&context),
-        "resume" => libcrun::resume(&context.root(), &context.id()?).map(|()| 0),
-        "run" => create::run(&context),
-        "seccomp" => seccomp::seccomp(&context),
-        "spec" => spec::spec(&context),
-        "start" => {
-            let options = StartOptions { notify_socket: notify_socket() };
-            libcrun::start_with(&context.root(), &context.id()?, &options).map(|()| 0)
-        }
-        "state" => inspect::state(&context),
-        "update" => update::update(&context),
-        name => Err(Error::new(Code::Unsupported, format!("unknown command {name}"))),
-    }
+    dispatch(&context, command.name)
+}
+
+/// Runs the command of that name.
+pub(crate) fn dispatch(context: &Context<'_>, name: &str) -> Result<i32> {
+    // By a pointer, so that each stays a function: the code of one does not become resident with that of another.
+    let perform: fn(&Context<'_>) -> Result<i32> = match name {
+        "check" => check::check,
+        "create" => create::create,
+        "delete" => signal::delete,
+        "events" => events::events,
+        "exec" => exec::exec,
+        "features" => inspect::features,
+        "kill" => signal::kill,
+        "list" => inspect::list,
+        "mounts" => mounts::mounts,
+        "pause" => signal::pause,
+        "ps" => ps::ps,
+        "resume" => signal::resume,
+        "run" => create::run,
+        "seccomp" => seccomp::seccomp,
+        "spec" => spec::spec,
+        "start" => create::start,
+        "state" => inspect::state,
+        "update" => update::update,
+        name => return Err(Error::new(Code::Unsupported, format!("unknown command {name}"))),
+    };
+    perform(context)
 }
 
 impl Context<'_> {

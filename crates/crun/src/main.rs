@@ -14,6 +14,7 @@ mod commands;
 mod duration;
 mod log;
 mod output;
+mod runc;
 mod size;
 
 use std::ffi::c_int;
@@ -39,6 +40,9 @@ extern "C" fn main() -> c_int {
 /// Runs the command line of this process; returns its exit status.
 fn command_line() -> c_int {
     let args: Vec<_> = std::env::args_os().collect();
+    if runc::is_asked_for(&args) {
+        return runc::command_line(args);
+    }
     match args::parse(&args) {
         Ok(invocation) => {
             // Who asks for help gets it, wherever the log should have gone.

@@ -7,7 +7,7 @@ use crate::mount_options;
 use crate::plan;
 
 /// The version of the runtime specification that this follows.
-pub(crate) const OCI_VERSION: &str = "1.3.0";
+pub const OCI_VERSION: &str = "1.3.0";
 
 /// The features structure, in the order it is printed.
 #[derive(Debug, Serialize)]

@@ -83,7 +83,7 @@ pub use delete::{Warnings, delete};
 pub use error::{Code, Error, Result};
 pub use events::{Event, IntelRdt, Statistics, statistics, watch};
 pub use exec::{ExecOptions, exec};
-pub use features::{Features, features};
+pub use features::{Features, OCI_VERSION, features};
 pub use host::{Host, SecurityModule};
 pub use id::ContainerId;
 pub use kill::{kill, kill_all};

@@ -1,8 +1,8 @@
-//! `create` and `run`.
+//! `create`, `start` and `run`.
 
 use std::path::{Path, PathBuf};
 
-use libcrun::{Code, CreateOptions, Error, Result, RunMode, self_protection};
+use libcrun::{Code, CreateOptions, Error, Result, RunMode, StartOptions, self_protection};
 
 use super::{Context, listening_descriptors, notify_socket, seccomp_receiver};
 use crate::log::Level;
@@ -10,6 +10,11 @@ use crate::log::Level;
 pub(super) fn create(context: &Context<'_>) -> Result<i32> {
     let options = options(context)?;
     libcrun::create(&context.root(), &context.id()?, &options).map(|()| 0)
+}
+
+pub(super) fn start(context: &Context<'_>) -> Result<i32> {
+    let options = StartOptions { notify_socket: notify_socket() };
+    libcrun::start_with(&context.root(), &context.id()?, &options).map(|()| 0)
 }
 
 pub(super) fn run(context: &Context<'_>) -> Result<i32> {
@@ -54,7 +59,7 @@ pub(super) fn unsupported(option: &str) -> Error {
 
 /// On a kernel where the executable of a running process cannot be exchanged, executes the runtime once more through a
 /// read-only mount (see [`self_protection`]).
-pub(super) fn ensure_protectable(context: &Context<'_>) -> Result<()> {
+pub(crate) fn ensure_protectable(context: &Context<'_>) -> Result<()> {
     if self_protection::can_exchange() || self_protection::is_unneeded() {
         return Ok(());
     }

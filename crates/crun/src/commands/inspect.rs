@@ -31,6 +31,6 @@ pub(super) fn list(context: &Context<'_>) -> Result<i32> {
     print(&if wants_json { output::list_json(&containers) } else { output::list_table(&containers) })
 }
 
-pub(super) fn features() -> Result<i32> {
+pub(super) fn features(_: &Context<'_>) -> Result<i32> {
     print(&output::json(&libcrun::features(VERSION, COMMIT)))
 }

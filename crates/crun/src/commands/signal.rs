@@ -1,4 +1,4 @@
-//! `kill` and `delete`, for one container or all that match an expression.
+//! `kill` and `delete`, for one container or all that match an expression; `pause` and `resume`.
 
 use libcrun::{ContainerId, Result, signals};
 
@@ -25,6 +25,14 @@ pub(super) fn delete(context: &Context<'_>) -> Result<i32> {
         }
         Ok(())
     })
+}
+
+pub(super) fn pause(context: &Context<'_>) -> Result<i32> {
+    libcrun::pause(&context.root(), &context.id()?).map(|()| 0)
+}
+
+pub(super) fn resume(context: &Context<'_>) -> Result<i32> {
+    libcrun::resume(&context.root(), &context.id()?).map(|()| 0)
 }
 
 /// Does it to the container given, or with `--regex` to all that match; there the failure of one is a warning and no

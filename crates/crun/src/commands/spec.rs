@@ -10,8 +10,12 @@ use rustix::io::Errno;
 use super::Context;
 
 pub(super) fn spec(context: &Context<'_>) -> Result<i32> {
-    let path = path(context);
     let unified = Host::new().cgroups().is_ok_and(|layout| layout.is_unified());
+    write(&path(context), &template(context.has("rootless"), unified)).map(|()| 0)
+}
+
+/// Writes a configuration where there is none.
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     let failed = |error: std::io::Error| {
         let message = format!("write `{}`", path.display());
         match error.raw_os_error() {
@@ -19,15 +23,14 @@ pub(super) fn spec(context: &Context<'_>) -> Result<i32> {
             None => Error::new(Code::System, message),
         }
     };
-    let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             return Err(Error::new(Code::InvalidConfig, format!("`{name}` already exists")));
         }
         other => other.map_err(failed)?,
     };
-    file.write_all(template(context.has("rootless"), unified).as_bytes()).map_err(failed)?;
-    Ok(0)
+    file.write_all(text.as_bytes()).map_err(failed)
 }
 
 fn path(context: &Context<'_>) -> PathBuf {
