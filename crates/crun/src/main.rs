@@ -46,6 +46,7 @@ fn command_line() -> c_int {
             match result {
                 Ok(status) => status & 0xff,
                 Err(error) => {
+                    let error = libcrun::explain::diagnose(error, &commands::state_root(&invocation));
                     log::say_error(log.ok().as_ref(), &error);
                     FAILURE
                 }

@@ -20,6 +20,7 @@ use crate::clone::{ForChildren, clone_into};
 use crate::container::{Container, Phase};
 use crate::error::{Code, Context, Error, Result, words};
 use crate::exec_cgroup::Home;
+use crate::explain;
 use crate::foreground::{self, Company};
 use crate::home;
 use crate::host::Host;
@@ -300,7 +301,8 @@ fn run(
     });
     if let Err(error) = started {
         spawned.end();
-        return Err(error);
+        let root = format!("/proc/{}/root", container.status.pid);
+        return Err(explain::program_failed(error, Path::new(&root)));
     }
     // Not open for as long as the process runs: its agent may wait for the end of what is said.
     drop(joining);
