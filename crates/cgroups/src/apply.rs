@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use rustix::io::Errno;
 
 use crate::cgroup::{Cgroup, Member};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files::{read_small, write_value};
 use crate::layout::MOUNT_POINT;
 use crate::resources::{IfMissing, Write, former};
@@ -36,7 +36,9 @@ impl Cgroup {
     }
 
     pub(crate) fn unavailable(&self, controller: &str) -> Error {
-        Error::plain(format!("controller `{controller}` is not available under {MOUNT_POINT}{}", self.path))
+        let directory = format!("{MOUNT_POINT}{}", self.path);
+        let message = format!("controller `{controller}` is not available under {directory}");
+        Error { kind: ErrorKind::NoController, path: Some(directory), ..Error::plain(message) }
     }
 }
 
@@ -157,11 +159,12 @@ impl Writer<'_> {
     #[cold]
     fn refused(&self, member: &Member, write: &Write, errno: Errno) -> Error {
         let file = member.file(&self.cgroup.path, &write.file);
-        let message = format!("write `{}` to `{file}`", write.value.trim());
+        let attempt = format!("write `{}` to", write.value.trim());
+        let message = format!("{attempt} `{file}`");
         match errno {
             Errno::BUSY => match used(member, &write.file) {
                 Some(used) => below_usage(controller_of(&write.file), &message, used.trim(), Some(errno)),
-                None => Error::kernel(message, errno),
+                None => Error::at(&attempt, file, errno),
             },
             Errno::INVAL if write.file == "memory.limit_in_bytes" => {
                 let total = read_small(member.directory.as_fd(), "memory.memsw.limit_in_bytes");
@@ -172,7 +175,7 @@ impl Writer<'_> {
             Errno::NOENT if !has_controller_of(member, write) => {
                 self.cgroup.unavailable(controller_of(&write.file))
             }
-            errno => Error::kernel(message, errno),
+            errno => Error::at(&attempt, file, errno),
         }
     }
 }
@@ -191,7 +194,7 @@ pub(crate) fn below_usage(controller: &str, attempt: &str, used: &str, errno: Op
     let message = format!(
         "cannot set the {controller} limit lower than its current usage: {used} bytes are used, {attempt}"
     );
-    Error { message, errno }
+    Error { errno, ..Error::plain(message) }
 }
 
 fn has_controller_of(member: &Member, write: &Write) -> bool {

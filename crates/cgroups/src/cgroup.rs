@@ -66,7 +66,7 @@ pub(crate) fn mount_point(hierarchy: &Hierarchy) -> String {
 pub(crate) fn open_root(hierarchy: &Hierarchy) -> Result<OwnedFd> {
     let path = mount_point(hierarchy);
     let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
-    openat(CWD, &path, flags, Mode::empty()).map_err(|errno| Error::kernel(format!("open `{path}`"), errno))
+    openat(CWD, &path, flags, Mode::empty()).map_err(|errno| Error::at("open", path, errno))
 }
 
 impl Cgroup {
@@ -133,8 +133,7 @@ impl Cgroup {
                 }
                 Err(Errno::NOENT) => {}
                 Err(errno) => {
-                    let name = format!("open `{}{path}`", mount_point(hierarchy));
-                    return Err(Error::kernel(name, errno));
+                    return Err(Error::at("open", format!("{}{path}", mount_point(hierarchy)), errno));
                 }
             }
         }
@@ -240,7 +239,7 @@ impl Cgroup {
                 Err(Errno::BUSY) if leftovers() == Leftovers::Leave => removed = Removed::LeftToOthers,
                 Err(errno) => {
                     let directory = format!("{}{}", mount_point(&member.hierarchy), self.path);
-                    let error = || Error::kernel(format!("remove the cgroup `{directory}`"), errno);
+                    let error = || Error::at("remove the cgroup", directory, errno);
                     first_error.get_or_insert_with(error);
                 }
             }

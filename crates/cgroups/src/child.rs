@@ -125,9 +125,8 @@ impl Cgroup {
         let Some(child) = member.innermost() else { return Ok(()) };
         let parents = child.path.levels().filter(|level| *level != child.path.below_root());
         for level in std::iter::once("").chain(parents) {
-            let directory = open_below(member.directory.as_fd(), level).map_err(|errno| {
-                Error::kernel(format!("open `{}`", member.file(&self.path, level)), errno)
-            })?;
+            let directory = open_below(member.directory.as_fd(), level)
+                .map_err(|errno| Error::at("open", member.file(&self.path, level), errno))?;
             controllers::hand_on(directory.as_fd(), |name| member.file(&self.path, &join(level, name)))?;
         }
         Ok(())
@@ -153,9 +152,8 @@ impl Member {
     }
 
     fn enter(&mut self, whole: &CgroupPath, below: &CgroupPath) -> Result<()> {
-        let directory = open_below(self.directory.as_fd(), below.below_root()).map_err(|errno| {
-            Error::kernel(format!("open `{}`", self.file(whole, below.below_root())), errno)
-        })?;
+        let directory = open_below(self.directory.as_fd(), below.below_root())
+            .map_err(|errno| Error::at("open", self.file(whole, below.below_root()), errno))?;
         self.child = OnceLock::from(Child::new(below.clone(), directory, 0));
         Ok(())
     }

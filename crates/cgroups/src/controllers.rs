@@ -70,7 +70,7 @@ impl Cgroup {
             let directory = open_level(member, level)?;
             enable_patiently(directory.as_fd(), controller).map_err(|errno| {
                 let file = member.file(&CgroupPath::new(Some(level), ""), "cgroup.subtree_control");
-                Error::kernel(format!("write `+{controller}` to `{file}`"), errno)
+                Error::at(&format!("write `+{controller}` to"), file, errno)
             })?;
         }
         Ok(())
@@ -121,15 +121,12 @@ fn levels_above(path: &CgroupPath) -> impl Iterator<Item = &str> {
 }
 
 fn open_level(member: &Member, level: &str) -> Result<std::os::fd::OwnedFd> {
-    open_below(member.root.as_fd(), level).map_err(|errno| {
-        let directory = member.directory_named(level);
-        Error::kernel(format!("open `{directory}`"), errno)
-    })
+    open_below(member.root.as_fd(), level)
+        .map_err(|errno| Error::at("open", member.directory_named(level), errno))
 }
 
 fn read_list(directory: BorrowedFd<'_>, named: impl Fn() -> String) -> Result<String> {
-    read_small(directory, "cgroup.controllers")
-        .map_err(|errno| Error::kernel(format!("read `{}`", named()), errno))
+    read_small(directory, "cgroup.controllers").map_err(|errno| Error::at("read", named(), errno))
 }
 
 #[cfg(test)]

@@ -9,6 +9,23 @@ pub struct Error {
     pub message: String,
     /// The kernel's reason, where the kernel had one.
     pub errno: Option<Errno>,
+    /// The file or directory it was being done to, where it was one.
+    pub path: Option<String>,
+    /// What kind of thing went wrong.
+    pub kind: ErrorKind,
+}
+
+/// What kind of thing went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A controller is not to be had in the cgroup.
+    NoController,
+    /// systemd is not to be reached, or has refused something.
+    Systemd,
+    /// Anything else.
+    #[default]
+    Other,
 }
 
 /// A result with this crate's [`Error`].
@@ -17,12 +34,23 @@ pub type Result<T> = core::result::Result<T, Error>;
 impl Error {
     /// An error found by looking at the configuration or the host, without the kernel.
     pub(crate) fn plain(message: impl Into<String>) -> Self {
-        Self { message: message.into(), errno: None }
+        Self { message: message.into(), errno: None, path: None, kind: ErrorKind::Other }
     }
 
     /// An error of the kernel while doing `message`.
     pub(crate) fn kernel(message: impl Into<String>, errno: Errno) -> Self {
-        Self { message: message.into(), errno: Some(errno) }
+        Self { errno: Some(errno), ..Self::plain(message) }
+    }
+
+    /// An error of the kernel while doing `what` to a file or a directory.
+    pub(crate) fn at(what: &str, path: impl Into<String>, errno: Errno) -> Self {
+        let path = path.into();
+        Self { path: Some(path.clone()), ..Self::kernel(format!("{what} `{path}`"), errno) }
+    }
+
+    /// An error in what systemd does, or does not do.
+    pub(crate) fn systemd(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Systemd, ..Self::plain(message) }
     }
 }
 

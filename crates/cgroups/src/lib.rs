@@ -33,7 +33,7 @@ mod walk;
 mod watch;
 
 pub use cgroup::{Cgroup, Removed};
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use freezers::Freezers;
 pub use layout::Layout;
 pub use path::CgroupPath;

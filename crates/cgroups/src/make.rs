@@ -39,7 +39,7 @@ pub(crate) fn make_levels(
             Err(Errno::EXIST) => created = 0,
             Err(errno) => {
                 take_back(parent_of(level), created);
-                return Err(Error::kernel(format!("create the cgroup `{}`", named(level)), errno));
+                return Err(Error::at("create the cgroup", named(level), errno));
             }
         }
     }
@@ -47,7 +47,7 @@ pub(crate) fn make_levels(
         Ok(directory) => Ok((created, directory)),
         Err(errno) => {
             take_back(path.below_root(), created);
-            Err(Error::kernel(format!("open `{}`", named(path.below_root())), errno))
+            Err(Error::at("open", named(path.below_root()), errno))
         }
     }
 }
@@ -71,7 +71,7 @@ pub(crate) fn parent_of(path: &str) -> &str {
 /// parent's (cgroup-v1/cpusets.rst).
 pub(crate) fn inherit_cpuset(member: &Member, path: &CgroupPath) -> Result<()> {
     let fail = |level: &str, errno| {
-        Error::kernel(format!("initialise the cpuset `{}/{level}`", mount_point(&member.hierarchy)), errno)
+        Error::at("initialise the cpuset", format!("{}/{level}", mount_point(&member.hierarchy)), errno)
     };
     for level in path.levels() {
         let directory = open_below(member.root.as_fd(), level).map_err(|errno| fail(level, errno))?;

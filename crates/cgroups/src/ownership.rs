@@ -24,7 +24,7 @@ impl Cgroup {
         let (uid, gid) = (Some(Uid::from_raw(uid)), gid.map(Gid::from_raw));
         let failed = |name: &str, errno| {
             let file = format!("{}{name}", self.path_of(member));
-            Error::kernel(format!("change the owner of `{file}`"), errno)
+            Error::at("change the owner of", file, errno)
         };
         fchown(member.home(), uid, gid).map_err(|errno| failed("", errno))?;
         let listed = std::fs::read_to_string(LIST);

@@ -23,7 +23,7 @@ impl Cgroup {
             }
             write_value(member.home(), "cgroup.procs", value.as_bytes()).map_err(|errno| {
                 let file = format!("{}/cgroup.procs", self.path_of(member));
-                Error::kernel(format!("write `{value}` to `{file}`"), errno)
+                Error::at(&format!("write `{value}` to"), file, errno)
             })?;
         }
         Ok(())

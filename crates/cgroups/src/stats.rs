@@ -305,7 +305,7 @@ impl Cgroup {
     }
 
     fn unreadable(&self, member: &Member, name: &str, errno: Errno) -> Error {
-        Error::kernel(format!("read `{}`", member.file(&self.path, name)), errno)
+        Error::at("read", member.file(&self.path, name), errno)
     }
 }
 

@@ -56,7 +56,7 @@ impl Cgroup {
         match openat(&member.directory, name, flags, Mode::empty()) {
             Ok(file) => Ok(Some(file)),
             Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(Error::kernel(format!("open `{}`", member.file(&self.path, name)), errno)),
+            Err(errno) => Err(Error::at("open", member.file(&self.path, name), errno)),
         }
     }
 

@@ -277,6 +277,19 @@ What follows CONTAINER is the command and is left alone, options included.
         passes_rest: true,
     },
     Command {
+        name: "explain",
+        summary: "explain what an error means",
+        arguments: "[CODE]",
+        options: &[],
+        notes: "\
+CODE is the name at the end of a hint, and the member `code` of a JSON log. Without one, all are listed.
+
+  crun explain path-denied
+",
+        positionals: (0, 1),
+        passes_rest: false,
+    },
+    Command {
         name: "features",
         summary: "show the enabled features",
         arguments: "",

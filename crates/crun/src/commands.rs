@@ -4,6 +4,7 @@ mod check;
 pub(crate) mod create;
 mod events;
 mod exec;
+mod explain;
 mod inspect;
 mod mounts;
 mod ps;
@@ -62,6 +63,7 @@ pub(crate) fn dispatch(context: &Context<'_>, name: &str) -> Result<i32> {
         "delete" => signal::delete,
         "events" => events::events,
         "exec" => exec::exec,
+        "explain" => explain::explain,
         "features" => inspect::features,
         "kill" => signal::kill,
         "list" => inspect::list,
@@ -83,8 +85,7 @@ pub(crate) fn dispatch(context: &Context<'_>, name: &str) -> Result<i32> {
 impl Context<'_> {
     /// Where the state of the containers is.
     pub(crate) fn root(&self) -> StateRoot {
-        let given = self.invocation.global.value("root").map(PathBuf::from);
-        StateRoot::new(given.unwrap_or_else(StateRoot::default_path))
+        state_root(self.invocation)
     }
 
     /// The container the command is about.
@@ -109,7 +110,7 @@ impl Context<'_> {
         match self.value("format") {
             None | Some("table") => Ok(false),
             Some("json") => Ok(true),
-            Some(other) => Err(Error::new(Code::InvalidConfig, format!("invalid format `{other}`"))),
+            Some(other) => Err(Error::new(Code::InvalidOption, format!("invalid format `{other}`"))),
         }
     }
 
@@ -127,9 +128,15 @@ impl Context<'_> {
             None | Some("cgroupfs") => Ok(CgroupManager::Cgroupfs),
             Some("disabled") => Ok(CgroupManager::Disabled),
             Some("systemd") => Ok(CgroupManager::Systemd),
-            Some(_) => Err(Error::new(Code::InvalidConfig, "unknown cgroup manager specified")),
+            Some(_) => Err(Error::new(Code::InvalidOption, "unknown cgroup manager specified")),
         }
     }
+}
+
+/// Where a command looks for containers.
+pub(crate) fn state_root(invocation: &Invocation) -> StateRoot {
+    let given = invocation.global.value("root").map(PathBuf::from);
+    StateRoot::new(given.unwrap_or_else(StateRoot::default_path))
 }
 
 /// The socket of a service manager that waits for the container to be ready (`sd_notify(3)`).
@@ -151,7 +158,7 @@ pub(crate) fn seccomp_receiver() -> Option<PathBuf> {
 }
 
 fn count(name: &str, text: &str) -> Result<u32> {
-    text.parse().map_err(|_| Error::new(Code::InvalidConfig, format!("{name}: `{text}` is not a number")))
+    text.parse().map_err(|_| Error::new(Code::InvalidOption, format!("{name}: `{text}` is not a number")))
 }
 
 /// What is in the file; `-` is the standard input.

@@ -53,6 +53,34 @@ struct Line<'a> {
     msg: &'a str,
     level: &'static str,
     time: String,
+    #[serde(flatten)]
+    details: Option<Details<'a>>,
+}
+
+/// What more there is to say of a failure; behind what all readers know.
+#[derive(Serialize)]
+struct Details<'a> {
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errno: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+}
+
+impl<'a> Details<'a> {
+    fn of(error: &'a Error) -> Self {
+        Self {
+            code: error.code().name(),
+            step: error.step(),
+            object: error.object().map(ToString::to_string),
+            errno: error.errno().and_then(libcrun::errno_name),
+            hint: error.hint(),
+        }
+    }
 }
 
 impl Log {
@@ -60,7 +88,7 @@ impl Log {
     pub(crate) fn new(invocation: &Invocation) -> Result<Self, Error> {
         let global = &invocation.global;
         let wrong = |what: &str, value: &str| {
-            Error::new(Code::InvalidConfig, format!("unknown log {what} specified: `{value}`"))
+            Error::new(Code::InvalidOption, format!("unknown log {what} specified: `{value}`"))
         };
         let json = match global.value("log-format") {
             None | Some("text") => false,
@@ -82,14 +110,14 @@ impl Log {
     pub(crate) fn write(&self, level: Level, message: &str) {
         if level <= self.level {
             to_stderr(level, message);
-            self.to_file(level, message);
+            self.to_file(level, message, None);
         }
     }
 
-    fn to_file(&self, level: Level, message: &str) {
+    fn to_file(&self, level: Level, message: &str, details: Option<Details<'_>>) {
         let Some(mut file) = self.file.as_ref() else { return };
         let line = if self.json {
-            let line = Line { msg: message, level: level.name(), time: now() };
+            let line = Line { msg: message, level: level.name(), time: now(), details };
             serde_json::to_string(&line).unwrap_or_default()
         } else {
             format!("{}: {}", now(), in_one_line(message))
@@ -107,7 +135,7 @@ fn open(destination: &str) -> Result<File, Error> {
             return Err(Error::new(Code::Unsupported, message));
         }
         Some((kind, _)) if !kind.contains('/') => {
-            return Err(Error::new(Code::InvalidConfig, "unknown log type"));
+            return Err(Error::new(Code::InvalidOption, "unknown log type"));
         }
         _ => destination,
     };
@@ -152,8 +180,12 @@ fn in_one_line(message: &str) -> Cow<'_, str> {
 pub(crate) fn say_error(log: Option<&Log>, error: &Error) {
     let message = error.to_string();
     to_stderr(Level::Error, &message);
+    if let Some(hint) = error.hint() {
+        let hint = format!("hint: {} (crun explain {})\n", in_one_line(hint), error.code().name());
+        let _ = std::io::stderr().write_all(hint.as_bytes());
+    }
     if let Some(log) = log {
-        log.to_file(Level::Error, &message);
+        log.to_file(Level::Error, &message, Some(Details::of(error)));
     }
 }
 

@@ -51,6 +51,8 @@ fn command_line() -> c_int {
             }
             let log = log::Log::new(&invocation);
             let result = log.as_ref().map_err(Clone::clone).and_then(|log| commands::run(&invocation, log));
+            let result =
+                result.map_err(|error| libcrun::explain::diagnose(error, &commands::state_root(&invocation)));
             ended(result, log.ok().as_ref())
         }
         Err(args::Mistake::Usage(message)) => {

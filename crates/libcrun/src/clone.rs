@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, Signal, dumpable_behavior, set_dumpable_behavior};
 use sys::clone::{Child, Namespaces};
 
-use crate::error::{Code, Context, Error, Result};
+use crate::error::{Code, Context, Error, Result, doing};
 use crate::explain;
 use crate::foreground;
 use crate::init::Placement;
@@ -57,20 +57,19 @@ pub(crate) fn clone_into(
             Ok(child) => return Ok(Cloned { child, placement, in_unified_cgroup: true }),
             // A cgroup that takes no processes this way, or a kernel that does not know the way (before 5.7).
             Err(Errno::BUSY | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOENT | Errno::TOOBIG) => {}
-            Err(errno) => return Err(not_made(namespaces, errno)),
+            Err(errno) => return Err(not_made(namespaces, cgroup, errno)),
         }
     }
     let placement = if cgroup.is_some() { Placement::BeforeMounts } else { placement };
-    let child = spawn(namespaces, None, || child(placement)).map_err(|errno| not_made(namespaces, errno))?;
+    let child =
+        spawn(namespaces, None, || child(placement)).map_err(|errno| not_made(namespaces, cgroup, errno))?;
     Ok(Cloned { child, placement, in_unified_cgroup: false })
 }
 
-fn not_made(namespaces: Namespaces, errno: Errno) -> Error {
+fn not_made(namespaces: Namespaces, cgroup: Option<&Cgroup>, errno: Errno) -> Error {
     let error = Error::os(Code::Namespace, "create the container's process", errno);
-    match explain::process_not_made(namespaces, errno) {
-        Some(cause) => error.because(&cause),
-        None => error,
-    }
+    let cgroups = cgroup.into_iter().flat_map(Cgroup::paths).map(|(_, path)| path);
+    explain::process_not_made(error, namespaces, cgroups)
 }
 
 /// Clones a process that runs `child`, which keeps to what [`crate::init`] promises.
@@ -169,7 +168,7 @@ impl ForChildren {
     fn remember(&mut self, name: &str, kind: Namespaces) -> Result<()> {
         let path = format!("/proc/thread-self/ns/{name}");
         let own = openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .context(Code::Namespace, || format!("open `{path}`"))?;
+            .context(Code::Namespace, || doing("open", &path))?;
         // What cannot come back must not leave: a process with several threads changes no time namespace (setns(2)).
         sys::namespace::join(own.as_fd(), kind)
             .context(Code::Namespace, || format!("keep a way back to the runtime's own {name} namespace"))?;

@@ -8,11 +8,13 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use rustix::net::SocketType;
 
-use crate::error::{Code, Context, Error, Result};
+use crate::error::{Code, Context, Error, Result, doing};
 use crate::unix_socket::{connect_to_opened, send_descriptor};
 
 /// What comes with the terminal: a message has to have something in it. Nobody reads this.
 const PAYLOAD: &[u8] = b" ";
+
+const CONNECT: &str = "connect to the console socket";
 
 /// The socket, open only to be named.
 #[derive(Debug)]
@@ -27,31 +29,29 @@ impl ConsoleSocket {
     /// It is connected to when there is something to send: conmon takes a connection that ends without a terminal for a
     /// reason to end itself, and with it the words of why there is no container are lost.
     pub(crate) fn find(path: &Path) -> Result<Self> {
-        let failed = || format!("connect to the console socket `{}`", path.display());
-        let file =
-            openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).context(Code::System, failed)?;
-        let mode = fstat(&file).context(Code::System, failed)?.st_mode;
+        let failed = || doing(CONNECT, path);
+        let file = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .context(Code::Terminal, failed)?;
+        let mode = fstat(&file).context(Code::Terminal, failed)?.st_mode;
         match FileType::from_raw_mode(mode) {
             FileType::Socket => Ok(Self { path: path.to_owned(), file }),
-            _ => Err(Error::new(Code::System, failed() + ": it is not a socket")),
+            _ => Err(Error::of(Code::Terminal, failed().then(": it is not a socket"), None)),
         }
     }
 
     /// Sends `master`, in one message.
     pub(crate) fn send(&self, master: BorrowedFd<'_>) -> Result<()> {
-        let path = self.path.display();
+        let failed = || doing(CONNECT, &self.path);
         let connection =
             connect_to_opened(self.file.as_fd(), SocketType::STREAM).map_err(|errno| match errno {
                 Errno::AGAIN => {
-                    let message = format!(
-                        "connect to the console socket `{path}`: nobody accepts the connections there"
-                    );
-                    Error::new(Code::System, message)
+                    let doing = failed().then(": nobody accepts the connections there");
+                    Error::of(Code::Terminal, doing, None)
                 }
-                errno => Error::os(Code::System, format!("connect to the console socket `{path}`"), errno),
+                errno => Error::of(Code::Terminal, failed(), Some(errno)),
             })?;
         send_descriptor(connection, &[IoSlice::new(PAYLOAD)], master)
             .map(drop)
-            .context(Code::System, || format!("send the terminal to the console socket `{path}`"))
+            .context(Code::Terminal, || doing("send the terminal to the console socket", &self.path))
     }
 }

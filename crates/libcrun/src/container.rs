@@ -12,6 +12,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::channel::Failure;
 use crate::error::{Code, Context, Error, Result, words};
+use crate::explain;
 use crate::hooks::Hooks;
 use crate::host::Host;
 use crate::id::ContainerId;
@@ -183,7 +184,8 @@ impl Container {
         let config = self.directory.read_config()?;
         let spec = spec::parse(&config, &self.directory.file("config.json"))?;
         let plan = process_plan(&spec.process.unwrap_or_default(), 0, &Host::new())?;
-        Ok(report::process_failure(&plan, failure))
+        let rootfs = Path::new(&self.status.bundle).join(&self.status.rootfs);
+        Ok(explain::program_failed(report::process_failure(&plan, failure), &rootfs))
     }
 
     /// Whether the configuration gives it a new pid namespace of its own.

@@ -22,7 +22,7 @@ use sys::signal::{SignalSet, set_mask};
 
 use crate::channel::Failure;
 use crate::delete::{Warnings, remove_cgroup, remove_unit};
-use crate::error::{Code, Context, Result};
+use crate::error::{Code, Context, Result, doing};
 use crate::explain;
 use crate::foreground::{self, Adoption, Company};
 use crate::hooks::Hooks;
@@ -290,7 +290,7 @@ impl Kind {
 /// The pipeline: spec → host → plan → prepare → spawn → init, and the state in between.
 fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind) -> Result<Starting> {
     let bundle = std::fs::canonicalize(&options.bundle)
-        .context(Code::InvalidConfig, || format!("chdir `{}` failed", options.bundle.display()))
+        .context(Code::InvalidConfig, || doing("chdir", &options.bundle).then(" failed"))
         .map_err(|error| explain::closed(error, &options.bundle.join("config.json")))?;
     let config_path = match &options.config {
         Some(path) => path.clone(),

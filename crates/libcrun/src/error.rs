@@ -1,47 +1,22 @@
-//! The library's error: a stable code, what was being done to which object, and the kernel's reason.
+//! The library's error: a stable code, what was being done to which object, and the kernel's reason; where more is known,
+//! the step of a start that failed, and a hint.
+
+mod code;
+mod names;
+mod object;
+pub(crate) mod words;
 
 use std::fmt;
 
 use rustix::io::Errno;
 
+pub use code::Code;
+pub use names::errno_name;
+pub use object::Object;
+pub(crate) use object::{Doing, doing};
+
 /// A result with this library's [`Error`].
 pub type Result<T> = core::result::Result<T, Error>;
-
-/// What kind of thing went wrong; stable across versions, for programs to act on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Code {
-    /// There is no container of that name.
-    ContainerNotFound,
-    /// A container of that name exists already.
-    ContainerExists,
-    /// The container is not in the state the operation needs.
-    WrongState,
-    /// The container's name is not allowed.
-    InvalidId,
-    /// The configuration, or a value in it, is malformed or contradicts itself.
-    InvalidConfig,
-    /// The configuration asks for something this version cannot do.
-    Unsupported,
-    /// The program to run cannot be found or executed.
-    Executable,
-    /// The root filesystem or a mount could not be set up.
-    Rootfs,
-    /// The cgroup could not be created, configured or removed.
-    Cgroup,
-    /// A namespace could not be created or joined.
-    Namespace,
-    /// User, groups, capabilities or limits of the process could not be set.
-    Credentials,
-    /// The state directory could not be read or written.
-    State,
-    /// The process could not be signalled.
-    Signal,
-    /// A hook has failed.
-    Hook,
-    /// Anything else the kernel refused.
-    System,
-}
 
 /// Why an operation failed.
 ///
@@ -49,26 +24,84 @@ pub enum Code {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     code: Code,
-    message: String,
     errno: Option<Errno>,
+    message: String,
+    details: Option<Box<Details>>,
+}
+
+/// What only some errors have; on the heap, so that a result stays small.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Details {
+    object: Option<Object>,
+    step: Option<&'static str>,
+    hint: Option<String>,
 }
 
 impl Error {
     /// An error without a reason of the kernel's.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), errno: None }
+        Self::of(code, Doing::from(message.into()), None)
     }
 
     /// An error for which the kernel gave a reason.
     pub fn os(code: Code, message: impl Into<String>, errno: Errno) -> Self {
-        Self { code, message: message.into(), errno: Some(errno) }
+        Self::of(code, Doing::from(message.into()), Some(errno))
     }
 
-    /// The same error with what is known about its cause, before the kernel's reason.
+    /// An error while doing something.
+    pub(crate) fn of(code: Code, doing: Doing, errno: Option<Errno>) -> Self {
+        let error = Self { code, errno, message: doing.words, details: None };
+        match doing.object {
+            Some(object) => error.about(object),
+            None => error,
+        }
+    }
+
+    /// The same error, about `object`.
+    #[must_use]
+    pub fn about(mut self, object: impl Into<Object>) -> Self {
+        self.details_mut().object = Some(object.into());
+        self
+    }
+
+    /// The same error, in the step of a start that has this name.
+    #[must_use]
+    pub(crate) fn in_step(mut self, step: &'static str) -> Self {
+        self.details_mut().step = Some(step);
+        self
+    }
+
+    /// The same error with what is known about its cause, before the kernel's reason: this is all of it that engines
+    /// pass on to their users.
     #[must_use]
     pub(crate) fn because(mut self, cause: &str) -> Self {
         self.message = format!("{} ({cause})", self.message);
         self
+    }
+
+    /// The same error with what is known about its cause beyond that, and what helps.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.details_mut().hint = Some(hint.into());
+        self
+    }
+
+    /// The same error, of a kind that says more.
+    #[must_use]
+    pub(crate) fn with_code(mut self, code: Code) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// The same error in other words.
+    #[must_use]
+    pub(crate) fn in_words(mut self, message: String) -> Self {
+        self.message = message;
+        self
+    }
+
+    fn details_mut(&mut self) -> &mut Details {
+        self.details.get_or_insert_default()
     }
 
     /// What kind of thing went wrong.
@@ -88,6 +121,24 @@ impl Error {
     pub const fn errno(&self) -> Option<Errno> {
         self.errno
     }
+
+    /// What it was being done to, where that is known as a value.
+    #[must_use]
+    pub fn object(&self) -> Option<&Object> {
+        self.details.as_ref()?.object.as_ref()
+    }
+
+    /// The step of the container's process in which it failed, as `mount-attach`.
+    #[must_use]
+    pub fn step(&self) -> Option<&'static str> {
+        self.details.as_ref()?.step
+    }
+
+    /// What is known about the cause beyond the kernel's reason, and what helps; in a line.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.details.as_ref()?.hint.as_deref()
+    }
 }
 
 impl fmt::Display for Error {
@@ -104,7 +155,17 @@ impl std::error::Error for Error {}
 
 impl From<cgroups::Error> for Error {
     fn from(error: cgroups::Error) -> Self {
-        Self { code: Code::Cgroup, message: error.message, errno: error.errno }
+        let code = match error.kind {
+            cgroups::ErrorKind::NoController => Code::ControllerNotFound,
+            cgroups::ErrorKind::Systemd => Code::Systemd,
+            _ if error.errno.is_none() && Object::place_in(&error.message).is_some() => Code::InvalidConfig,
+            _ => Code::Cgroup,
+        };
+        let doing = match error.path {
+            Some(path) => Doing { words: error.message, object: Some(Object::Path(path.into())) },
+            None => Doing::from(error.message),
+        };
+        Self::of(code, doing, error.errno)
     }
 }
 
@@ -121,124 +182,21 @@ pub(crate) fn reason(errno: Errno) -> String {
 /// Names the step and its object when a call fails, on the path where it fails only.
 pub(crate) trait Context<T> {
     /// Turns the kernel's error into one with a code and a message.
-    fn context<M: Into<String>>(self, code: Code, message: impl FnOnce() -> M) -> Result<T>;
+    fn context<M: Into<Doing>>(self, code: Code, message: impl FnOnce() -> M) -> Result<T>;
 }
 
 impl<T> Context<T> for core::result::Result<T, Errno> {
-    fn context<M: Into<String>>(self, code: Code, message: impl FnOnce() -> M) -> Result<T> {
-        self.map_err(|errno| Error::os(code, message(), errno))
+    fn context<M: Into<Doing>>(self, code: Code, message: impl FnOnce() -> M) -> Result<T> {
+        self.map_err(|errno| Error::of(code, message().into(), Some(errno)))
     }
 }
 
 impl<T> Context<T> for std::io::Result<T> {
-    fn context<M: Into<String>>(self, code: Code, message: impl FnOnce() -> M) -> Result<T> {
+    fn context<M: Into<Doing>>(self, code: Code, message: impl FnOnce() -> M) -> Result<T> {
         self.map_err(|error| match error.raw_os_error() {
-            Some(raw) => Error::os(code, message(), Errno::from_raw_os_error(raw)),
-            None => Error::new(code, format!("{}: {error}", message().into())),
+            Some(raw) => Error::of(code, message().into(), Some(Errno::from_raw_os_error(raw))),
+            None => Error::of(code, message().into().then(&format!(": {error}")), None),
         })
-    }
-}
-
-/// The words other programs match in this runtime's errors, all in one place (reference: containers/conmon,
-/// podman, CRI-O and containerd look for them).
-pub(crate) mod words {
-    use super::{Code, Error};
-    use rustix::io::Errno;
-
-    /// Engines look for `does not exist`.
-    pub(crate) fn container_not_found(id: &str, status_file: &str, errno: Errno) -> Error {
-        let message = format!("container `{id}` does not exist: open `{status_file}`");
-        Error::os(Code::ContainerNotFound, message, errno)
-    }
-
-    /// Engines look for `already exists`.
-    pub(crate) fn container_exists(id: &str) -> Error {
-        Error::new(Code::ContainerExists, format!("container `{id}` already exists"))
-    }
-
-    /// Said by `start` on a container that has ended.
-    pub(crate) fn container_not_running(id: &str) -> Error {
-        Error::new(Code::WrongState, format!("container `{id}` is not running"))
-    }
-
-    /// Said by `exec`, `pause` and `resume`.
-    pub(crate) fn exec_not_running(id: &str) -> Error {
-        Error::new(Code::WrongState, format!("the container `{id}` is not running"))
-    }
-
-    /// Said by `events`, in runc's words.
-    pub(crate) fn events_not_running(id: &str) -> Error {
-        Error::new(Code::WrongState, format!("container with id {id} is not running"))
-    }
-
-    /// Said by all that is done to a container's cgroup.
-    pub(crate) fn no_cgroups() -> Error {
-        Error::new(Code::Cgroup, "the container is not using cgroups")
-    }
-
-    /// Said by `exec`.
-    pub(crate) fn exec_paused(id: &str) -> Error {
-        Error::new(Code::WrongState, format!("the container `{id}` is paused"))
-    }
-
-    /// Said of a process whose terminal would be nobody's; `how` is the command, or its option.
-    pub(crate) fn terminal_without_socket(how: &str) -> Error {
-        let message = format!("use --console-socket with {how} when a terminal is used");
-        Error::new(Code::InvalidConfig, message)
-    }
-
-    /// Said by `delete` without `--force`.
-    pub(crate) fn not_deletable(id: &str) -> Error {
-        Error::new(Code::WrongState, format!("the container `{id}` is not in `created` or `stopped` state"))
-    }
-
-    /// Said when a process has found too little memory to become its program.
-    pub(crate) fn out_of_memory(error: &Error) -> Error {
-        let message = format!("OOM: the memory limit could be too low: {}", error.message);
-        Error { code: Code::Cgroup, message, errno: error.errno }
-    }
-
-    /// Said by commands that are about the cgroup; engines know it from the C crun.
-    pub(crate) fn no_cgroup() -> Error {
-        Error::new(Code::WrongState, "the container is not using cgroups")
-    }
-
-    /// Said by `mounts` of a file that holds something else.
-    pub(crate) fn mounts_not_an_array() -> Error {
-        Error::new(Code::InvalidConfig, "mounts must be an array")
-    }
-
-    /// Said by `kill`; engines look for `No such process`.
-    pub(crate) fn process_not_running() -> Error {
-        Error::os(Code::Signal, "process not running", Errno::SRCH)
-    }
-
-    /// Said of a profile in the C crun's words.
-    pub(crate) fn no_default_action() -> Error {
-        Error::new(Code::InvalidConfig, "seccomp misses the default action")
-    }
-
-    /// Podman maps this to exit status 127.
-    pub(crate) fn executable_not_found(name: &str, errno: Errno) -> Error {
-        let place = if name.starts_with('/') { "" } else { " in $PATH" };
-        Error::os(Code::Executable, format!("executable file `{name}` not found{place}"), errno)
-    }
-
-    /// Podman maps this to exit status 126.
-    pub(crate) fn not_executable(path: &str) -> Error {
-        let message = format!("the path `{path}` exists but it is not executable");
-        Error::os(Code::Executable, message, Errno::PERM)
-    }
-
-    /// Podman maps this to exit status 126.
-    pub(crate) fn not_a_regular_file(path: &str) -> Error {
-        let message = format!("the path `{path}` is not a regular file");
-        Error::os(Code::Executable, message, Errno::PERM)
-    }
-
-    /// Podman maps this to exit status 126.
-    pub(crate) fn executable_denied(path: &str, errno: Errno) -> Error {
-        Error::os(Code::Executable, format!("open `{path}`"), errno)
     }
 }
 

@@ -10,6 +10,7 @@ mod options;
 mod plan;
 
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use cgroups::Cgroup;
 use sys::clone::Namespaces;
@@ -17,6 +18,7 @@ use sys::signal::{SignalSet, set_mask};
 
 use crate::container::Container;
 use crate::error::{Code, Context, Result, words};
+use crate::explain;
 use crate::foreground::{self, Company};
 use crate::id::ContainerId;
 use crate::pid_file;
@@ -84,6 +86,7 @@ fn run(joined: Joined<'_>, mut home: Home<'_>, plan: &ProcessPlan, options: &Exe
         hooks: None,
         report: None,
     };
+    let root = format!("/proc/{}/root", joined.container.status.pid);
     let joining = Joining::new(joined, plan, process)?;
     let spawned = home.make(|cgroup| joining.spawn_in(cgroup))?;
     // It stands still for as long as the container is paused.
@@ -94,7 +97,7 @@ fn run(joined: Joined<'_>, mut home: Home<'_>, plan: &ProcessPlan, options: &Exe
     });
     if let Err(error) = started {
         spawned.end_soon();
-        return Err(error);
+        return Err(explain::program_failed(error, Path::new(&root)));
     }
     // Not open for as long as the process runs: its agent may wait for the end of what is said.
     drop(joining);

@@ -4,19 +4,28 @@
 //! when something has failed, so that the error can say more than `Operation not permitted`, or by somebody who wants to
 //! know beforehand; never on the way of a start that works.
 
+mod cgroup;
+mod containers;
 mod failure;
+mod general;
 mod ids;
+mod limits;
 pub(crate) mod machine;
 mod path;
+mod program;
+mod similar;
 mod user_namespace;
 
-pub(crate) use failure::{process_not_made, start_failed};
+pub(crate) use failure::{process_failed, process_not_made, start_failed};
+pub use general::diagnose;
 pub use machine::Machine;
 pub(crate) use path::{closed, closed_to, denied, lets_in, state_root_closed};
+pub(crate) use program::failed as program_failed;
+pub use similar::similar;
 
 use rustix::io::Errno;
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 
 /// What somebody wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,6 +49,11 @@ pub struct Obstacle {
 impl Obstacle {
     fn new(found: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { found: found.into(), remedy: remedy.into() }
+    }
+
+    /// The error with this as its cause. What helps is a hint: engines pass on no more than the cause.
+    fn stands_behind(&self, error: Error) -> Error {
+        error.because(&self.found).with_hint(&*self.remedy)
     }
 }
 
@@ -91,6 +105,8 @@ pub(crate) fn ids_not_mapped(error: Error) -> Error {
     if !matches!(error.errno(), Some(Errno::PERM | Errno::ACCESS)) {
         return error;
     }
-    let found = obstacles(Concern::UserNamespace, &Machine::this()).next();
-    found.map_or(error.clone(), |obstacle| error.because(&obstacle.to_string()))
+    match obstacles(Concern::UserNamespace, &Machine::this()).next() {
+        Some(obstacle) => obstacle.stands_behind(error).with_code(Code::UserNamespaceForbidden),
+        None => error,
+    }
 }

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use sys::clone::Namespaces;
 
 use crate::clone;
-use crate::error::{Code, Context, Error, Result};
+use crate::error::{Code, Context, Error, Result, doing};
 use crate::foreground;
 use crate::plan::{IdMaps, Idmap, Maps};
 use crate::procfs::ProcFs;
@@ -30,7 +30,7 @@ impl<'p> UserNamespaces<'p> {
         let namespace = self.get(&idmap.maps)?;
         sys::mount::set_idmap(tree, namespace, idmap.reach).map_err(|errno| {
             let kind = filesystem_name(tree);
-            Error::os(Code::Rootfs, format!("{name}: id-map the mount{kind}"), errno)
+            Error::os(Code::Mount, format!("{name}: id-map the mount{kind}"), errno)
         })
     }
 
@@ -51,7 +51,7 @@ fn open(maps: &Maps) -> Result<OwnedFd> {
     match maps {
         Maps::Given(maps) => make(maps),
         Maps::Joined(path) => openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .context(Code::Namespace, || format!("open the namespace `{}`", path.display())),
+            .context(Code::Namespace, || doing("open the namespace", path)),
     }
 }
 
@@ -70,7 +70,7 @@ fn make(maps: &IdMaps) -> Result<OwnedFd> {
     let path = format!("/proc/{}/ns/user", child.pid.as_raw_nonzero());
     let made = ProcFs::open().and_then(|proc| map_ids(maps, &proc, child.pid)).and_then(|()| {
         openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .context(Code::Namespace, || format!("open `{path}`"))
+            .context(Code::Namespace, || doing("open", &path))
     });
     let _ = sys::signal::send(child.pidfd.as_fd(), Signal::KILL.as_raw());
     foreground::reap(&child).context(Code::Namespace, failed)?;

@@ -8,7 +8,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, read};
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, doing};
 
 /// The largest input there may be. Engines write kilobytes.
 const LARGEST: usize = 16 << 20;
@@ -38,7 +38,7 @@ fn failed(name: &str, errno: Errno) -> Error {
         Errno::FBIG => {
             Error::new(Code::InvalidConfig, format!("read `{name}`: it is larger than {} MiB", LARGEST >> 20))
         }
-        errno => Error::os(Code::InvalidConfig, format!("open `{name}`"), errno),
+        errno => Error::of(Code::InvalidConfig, doing("open", name), Some(errno)),
     }
 }
 

@@ -80,7 +80,7 @@ mod user_namespace;
 pub use container::{Phase, Snapshot, annotations, list, matching, snapshot};
 pub use create::{CreateOptions, Ended, RunMode, create, run};
 pub use delete::{Warnings, delete};
-pub use error::{Code, Error, Result};
+pub use error::{Code, Error, Object, Result, errno_name};
 pub use events::{Event, IntelRdt, Statistics, statistics, watch};
 pub use exec::{ExecOptions, exec};
 pub use features::{Features, OCI_VERSION, features};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::net::SocketType;
 
-use crate::error::{Code, Context, Result};
+use crate::error::{Code, Context, Result, doing};
 use crate::unix_socket::{connect_to, send_descriptor};
 
 /// Connections to those who want it, with what is sent along.
@@ -40,7 +40,7 @@ impl Receivers {
         self.0.iter().try_for_each(|Receiver { socket, path, text }| {
             send_descriptor(socket, &[IoSlice::new(text)], pidfd)
                 .map(drop)
-                .context(Code::System, || format!("send the pidfd to `{}`", path.display()))
+                .context(Code::System, || doing("send the pidfd to", path))
         })
     }
 }

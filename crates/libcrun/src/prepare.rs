@@ -26,7 +26,7 @@ use sys::exec::StringArray;
 use sys::mount::{MountChange, Propagation, Reach, set_attributes};
 
 use crate::channel::{Failure, Step};
-use crate::error::{Code, Context, Error, Result};
+use crate::error::{Code, Context, Error, Result, doing};
 use crate::explain;
 use crate::home;
 use crate::hooks::Hooks;
@@ -284,7 +284,7 @@ fn open_joins(joins: &[Join]) -> Result<Vec<(Namespaces, OwnedFd)>> {
         .iter()
         .map(|join| {
             let file = openat(CWD, &join.path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                .context(Code::Namespace, || format!("open the namespace `{}`", join.path.display()))?;
+                .context(Code::Namespace, || doing("open the namespace", &join.path))?;
             Ok((join.kind, file))
         })
         .collect()
@@ -294,10 +294,10 @@ pub(crate) fn open_root(plan: &Plan) -> Result<OwnedFd> {
     let path = &plan.rootfs.path;
     openat(CWD, path, PATH_ONLY | OFlags::DIRECTORY, Mode::empty()).map_err(|errno| match errno {
         Errno::NOENT => {
-            Error::new(Code::Rootfs, format!("the rootfs path `{}` does not exist", path.display()))
+            Error::of(Code::RootfsNotFound, doing("the rootfs path", path).then(" does not exist"), None)
         }
         _ => {
-            let error = Error::os(Code::Rootfs, format!("open the rootfs `{}`", path.display()), errno);
+            let error = Error::of(Code::Rootfs, doing("open the rootfs", path), Some(errno));
             explain::closed(error, path)
         }
     })

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use crate::capabilities;
 use crate::channel::{Failure, Step};
-use crate::error::{Code, Error, words};
+use crate::error::{Code, Doing, Error, Object, doing, words};
 use crate::explain;
 use crate::hooks;
 use crate::init::DEEPEST_COPIED;
@@ -17,11 +17,8 @@ use crate::scheduling;
 
 /// The error for a failed start of a container.
 pub(crate) fn container_failure(plan: &Plan, failure: Failure) -> Error {
-    let error = what_failed(plan, failure);
-    match explain::start_failed(plan, failure) {
-        Some(cause) => error.because(&cause),
-        None => error,
-    }
+    let error = what_failed(plan, failure).in_step(failure.step.name());
+    explain::start_failed(error, plan, failure)
 }
 
 fn what_failed(plan: &Plan, failure: Failure) -> Error {
@@ -31,73 +28,75 @@ fn what_failed(plan: &Plan, failure: Failure) -> Error {
     if let Some(error) = mount_failure(&rootfs.mounts, failure).or_else(of_hook) {
         return error;
     }
-    let inner = |paths: &[InnerPath]| paths.get(index).map(ToString::to_string).unwrap_or_default();
-    let rootfs_path = rootfs.path.display();
-    let (code, message) = match failure.step {
+    let inner = |paths: &[InnerPath], what: (&str, &str)| {
+        of_inside(what, paths.get(index).map(ToString::to_string).unwrap_or_default())
+    };
+    let of_rootfs = |what: &str| (Code::Rootfs, doing(what, &rootfs.path));
+    let (code, doing): (_, Doing) = match failure.step {
         Step::JoinNamespace => {
             let Some(join) = plan.namespaces.join.get(index) else {
-                return process_failure(&plan.process, failure);
+                return process_error(&plan.process, failure);
             };
             let why = namespace_file::explain(&join.path, join.kind, failure.errno);
-            (Code::Namespace, format!("join the namespace `{}`{why}", join.path.display()))
+            (Code::Namespace, doing("join the namespace", &join.path).then(&why))
         }
-        Step::NewNamespaces => (Code::Namespace, "create the namespaces".to_owned()),
-        Step::TimeNamespace => {
-            (Code::Namespace, "create the time namespace with linux.timeOffsets".to_owned())
-        }
-        Step::CgroupNamespace => (Code::Namespace, "create the cgroup namespace".to_owned()),
-        Step::MappedRoot => (Code::Namespace, MAPPED_ROOT.to_owned()),
-        Step::Loopback => (Code::Namespace, "bring the loopback interface up".to_owned()),
+        Step::NewNamespaces => (Code::Namespace, "create the namespaces".into()),
+        Step::TimeNamespace => (Code::Namespace, "create the time namespace with linux.timeOffsets".into()),
+        Step::CgroupNamespace => (Code::Namespace, "create the cgroup namespace".into()),
+        Step::MappedRoot => (Code::Namespace, MAPPED_ROOT.into()),
+        Step::Loopback => (Code::Namespace, "bring the loopback interface up".into()),
         Step::Sysctl => (Code::System, sysctl(plan.sysctls.get(index), failure.errno)),
-        Step::HostPropagation => {
-            (Code::Rootfs, "make the mounts of the new mount namespace private".to_owned())
-        }
+        Step::HostPropagation => (Code::Rootfs, "make the mounts of the new mount namespace private".into()),
         Step::MountNamespace => {
-            (Code::Namespace, format!("make a mount namespace of the rootfs `{rootfs_path}`"))
+            (Code::Namespace, doing("make a mount namespace of the rootfs", &rootfs.path))
         }
-        Step::AttachRoot => (Code::Rootfs, format!("mount the rootfs `{rootfs_path}`")),
-        Step::DevDirectory => (Code::Rootfs, "open `/dev` in the rootfs without following links".to_owned()),
+        Step::AttachRoot => of_rootfs("mount the rootfs"),
+        Step::DevDirectory => (Code::Rootfs, "open `/dev` in the rootfs without following links".into()),
         Step::Device => {
             let path = rootfs.devices.get(index).map(|device| device.path.to_string());
-            (Code::Rootfs, format!("create the device `{}`", path.unwrap_or_default()))
+            (Code::Rootfs, of_inside(("create the device", ""), path.unwrap_or_default()))
         }
-        Step::DeviceLink => (Code::Rootfs, "create the symbolic links in `/dev`".to_owned()),
-        Step::Console => (Code::Rootfs, "process.terminal: show the terminal as `/dev/console`".to_owned()),
-        Step::MaskedPath => (Code::Rootfs, format!("mask the path `{}`", inner(&rootfs.masked))),
-        Step::ReadOnlyPath => {
-            (Code::Rootfs, format!("make the path `{}` read-only", inner(&rootfs.read_only_paths)))
-        }
-        Step::ReadOnlyRoot => (Code::Rootfs, "make the rootfs read-only".to_owned()),
-        Step::Pivot => (Code::Rootfs, format!("enter the rootfs `{rootfs_path}`")),
-        Step::Hostname => {
-            let name = plan.hostname.as_deref().unwrap_or_default();
-            (Code::System, format!("set the host name `{name}`"))
-        }
-        Step::Domainname => {
-            let name = plan.domainname.as_deref().unwrap_or_default();
-            (Code::System, format!("set the domain name `{name}`"))
-        }
-        _ => return process_failure(&plan.process, failure),
+        Step::DeviceLink => (Code::Rootfs, "create the symbolic links in `/dev`".into()),
+        Step::Console => (Code::Terminal, "process.terminal: show the terminal as `/dev/console`".into()),
+        Step::MaskedPath => (Code::Rootfs, inner(&rootfs.masked, ("mask the path", ""))),
+        Step::ReadOnlyPath => (Code::Rootfs, inner(&rootfs.read_only_paths, ("make the path", " read-only"))),
+        Step::ReadOnlyRoot => (Code::Rootfs, "make the rootfs read-only".into()),
+        Step::Pivot => of_rootfs("enter the rootfs"),
+        Step::Hostname => (Code::System, named("set the host name", plan.hostname.as_deref())),
+        Step::Domainname => (Code::System, named("set the domain name", plan.domainname.as_deref())),
+        _ => return process_error(&plan.process, failure),
     };
-    Error::os(code, message, failure.errno)
+    Error::of(code, doing, Some(failure.errno))
 }
 
-fn sysctl(sysctl: Option<&Sysctl>, errno: Errno) -> String {
-    let Some(Sysctl { name, value, .. }) = sysctl else { return "set a sysctl".to_owned() };
+/// That something is done to a path in the container.
+fn of_inside((before, behind): (&str, &str), path: String) -> Doing {
+    Doing::to(format!("{before} `{path}`{behind}"), Object::Inside(path))
+}
+
+/// That something is done with a name.
+fn named(what: &str, name: Option<&str>) -> Doing {
+    let name = name.unwrap_or_default();
+    Doing::to(format!("{what} `{name}`"), Object::Named(name.to_owned()))
+}
+
+fn sysctl(sysctl: Option<&Sysctl>, errno: Errno) -> Doing {
+    let Some(Sysctl { name, value, .. }) = sysctl else { return "set a sysctl".into() };
     let hint = match errno {
         Errno::NOENT => " (this kernel has none of that name in the container's namespaces)",
         Errno::ACCESS | Errno::PERM => " (does the namespace belong to another user namespace?)",
         Errno::XDEV => OVER_PROC,
         _ => "",
     };
-    format!("set the sysctl `{name}` to `{value}`{hint}")
+    Doing::to(format!("set the sysctl `{name}` to `{value}`{hint}"), Object::Named(name.clone()))
 }
 
 const MAPPED_ROOT: &str = "become root in the user namespace (is id 0 mapped?)";
 
 /// The error for a mount that could not be added to a running container.
 pub(crate) fn added_mount_failure(mounts: &[MountOperation], failure: Failure) -> Error {
-    mount_failure(mounts, failure).unwrap_or_else(|| visit_failure(failure))
+    let error = mount_failure(mounts, failure).unwrap_or_else(|| visit_failure(failure));
+    error.in_step(failure.step.name())
 }
 
 /// The error for a mount that could not be taken off.
@@ -110,7 +109,8 @@ pub(crate) fn removed_mount_failure(destinations: &[InnerPath], failure: Failure
     };
     let index = usize::from(failure.index);
     let destination = destinations.get(index).map(ToString::to_string).unwrap_or_default();
-    Error::os(Code::Rootfs, format!("mounts[{index}]: {destination}: {what}"), failure.errno)
+    let message = format!("mounts[{index}]: {destination}: {what}");
+    Error::os(Code::Mount, message, failure.errno).in_step(failure.step.name())
 }
 
 /// The error for a process that could not enter a running container.
@@ -120,7 +120,7 @@ fn visit_failure(failure: Failure) -> Error {
         Step::MappedRoot => (Code::Namespace, MAPPED_ROOT),
         _ => (Code::System, "set up the process that enters the container"),
     };
-    Error::os(code, message, failure.errno)
+    Error::os(code, message, failure.errno).in_step(failure.step.name())
 }
 
 /// The error for a failed mount; nothing for a step that concerns no mount.
@@ -135,7 +135,9 @@ fn mount_failure(mounts: &[MountOperation], failure: Failure) -> Option<Error> {
     };
     let message = match failure.step {
         Step::MountSource => match &mount.source {
-            MountSource::Bind(bind) => mount.name(&format!("open the source `{}`", bind.shown_source())),
+            MountSource::Bind(bind) => {
+                return Some(Error::of(Code::Mount, bind.opening(mount), Some(failure.errno)));
+            }
             _ => mount.name("open the host's directory"),
         },
         Step::MountTarget if failure.errno == Errno::BUSY => {
@@ -171,12 +173,12 @@ fn mount_failure(mounts: &[MountOperation], failure: Failure) -> Option<Error> {
             let message = format!(
                 "copy what the tmpfs covers: directories lie more than {DEEPEST_COPIED} deep in each other"
             );
-            return Some(Error::new(Code::Rootfs, mount.name(&message)));
+            return Some(Error::new(Code::Mount, mount.name(&message)));
         }
         Step::MountCopyUp => mount.name("copy what the tmpfs covers"),
         _ => return None,
     };
-    Some(Error::os(Code::Rootfs, message, failure.errno))
+    Some(Error::os(Code::Mount, message, failure.errno))
 }
 
 /// Why the kernel does not let a user namespace have a filesystem that shows the whole system (`user_namespaces(7)`).
@@ -196,6 +198,11 @@ fn visibility_hint(kind: &CStr, errno: Errno) -> &'static str {
 
 /// The error for a failed start of a process, in a new container or by `exec`.
 pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error {
+    let error = process_error(process, failure).in_step(failure.step.name());
+    explain::process_failed(error, process, failure)
+}
+
+fn process_error(process: &ProcessPlan, failure: Failure) -> Error {
     let Failure { step, index, errno, .. } = failure;
     let candidate = || {
         let path = process.candidates.get(usize::from(index)).map(|path| path.to_string_lossy());
@@ -209,11 +216,14 @@ pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error 
         Step::FindExecutable => return words::executable_denied(&candidate(), errno),
         Step::NotExecutable => return words::not_executable(&candidate()),
         Step::NotRegular => return words::not_a_regular_file(&candidate()),
-        Step::Exec => (Code::Executable, format!("exec container process `{}`", candidate())),
+        Step::Exec => {
+            let what = of_inside(("exec container process", ""), candidate());
+            return Error::of(Code::Executable, what, Some(errno));
+        }
         Step::JoinNamespace => (Code::Namespace, "join the namespaces of the container".to_owned()),
-        Step::Terminal => (Code::System, terminal(errno)),
+        Step::Terminal => (Code::Terminal, terminal(errno)),
         Step::ControllingTerminal => {
-            (Code::System, "process.terminal: give the process its terminal".to_owned())
+            (Code::Terminal, "process.terminal: give the process its terminal".to_owned())
         }
         Step::SelfProtection => {
             (Code::System, "protect the runtime's executable from the container".to_owned())
@@ -227,20 +237,20 @@ pub(crate) fn process_failure(process: &ProcessPlan, failure: Failure) -> Error 
         }
         Step::Personality => (Code::System, "linux.personality: set the execution domain".to_owned()),
         Step::Bounding => (Code::Credentials, "drop capabilities from the bounding set".to_owned()),
-        Step::Groups => (Code::Credentials, format!("set the supplementary groups{}", groups_hint(errno))),
-        Step::UserIds => {
-            let (uid, gid) = (process.uid.as_raw(), process.gid.as_raw());
-            let hint = if errno == Errno::INVAL { NOT_MAPPED } else { "" };
-            (Code::Credentials, format!("become user {uid} and group {gid}{hint}"))
-        }
+        Step::Groups | Step::UserIds => return ids_refused(process, failure),
         Step::Capabilities => (Code::Credentials, missing_capabilities(process)),
         Step::NoNewPrivileges => (Code::Credentials, "set no_new_privs".to_owned()),
-        Step::Seccomp => (Code::Credentials, filter_refused(process, errno)),
+        Step::Seccomp => (Code::Confinement, filter_refused(process, errno)),
         Step::SeccompReceiver => return receiver_failed(process, errno),
-        Step::KeyringLabel | Step::SelinuxLabel => (Code::Credentials, selinux_label(process, failure)),
-        Step::AppArmor => (Code::Credentials, apparmor_profile(process, errno)),
-        Step::WorkingDirectoryCreate => (Code::Rootfs, format!("create the working directory `{cwd}`")),
-        Step::WorkingDirectory => (Code::System, format!("chdir to `{cwd}`")),
+        Step::KeyringLabel | Step::SelinuxLabel => (Code::Confinement, selinux_label(process, failure)),
+        Step::AppArmor => (Code::Confinement, apparmor_profile(process, errno)),
+        Step::WorkingDirectoryCreate | Step::WorkingDirectory => {
+            let (code, what) = match step {
+                Step::WorkingDirectory => (Code::System, "chdir to"),
+                _ => (Code::Rootfs, "create the working directory"),
+            };
+            return Error::of(code, of_inside((what, ""), cwd.into_owned()), Some(errno));
+        }
         Step::WorkingDirectoryOutside => {
             return Error::new(
                 Code::System,
@@ -259,6 +269,19 @@ fn terminal(errno: Errno) -> String {
         _ => "",
     };
     format!("process.terminal: open a pseudoterminal in `/dev/pts` of the container{hint}")
+}
+
+fn ids_refused(process: &ProcessPlan, Failure { step, errno, .. }: Failure) -> Error {
+    let message = match step {
+        Step::Groups => format!("set the supplementary groups{}", groups_hint(errno)),
+        _ => {
+            let (uid, gid) = (process.uid.as_raw(), process.gid.as_raw());
+            let hint = if errno == Errno::INVAL { NOT_MAPPED } else { "" };
+            format!("become user {uid} and group {gid}{hint}")
+        }
+    };
+    let code = if errno == Errno::INVAL { Code::IdsNotMapped } else { Code::Credentials };
+    Error::os(code, message, errno)
 }
 
 /// What the kernel means for a process that is in a user namespace.

@@ -40,7 +40,7 @@ impl Terminal {
 
     /// Takes what the process has handed over, before it becomes its program.
     pub(crate) fn take_over(&self, spawned: &Spawned) -> Result<()> {
-        let missing = || Error::new(Code::System, "the container's process has made no terminal");
+        let missing = || Error::new(Code::Terminal, "the container's process has made no terminal");
         let master = spawned.take_terminal().ok_or_else(missing)?;
         let size = match &self.socket {
             Some(_) => self.size,
@@ -48,7 +48,7 @@ impl Terminal {
         };
         if let Some(size) = size {
             tcsetwinsize(&master, size)
-                .context(Code::System, || "process.terminal: set the size of the terminal")?;
+                .context(Code::Terminal, || "process.terminal: set the size of the terminal")?;
         }
         match &self.socket {
             Some(socket) => socket.send(master.as_fd()),

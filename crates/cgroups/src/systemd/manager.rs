@@ -68,7 +68,7 @@ impl Refusal {
     /// As it is told.
     pub(super) fn into_error(self) -> Error {
         match self {
-            Self::Property(name) => Error::plain(format!("systemd does not know the property `{name}`")),
+            Self::Property(name) => Error::systemd(format!("systemd does not know the property `{name}`")),
             Self::Exists(error) | Self::Other(error) => error,
         }
     }
@@ -108,9 +108,9 @@ impl Manager {
         }
         if tried.is_empty() {
             let why = "neither XDG_RUNTIME_DIR nor an address in the environment says where it is";
-            return Err(Error::plain(format!("cannot connect to systemd: {why}")));
+            return Err(Error::systemd(format!("cannot connect to systemd: {why}")));
         }
-        Err(Error::plain(format!("cannot connect to systemd: {}", tried.join("; "))))
+        Err(Error::systemd(format!("cannot connect to systemd: {}", tried.join("; "))))
     }
 
     /// Whether systemd has taken on the last job that it was asked for: the unit is of the caller's making then, whatever
@@ -322,12 +322,12 @@ fn write_properties(body: &mut Writer, properties: &[Property]) {
 fn done(action: &str, unit: &str, result: &str) -> Result<()> {
     match result {
         "done" => Ok(()),
-        other => Err(Error::plain(format!("error `{action}` systemd unit `{unit}`: got `{other}`"))),
+        other => Err(Error::systemd(format!("error `{action}` systemd unit `{unit}`: got `{other}`"))),
     }
 }
 
 fn failed(action: &str, unit: &str, trouble: &Trouble) -> Error {
-    Error::plain(format!("error `{action}` systemd unit `{unit}`: {trouble}"))
+    Error::systemd(format!("error `{action}` systemd unit `{unit}`: {trouble}"))
 }
 
 /// There is no such unit.

@@ -27,7 +27,7 @@ impl UnitPlan {
         };
         let mut cgroup = Cgroup::open(layout, &path)?;
         if cgroup.reference_directory().is_none() {
-            return Err(Error::plain(format!("systemd has made no cgroup `{path}`")));
+            return Err(Error::systemd(format!("systemd has made no cgroup `{path}`")));
         }
         cgroup.join_named(layout)?;
         if let Some(subgroup) = self.subgroup() {
@@ -45,7 +45,7 @@ fn path_of(pid: Pid, unit: &str) -> Result<CgroupPath> {
         Error::kernel(format!("open `{file}`"), errno)
     })?;
     unit_in(&list, unit).ok_or_else(|| {
-        Error::plain(format!("process {pid} is not in the cgroup of the systemd unit `{unit}`"))
+        Error::systemd(format!("process {pid} is not in the cgroup of the systemd unit `{unit}`"))
     })
 }
 

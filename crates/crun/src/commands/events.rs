@@ -36,10 +36,10 @@ fn tell(line: &str) -> Result<ControlFlow<()>> {
 fn interval(text: &str) -> Result<Duration> {
     let wrong = || {
         let message = format!("--interval: `{text}` is not a duration like `5s` or `1m30s`");
-        Error::new(Code::InvalidConfig, message)
+        Error::new(Code::InvalidOption, message)
     };
     match duration::parse(text).ok_or_else(wrong)? {
         Some(interval) if !interval.is_zero() => Ok(interval),
-        _ => Err(Error::new(Code::InvalidConfig, "duration interval must be greater than 0")),
+        _ => Err(Error::new(Code::InvalidOption, "duration interval must be greater than 0")),
     }
 }

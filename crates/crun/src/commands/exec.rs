@@ -12,7 +12,7 @@ pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
     let args: Vec<String> = context.invocation.positionals.iter().skip(1).cloned().collect();
     let process = context.value("process").map(PathBuf::from);
     if args.is_empty() && process.is_none() {
-        return Err(Error::new(Code::InvalidConfig, "`exec` requires a minimum of 2 arguments"));
+        return Err(Error::new(Code::InvalidOption, "`exec` requires a minimum of 2 arguments"));
     }
     let values = |name| context.invocation.options.values(name).map(str::to_owned).collect();
     let options = ExecOptions {
@@ -47,7 +47,7 @@ pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
 
 /// `UID[:GID]`, in numbers only: a name, or what is left of one, must never be taken for 0 (CVE-2026-30892).
 fn user(text: &str) -> Result<(u32, u32)> {
-    let wrong = || Error::new(Code::InvalidConfig, format!("invalid user `{text}`: UID[:GID] is expected"));
+    let wrong = || Error::new(Code::InvalidOption, format!("invalid user `{text}`: UID[:GID] is expected"));
     let number = |text: &str| number(text).ok_or_else(wrong);
     match text.split_once(':') {
         None => Ok((number(text)?, 0)),

@@ -41,7 +41,7 @@ impl<'a> Given<'a> {
         expected: &str,
     ) -> Result<Option<T>> {
         let Some(text) = self.text(option) else { return Ok(None) };
-        let wrong = || Error::new(Code::InvalidConfig, format!("--{option}: `{text}` is not {expected}"));
+        let wrong = || Error::new(Code::InvalidOption, format!("--{option}: `{text}` is not {expected}"));
         parse(text).map(Some).ok_or_else(wrong)
     }
 }

@@ -4,7 +4,7 @@ use cgroups::{CgroupPath, Layout};
 use rustix::io::Errno;
 
 use super::Starting;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::state::StateRoot;
@@ -42,7 +42,8 @@ impl Starting {
         }
         // What cannot be done without a cgroup, limits, cannot be done for the reason there is none.
         let filter = plan.process.filter.take();
-        *plan = planned_without().map_err(|_| error.because(NOT_DELEGATED))?;
+        *plan = planned_without()
+            .map_err(|_| error.because(NOT_DELEGATED).with_hint(DELEGATE).with_code(Code::CgroupDenied))?;
         plan.process.filter = filter;
         drop(self.unit.take());
         self.unit_name = None;
@@ -51,8 +52,9 @@ impl Starting {
 }
 
 /// Why somebody without power over the host has no cgroup to make others in.
-const NOT_DELEGATED: &str = "the limits take a cgroup that has been given to this user: run it with `--systemd-cgroup` in a \
-                             session of systemd's, or below `systemd-run --user --scope --property=Delegate=yes`";
+const NOT_DELEGATED: &str = "the limits take a cgroup that has been given to this user";
+const DELEGATE: &str = "run it with `--systemd-cgroup` in a session of systemd's, or below `systemd-run --user --scope \
+                        --property=Delegate=yes`";
 
 /// Whether it is a matter of place: somebody else's directory, or a mount that cannot be written to.
 fn is_out_of_reach(error: &Error) -> bool {

@@ -8,7 +8,7 @@ use cgroups::Cgroup;
 use rustix::io::Errno;
 
 use crate::container::Container;
-use crate::error::{Code, Context, Result, words};
+use crate::error::{Code, Context, Result, doing, words};
 
 /// The cgroup that is made where no other takes the process.
 const LAST_RESORT: &str = "crun-exec";
@@ -95,7 +95,7 @@ fn select(cgroup: &mut Cgroup, text: &str) -> Result<()> {
 /// The v2 cgroup of the container's first process, as a path below the container's, if it is there and not the same.
 fn below(container: &Container, path: &str) -> Result<Option<String>> {
     let file = format!("/proc/{}/cgroup", container.status.pid);
-    let text = std::fs::read_to_string(&file).context(Code::Cgroup, || format!("read `{file}`"))?;
+    let text = std::fs::read_to_string(&file).context(Code::Cgroup, || doing("read", &file))?;
     let own = text.lines().find_map(|line| line.strip_prefix("0::"));
     Ok(own.and_then(|own| own.strip_prefix(path)).filter(|rest| rest.starts_with('/')).map(str::to_owned))
 }

@@ -7,13 +7,14 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use crate::error::Error;
+use super::Obstacle;
+use crate::error::{Code, Error};
 
 /// An error about `path`, with the directory on the way to it that does not let this process through.
 pub(crate) fn closed(error: Error, path: &Path) -> Error {
     let cause = (error.errno() == Some(Errno::ACCESS)).then(|| denied(path)).flatten();
     match cause {
-        Some(cause) => error.because(&cause),
+        Some(cause) => cause.stands_behind(error).with_code(Code::PathDenied),
         None => error,
     }
 }
@@ -25,20 +26,21 @@ pub(crate) fn state_root_closed(error: Error, path: &Path) -> Error {
         return error;
     }
     let Some(closed) = path.ancestors().find_map(|path| closed_to(path, user.as_raw())) else { return error };
-    error.because(&format!(
-        "{closed}: set XDG_RUNTIME_DIR to one of your own, such as /run/user/{user}, or give `--root`"
-    ))
+    let remedy =
+        format!("set XDG_RUNTIME_DIR to a directory of your own, such as /run/user/{user}, or give `--root`");
+    Obstacle::new(closed, remedy).stands_behind(error).with_code(Code::PathDenied)
 }
 
 /// Says which directory on the way to `path` does not let this process through; nothing where all do.
-pub(crate) fn denied(path: &Path) -> Option<String> {
+pub(crate) fn denied(path: &Path) -> Option<Obstacle> {
     let mut way: Vec<&Path> = path.ancestors().skip(1).collect();
     way.reverse();
     let is_closed = |directory: &Path| {
         matches!(accessat(CWD, directory, Access::EXEC_OK, AtFlags::EACCESS), Err(Errno::ACCESS))
     };
     let closed = way.into_iter().find(|directory| is_closed(directory))?;
-    Some(format!("{}: `chmod o+x` it, or use another", closed_to(closed, geteuid().as_raw())?))
+    let found = closed_to(closed, geteuid().as_raw())?;
+    Some(Obstacle::new(found, "`chmod o+x` it, or use another"))
 }
 
 /// A directory that this user may not enter, in words.

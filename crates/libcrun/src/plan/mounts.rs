@@ -5,8 +5,8 @@ mod idmap;
 mod ids;
 mod options;
 
-use std::ffi::{CStr, CString};
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use cgroups::Layout;
@@ -18,7 +18,7 @@ pub(crate) use idmap::{Idmap, Maps};
 use options::Options;
 
 use super::{InnerPath, MountLabel, NamespacePlan, invalid};
-use crate::error::Result;
+use crate::error::{Doing, Result, doing};
 use crate::host::Host;
 use crate::mount_options::{self, Special};
 use crate::spec::{Linux, Mount};
@@ -135,9 +135,10 @@ pub(crate) enum SourceLink {
 }
 
 impl Bind {
-    /// The source, for messages.
-    pub(crate) fn shown_source(&self) -> std::borrow::Cow<'_, str> {
-        self.source.to_string_lossy()
+    /// What an error says when the source cannot be opened.
+    pub(crate) fn opening(&self, mount: &MountOperation) -> Doing {
+        let source = Path::new(OsStr::from_bytes(self.source.to_bytes()));
+        doing(&mount.name("open the source"), source)
     }
 }
 

@@ -80,8 +80,8 @@ fn prepare(mount: &MountOperation) -> Result<PreparedMount> {
             Err(Error::new(Code::Unsupported, message))
         }
         MountSource::Bind(bind) => {
-            let source = || mount.name(&format!("open the source `{}`", bind.shown_source()));
-            Ok(link_to_copy(bind).context(Code::Rootfs, source)?.unwrap_or(nothing))
+            let source = || bind.opening(mount);
+            Ok(link_to_copy(bind).context(Code::Mount, source)?.unwrap_or(nothing))
         }
         _ => Ok(nothing),
     }

@@ -134,10 +134,7 @@ fn bind_source(mount: &MountOperation, bind: &Bind) -> Result<ClassicSource> {
         match readlinkat(CWD, bind.source.as_c_str(), Vec::new()) {
             Ok(text) => return Ok(ClassicSource::Link(text)),
             Err(Errno::INVAL) => {}
-            Err(errno) => {
-                let message = mount.name(&format!("open the source `{}`", bind.shown_source()));
-                return Err(Error::os(Code::Rootfs, message, errno));
-            }
+            Err(errno) => return Err(Error::of(Code::Mount, bind.opening(mount), Some(errno))),
         }
     }
     let follow = bind.link != SourceLink::NoFollow;

@@ -80,7 +80,7 @@ pub(super) fn user_namespace<'p>(
     let Some(idmap) = &filesystem.idmap else { return Ok(None) };
     fcntl_dupfd_cloexec(namespaces.get(&idmap.maps)?, 3)
         .map(Some)
-        .context(Code::Rootfs, || mount.name("keep the user namespace"))
+        .context(Code::Mount, || mount.name("keep the user namespace"))
 }
 
 fn prepare_bind<'p>(
@@ -88,20 +88,20 @@ fn prepare_bind<'p>(
     bind: &'p Bind,
     namespaces: &mut UserNamespaces<'p>,
 ) -> Result<PreparedMount> {
-    let source = || mount.name(&format!("open the source `{}`", bind.shown_source()));
-    if let Some(link) = link_to_copy(bind).context(Code::Rootfs, source)? {
+    let source = || bind.opening(mount);
+    if let Some(link) = link_to_copy(bind).context(Code::Mount, source)? {
         return Ok(link);
     }
     let flags = clone_flags(bind.reach) | bind.link.flags();
-    let tree = open_tree(CWD, bind.source.as_c_str(), flags).context(Code::Rootfs, source)?;
+    let tree = open_tree(CWD, bind.source.as_c_str(), flags).context(Code::Mount, source)?;
     for (change, reach) in &bind.changes {
         change_clone(tree.as_fd(), *change, *reach)
-            .context(Code::Rootfs, || mount.name("set the mount's options"))?;
+            .context(Code::Mount, || mount.name("set the mount's options"))?;
     }
     if let Some(idmap) = &bind.idmap {
         namespaces.apply(tree.as_fd(), idmap, &mount.name_only())?;
     }
-    let is_directory = is_directory(tree.as_fd()).context(Code::Rootfs, source)?;
+    let is_directory = is_directory(tree.as_fd()).context(Code::Mount, source)?;
     Ok(PreparedMount::Tree { tree, is_directory })
 }
 
@@ -151,23 +151,22 @@ fn make_filesystem<'p>(
     let context = filesystem::configure(filesystem).map_err(|refusal| refused(mount, filesystem, refusal))?;
     let tree = filesystem::create(context.as_fd(), filesystem.attributes).map_err(|errno| {
         let said = kernel_message(context.as_fd());
-        Error::os(Code::Rootfs, mount.name(&format!("mount the {kind} filesystem{said}")), errno)
+        Error::os(Code::Mount, mount.name(&format!("mount the {kind} filesystem{said}")), errno)
     })?;
     for (change, reach) in &filesystem.changes {
         set_attributes(tree.as_fd(), *change, *reach)
-            .context(Code::Rootfs, || mount.name("set the mount's options"))?;
+            .context(Code::Mount, || mount.name("set the mount's options"))?;
     }
     if let Some(idmap) = &filesystem.idmap {
         namespaces.apply(tree.as_fd(), idmap, &mount.name_only())?;
     }
-    let is_directory =
-        is_directory(tree.as_fd()).context(Code::Rootfs, || mount.name("look at the mount"))?;
+    let is_directory = is_directory(tree.as_fd()).context(Code::Mount, || mount.name("look at the mount"))?;
     Ok(PreparedMount::Tree { tree, is_directory })
 }
 
 fn refused(mount: &MountOperation, filesystem: &Filesystem, refusal: Refusal) -> Error {
     let parameter = refusal.parameter.and_then(|index| filesystem.parameters.get(index));
-    Error::os(Code::Rootfs, mount.refused(&filesystem.kind, parameter), refusal.errno)
+    Error::os(Code::Mount, mount.refused(&filesystem.kind, parameter), refusal.errno)
 }
 
 /// What the kernel has to say about a filesystem it does not make, in parentheses (`fsopen(2)`).
@@ -236,8 +235,8 @@ fn clone_cgroups(mount: &MountOperation, cgroup: &Cgroup, attributes: MountAttr)
     let mut trees = Vec::new();
     for (hierarchy, directory) in cgroup.directories() {
         let tree =
-            open_tree(directory, c"", CLONE | OpenTreeFlags::AT_EMPTY_PATH).context(Code::Rootfs, name)?;
-        set_attributes(tree.as_fd(), change, Reach::Mount).context(Code::Rootfs, name)?;
+            open_tree(directory, c"", CLONE | OpenTreeFlags::AT_EMPTY_PATH).context(Code::Mount, name)?;
+        set_attributes(tree.as_fd(), change, Reach::Mount).context(Code::Mount, name)?;
         trees.push((CString::new(hierarchy).unwrap_or_default(), tree));
     }
     Ok(PreparedMount::CgroupTrees(trees))

@@ -30,15 +30,15 @@ impl HostTerminal {
         let Some(plan) = process.terminal.as_ref().filter(|plan| plan.may_be_hosts) else { return Ok(None) };
         let failed = || "process.terminal: open a pseudoterminal of the host's (`/dev/ptmx`)";
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master = openpt(flags).context(Code::System, failed)?;
-        unlockpt(&master).context(Code::System, failed)?;
-        let slave = ioctl_tiocgptpeer(&master, flags).context(Code::System, failed)?;
+        let master = openpt(flags).context(Code::Terminal, failed)?;
+        unlockpt(&master).context(Code::Terminal, failed)?;
+        let slave = ioctl_tiocgptpeer(&master, flags).context(Code::Terminal, failed)?;
         if let Some(owner) = plan.owner {
             give_to(slave.as_fd(), owner)
-                .context(Code::System, || "process.terminal: give the terminal to the process' user")?;
+                .context(Code::Terminal, || "process.terminal: give the terminal to the process' user")?;
         }
         let node = (plan.console != Console::Untouched).then(|| clone_node(slave.as_fd()).ok()).flatten();
-        let path = ptsname(&master, Vec::new()).context(Code::System, failed)?;
+        let path = ptsname(&master, Vec::new()).context(Code::Terminal, failed)?;
         Ok(Some(Self { master, slave, node, path }))
     }
 }

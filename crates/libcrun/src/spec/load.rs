@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::error::Category;
 
 use super::{Mount, Process, Resources, Spec, Text};
-use crate::error::{Code, Error, Result, words};
+use crate::error::{Code, Error, Object, Result, words};
 
 /// Parses a configuration. `name` is what the error calls the text, usually its path.
 ///
@@ -76,19 +77,38 @@ pub(super) fn parse_as<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Re
 #[cold]
 fn explain<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Error {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let message = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-        Err(error) => {
-            let path = error.path().to_string();
-            let inner = error.into_inner();
-            if path == "." { inner.to_string() } else { format!("{path}: {inner}") }
-        }
+    let (place, inner) = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+        Err(error) => (Some(error.path().to_string()).filter(|path| path != "."), Some(error.into_inner())),
         // The value is fine, so it is what follows it.
-        Ok(_) => match deserializer.end() {
-            Err(error) => error.to_string(),
-            Ok(()) => "cannot parse the data".to_owned(),
-        },
+        Ok(_) => (None, deserializer.end().err()),
     };
-    Error::new(Code::InvalidConfig, format!("load `{name}`: {message}"))
+    let said = inner.as_ref().map_or_else(|| "cannot parse the data".to_owned(), ToString::to_string);
+    let message = match &place {
+        Some(path) => format!("load `{name}`: {path}: {said}"),
+        None => format!("load `{name}`: {said}"),
+    };
+    let is_json = inner.as_ref().is_some_and(|error| error.classify() == Category::Data);
+    let code = if is_json { Code::InvalidConfig } else { Code::MalformedJson };
+    let object = match place {
+        Some(path) if is_json => Object::Config(path),
+        _ => Object::Path(name.into()),
+    };
+    let error = Error::new(code, message).about(object);
+    match inner.and_then(|inner| line_of(text, &inner)) {
+        Some(line) => error.with_hint(line),
+        None => error,
+    }
+}
+
+/// The line that an error is about, up to where reading stopped.
+fn line_of(text: &[u8], error: &serde_json::Error) -> Option<String> {
+    const MOST: usize = 60;
+    let line = text.split(|byte| *byte == b'\n').nth(error.line().checked_sub(1)?)?;
+    let read = String::from_utf8_lossy(line.get(..error.column().min(line.len()))?).into_owned();
+    let before = read.chars().count().saturating_sub(MOST);
+    let shown: String = read.chars().skip(before).collect();
+    let (shown, dots) = (shown.trim_start(), if before > 0 { "…" } else { "" });
+    (!shown.is_empty()).then(|| format!("line {} was read up to `{dots}{shown}`", error.line()))
 }
 
 #[cfg(test)]
@@ -124,6 +144,26 @@ mod tests {
         assert!(message("{\n  nonsense").contains("line 2 column 3"));
         assert!(message("").contains("EOF while parsing"));
         assert!(message(r#"{"ociVersion":"1.0.0"} x"#).contains("trailing characters"));
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_from_what_has_a_wrong_value() {
+        let error = |text: &str| parse(text.as_bytes(), "config.json").unwrap_err();
+        let wrong = error("{\n  \"ociVersion\": \"1\",\n  \"root\": {\"path\": 7}\n}");
+        assert_eq!(
+            (wrong.code(), wrong.object()),
+            (Code::InvalidConfig, Some(&Object::Config("root.path".into())))
+        );
+        assert_eq!(wrong.hint(), Some("line 3 was read up to `\"root\": {\"path\": 7`"));
+        let broken = error("{\n  \"ociVersion\": \"1\",,\n}");
+        assert_eq!(
+            (broken.code(), broken.object()),
+            (Code::MalformedJson, Some(&Object::Path("config.json".into())))
+        );
+        assert_eq!(broken.hint(), Some("line 2 was read up to `\"ociVersion\": \"1\",,`"));
+        assert_eq!(error("").hint(), None);
+        let long = error(&format!("{{\"{}\"\u{1f}", "x".repeat(500)));
+        assert!(long.hint().unwrap().chars().count() < 100, "{long:?}");
     }
 
     #[test]

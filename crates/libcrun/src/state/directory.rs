@@ -11,7 +11,7 @@ use rustix::io::{Errno, write};
 use rustix::process::geteuid;
 
 use super::Status;
-use crate::error::{Code, Context, Error, Result, words};
+use crate::error::{Code, Context, Error, Result, doing, words};
 use crate::explain;
 use crate::id::ContainerId;
 use crate::input::read_to_end;
@@ -75,12 +75,12 @@ impl StateRoot {
             Ok(()) => {}
             Err(Errno::EXIST) => return Err(words::container_exists(id.as_str())),
             Err(errno) => {
-                let error = Error::os(Code::State, format!("mkdir `{}`", path.display()), errno);
+                let error = Error::of(Code::State, doing("mkdir", &path), Some(errno));
                 return Err(explain::state_root_closed(error, &self.path));
             }
         }
-        let directory = openat(CWD, &path, DIRECTORY, Mode::empty())
-            .context(Code::State, || format!("open `{}`", path.display()))?;
+        let directory =
+            openat(CWD, &path, DIRECTORY, Mode::empty()).context(Code::State, || doing("open", &path))?;
         Ok(StateDirectory { path, directory })
     }
 
@@ -92,7 +92,7 @@ impl StateRoot {
 
     fn create_root(&self) -> Result<()> {
         use std::os::unix::fs::DirBuilderExt;
-        let failed = || format!("mkdir `{}`", self.path.display());
+        let failed = || doing("mkdir", &self.path);
         let mode = OWN_DIRECTORY.as_raw_mode();
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -113,7 +113,7 @@ impl StateRoot {
                 Err(words::container_not_found(id.as_str(), &file, errno))
             }
             Err(errno) => {
-                let error = Error::os(Code::State, format!("open `{}`", path.display()), errno);
+                let error = Error::of(Code::State, doing("open", &path), Some(errno));
                 Err(explain::state_root_closed(error, &self.path))
             }
         }
@@ -124,7 +124,7 @@ impl StateRoot {
     /// # Errors
     /// When the directory cannot be read. One that does not exist holds no containers.
     pub fn containers(&self) -> Result<Vec<ContainerId>> {
-        let failed = || format!("open `{}`", self.path.display());
+        let failed = || doing("open", &self.path);
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = match openat(CWD, &self.path, flags, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(Vec::new()),
@@ -217,22 +217,22 @@ impl StateDirectory {
 
     /// Keeps the configuration as it was used.
     pub(crate) fn write_config(&self, config: &[u8]) -> Result<()> {
-        self.write(CONFIG, config).context(Code::State, || format!("write `{}`", self.file(CONFIG)))
+        self.write(CONFIG, config).context(Code::State, || doing("write", self.file(CONFIG)))
     }
 
     /// The configuration as it was used.
     pub(crate) fn read_config(&self) -> Result<Vec<u8>> {
-        self.read(CONFIG).context(Code::State, || format!("open `{}`", self.file(CONFIG)))
+        self.read(CONFIG).context(Code::State, || doing("open", self.file(CONFIG)))
     }
 
     /// Keeps the filter of system calls, for processes that join later.
     pub(crate) fn write_filter(&self, program: &[u8]) -> Result<()> {
-        self.write(FILTER, program).context(Code::State, || format!("write `{}`", self.file(FILTER)))
+        self.write(FILTER, program).context(Code::State, || doing("write", self.file(FILTER)))
     }
 
     /// The filter as it was loaded.
     pub(crate) fn read_filter(&self) -> Result<Vec<u8>> {
-        self.read(FILTER).context(Code::State, || format!("linux.seccomp: open `{}`", self.file(FILTER)))
+        self.read(FILTER).context(Code::State, || doing("linux.seccomp: open", self.file(FILTER)))
     }
 
     /// Replaces the status file in one step.
@@ -246,7 +246,7 @@ impl StateDirectory {
 
     /// The status file.
     pub(crate) fn read_status(&self) -> Result<Status> {
-        let content = self.read(STATUS).context(Code::State, || format!("open `{}`", self.file(STATUS)))?;
+        let content = self.read(STATUS).context(Code::State, || doing("open", self.file(STATUS)))?;
         serde_json::from_slice(&content)
             .map_err(|error| Error::new(Code::State, format!("load `{}`: {error}", self.file(STATUS))))
     }
@@ -280,15 +280,15 @@ impl StateDirectory {
     pub(crate) fn create_notify(&self) -> Result<OwnedFd> {
         mkdirat(&self.directory, NOTIFY, EMPTY)
             .and_then(|()| chmodat(&self.directory, NOTIFY, OPEN_DIRECTORY, AtFlags::empty()))
-            .context(Code::State, || format!("mkdir `{}`", self.file(NOTIFY)))?;
-        self.open_below(NOTIFY).context(Code::State, || format!("open `{}`", self.file(NOTIFY)))
+            .context(Code::State, || doing("mkdir", self.file(NOTIFY)))?;
+        self.open_below(NOTIFY).context(Code::State, || doing("open", self.file(NOTIFY)))
     }
 
     /// The same directory; a container that was created while nobody waited for it has none.
     pub(crate) fn open_notify(&self) -> Result<Option<OwnedFd>> {
         match self.open_below(NOTIFY) {
             Err(Errno::NOENT) => Ok(None),
-            other => other.map(Some).context(Code::State, || format!("open `{}`", self.file(NOTIFY))),
+            other => other.map(Some).context(Code::State, || doing("open", self.file(NOTIFY))),
         }
     }
 
@@ -301,7 +301,7 @@ impl StateDirectory {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         match openat(&self.directory, REPORT_FIFO, flags, Mode::empty()) {
             Err(Errno::NOENT) => Ok(None),
-            other => other.map(Some).context(Code::State, || format!("open `{}`", self.file(REPORT_FIFO))),
+            other => other.map(Some).context(Code::State, || doing("open", self.file(REPORT_FIFO))),
         }
     }
 

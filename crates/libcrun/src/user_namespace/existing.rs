@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 
-use crate::error::{Code, Context, Result};
+use crate::error::{Code, Context, Result, doing};
 use crate::plan::{IdMaps, UserNamespace};
 
 /// That of a process.
@@ -22,7 +22,7 @@ pub(crate) fn at(path: &Path) -> Option<UserNamespace> {
 fn below(process: &Path) -> Result<UserNamespace> {
     let read = |name: &str| {
         let path = process.join(name);
-        std::fs::read_to_string(&path).context(Code::Namespace, || format!("read `{}`", path.display()))
+        std::fs::read_to_string(&path).context(Code::Namespace, || doing("read", &path))
     };
     Ok(UserNamespace {
         maps: IdMaps::parse(&read("uid_map")?, &read("gid_map")?),

@@ -109,7 +109,7 @@ fn call(path: &Path, mappings: &[IdMapping], kind: Kind, pid: Pid) -> Result<()>
     if let Some(reason) = reasons::explain(path, mappings, kind) {
         message = format!("{message}: {reason}");
     }
-    Err(Error::new(Code::Namespace, message))
+    Err(Error::new(Code::IdsNotMapped, message))
 }
 
 /// The path of a program in PATH.
@@ -121,7 +121,7 @@ fn find(program: &str) -> Option<PathBuf> {
 fn missing(kind: Kind) -> Error {
     let (name, program) = (kind.name(), kind.program());
     Error::new(
-        Code::Namespace,
+        Code::IdsNotMapped,
         format!(
             "{name}: to map more than its own id, a user without privileges needs the program `{program}`, which \
              is not in PATH: install it (package uidmap, in other distributions shadow-utils or shadow)"

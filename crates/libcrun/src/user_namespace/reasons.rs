@@ -20,7 +20,7 @@ pub(super) fn refused(error: Error, mappings: &[IdMapping], kind: Kind, pid: Pid
     let Some(errno) = error.errno() else { return error };
     let why = if errno == Errno::PERM { not_permitted(mappings, kind) } else { String::new() };
     let (name, file) = (kind.name(), kind.file());
-    Error::os(Code::Namespace, format!("{name}: write `/proc/{pid}/{file}`{why}"), errno)
+    Error::os(Code::IdsNotMapped, format!("{name}: write `/proc/{pid}/{file}`{why}"), errno)
 }
 
 /// What the kernel asks for: that the ids are there outside, and the right to map them (`user_namespaces(7)`).

@@ -31,8 +31,11 @@ pub(super) fn look(examined: &Examined<'_>) -> Vec<Finding> {
             let what = format!("{} hook failed: error executing hook `{path}` ({name})", kind.name());
             let found = Error::os(Code::Hook, what, errno).to_string();
             let place = if kind == HookKind::StartContainer { "in the rootfs" } else { "on the host" };
-            let denied =
-                if errno == Errno::ACCESS { explain::denied(Path::new(path.as_ref())) } else { None };
+            let denied = if errno == Errno::ACCESS {
+                explain::denied(Path::new(path.as_ref())).map(|closed| closed.to_string())
+            } else {
+                None
+            };
             let remedy =
                 denied.unwrap_or_else(|| format!("install it {place}, executable, or leave the hook out"));
             findings.push(Answer::missing(found, remedy).about(name));

@@ -1,6 +1,8 @@
 //! Whether there is what is to be mounted.
 
+use std::ffi::OsStr;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, statat};
@@ -40,13 +42,14 @@ fn bound(examined: &Examined<'_>, mount: &MountOperation, bind: &Bind) -> Option
         SourceLink::NoFollow | SourceLink::Copy => AtFlags::SYMLINK_NOFOLLOW,
     };
     if let Err(errno) = statat(CWD, bind.source.as_c_str(), flags) {
-        let what = mount.name(&format!("open the source `{}`", bind.shown_source()));
+        let what = bind.opening(mount);
         let remedy = match errno {
-            Errno::ACCESS => explain::denied(Path::new(bind.shown_source().as_ref())),
+            Errno::ACCESS => explain::denied(Path::new(OsStr::from_bytes(bind.source.to_bytes())))
+                .map(|closed| closed.to_string()),
             _ => None,
         };
         let remedy = remedy.unwrap_or_else(|| "make it before, or leave the mount out".to_owned());
-        return Some(Answer::missing(Error::os(Code::Rootfs, what, errno).to_string(), remedy));
+        return Some(Answer::missing(Error::of(Code::Rootfs, what, Some(errno)).to_string(), remedy));
     }
     let idmap = bind.idmap.as_ref()?;
     if !can_idmap(examined) {
