@@ -136,7 +136,12 @@ pub const GLOBAL: &[Opt] = &[
     )
     .one_of(&["cgroupfs", "systemd", "disabled"]),
     switch("debug", None, "produce verbose output, similar to --log-level=debug"),
-    option("log", None, "FILE", "log destination: '[file:]PATH' (defaults to stderr)"),
+    option(
+        "log",
+        None,
+        "DEST",
+        "log destination: '[file:]PATH', 'syslog:[NAME]' or 'journald:[NAME]' (default: stderr)",
+    ),
     option("log-format", None, "FORMAT", "log format: 'text' (default) or 'json'").one_of(&["text", "json"]),
     option("log-level", None, "LEVEL", "log level to use: 'error' (default), 'warning' or 'debug'")
         .one_of(&["error", "warning", "debug"]),

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use libcrun::{CgroupManager, Code, ContainerId, Error, Result, StateRoot};
 
+use crate::failed;
 use crate::log::Log;
 use cli::args::Invocation;
 
@@ -174,7 +175,7 @@ pub(crate) fn print(text: &str) -> Result<i32> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(0),
-        Err(error) => Err(Error::new(Code::System, format!("write to the standard output: {error}"))),
+        Err(error) => Err(failed("write to the standard output", &error)),
     }
 }
 

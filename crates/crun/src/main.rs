@@ -12,6 +12,7 @@
 
 mod commands;
 mod duration;
+mod failed;
 mod log;
 mod output;
 mod runc;
@@ -20,6 +21,7 @@ mod size;
 use std::ffi::c_int;
 
 use cli::{args, help};
+use failed::failed;
 
 /// The exit status of a runtime error; that of a wrong command line is argp's 64 (`EX_USAGE`).
 const FAILURE: c_int = 1;

@@ -9,6 +9,7 @@ use libcrun::{Code, Error, Event, Result};
 
 use super::{Context, print};
 use crate::duration;
+use crate::failed;
 use crate::output;
 
 pub(super) fn events(context: &Context<'_>) -> Result<i32> {
@@ -29,7 +30,7 @@ fn tell(line: &str) -> Result<ControlFlow<()>> {
     match stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(ControlFlow::Continue(())),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
-        Err(error) => Err(Error::new(Code::System, format!("write to the standard output: {error}"))),
+        Err(error) => Err(failed("write to the standard output", &error)),
     }
 }
 

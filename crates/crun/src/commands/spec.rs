@@ -5,9 +5,9 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use libcrun::{Code, Error, Host, Result, spec::template};
-use rustix::io::Errno;
 
 use super::Context;
+use crate::failed;
 
 pub(super) fn spec(context: &Context<'_>) -> Result<i32> {
     let unified = Host::new().cgroups().is_ok_and(|layout| layout.is_unified());
@@ -16,13 +16,7 @@ pub(super) fn spec(context: &Context<'_>) -> Result<i32> {
 
 /// Writes a configuration where there is none.
 pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
-    let failed = |error: std::io::Error| {
-        let message = format!("write `{}`", path.display());
-        match error.raw_os_error() {
-            Some(raw) => Error::os(Code::System, message, Errno::from_raw_os_error(raw)),
-            None => Error::new(Code::System, message),
-        }
-    };
+    let failed = |error| failed(format!("write `{}`", path.display()), &error);
     let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
