@@ -175,7 +175,8 @@ pub const COMMANDS: &[Command] = &[
         arguments: "[BUNDLE]",
         options: &[
             CONFIG,
-            option("format", None, "FORMAT", "select the output format: 'text' (default) or 'json'"),
+            option("format", None, "FORMAT", "select the output format: 'text' (default) or 'json'")
+                .one_of(&["text", "json"]),
         ],
         notes: "\
 Looks at the kernel, namespaces, ids, cgroups, systemd, confinement and limits as they are for the user who asks, and
@@ -185,7 +186,7 @@ The options --cgroup-manager, --systemd-cgroup and --root before the command cou
 
   crun check
   crun --systemd-cgroup check --format=json
-  crun check /run/bundle && crun run --bundle /run/bundle web
+  crun check /srv/web
 ",
         positionals: (0, 1),
         passes_rest: false,
@@ -247,7 +248,7 @@ The process waits for `crun start'. A process with a terminal needs --console-so
         summary: "exec a command in a running container",
         arguments: "CONTAINER cmd",
         options: &[
-            option("additional-gids", Some('g'), "GID", "add a supplementary group (may be repeated)"),
+            option("additional-gids", Some('g'), "GID", "add a supplementary group (may be repeated)").extra(),
             option("apparmor", None, "PROFILE", "set the AppArmor profile for the process"),
             option("cap", Some('c'), "CAP", "add a capability (may be repeated)"),
             option(
@@ -260,7 +261,8 @@ The process waits for `crun start'. A process with a terminal needs --console-so
             option("cwd", None, "CWD", "current working directory"),
             DETACH,
             option("env", Some('e'), "ENV", "add an environment variable (may be repeated)"),
-            switch("ignore-paused", None, "also in a paused container; the process goes on when the container does"),
+            switch("ignore-paused", None, "also in a paused container; the process goes on when the container does")
+                .extra(),
             switch("no-new-privs", None, "set the no new privileges value for the process"),
             PID_FILE,
             PIDFD_SOCKET,
