@@ -25,6 +25,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("BUNDLE|FILE", Kind::File),
     ("COMMAND", Kind::Command),
     ("CONTAINER", Kind::Container),
+    ("DEST", Kind::File),
     ("DIR", Kind::Directory),
     ("FILE", Kind::File),
     ("SIGNAL", Kind::Signal),
