@@ -25,6 +25,8 @@ struct Outcome {
     status: i32,
     /// The first line of the standard error, without the program's name and what is said beyond the words of the C crun.
     words: String,
+    /// What it advises to try.
+    advice: Option<String>,
 }
 
 /// The words of a line: `''` is an empty one, `\xff` a byte that is not UTF-8.
@@ -47,7 +49,8 @@ fn outcome(view: &View, program: &str, line: &str) -> Outcome {
     let named = [format!("{program}: "), "crun: ".to_owned()];
     let first = named.iter().find_map(|name| first.strip_prefix(name.as_str())).unwrap_or(first);
     let words = first.split(';').next().unwrap_or_default().to_owned();
-    Outcome { status: output.status.code().unwrap(), words }
+    let advice = said.lines().nth(1).filter(|line| line.starts_with("Try ")).map(str::to_owned);
+    Outcome { status: output.status.code().unwrap(), words, advice }
 }
 
 /// What is wrong with a row of the table, if anything is.
