@@ -7,8 +7,7 @@
 #[path = "command_line/table.rs"]
 mod table;
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::io::Write;
 use std::process::Stdio;
 
 use kit::crun::{binary, skipped};
@@ -25,34 +24,49 @@ struct Outcome {
     status: i32,
     /// The first line of the standard error, without the program's name and what is said beyond the words of the C crun.
     words: String,
+    /// What it advises to try.
+    advice: Option<String>,
 }
 
-/// The words of a line: `''` is an empty one, `\xff` a byte that is not UTF-8.
-fn words(line: &str) -> Vec<OsString> {
-    let word = |word: &str| match word.replace("''", "") {
-        word if word.contains("\\xff") => {
-            OsString::from_vec(word.split("\\xff").map(str::as_bytes).collect::<Vec<_>>().join(&b"\xff"[..]))
-        }
-        word => word.into(),
-    };
-    line.split_whitespace().map(word).collect()
+/// The line as a shell takes it: `''` is an empty word, `\xff` a byte that is not UTF-8.
+fn quoted(line: &str) -> Vec<u8> {
+    let words = line.split_whitespace().map(|word| format!("'{}'", word.replace("''", "")));
+    let text = words.collect::<Vec<_>>().join(" ");
+    text.split("\\xff").map(str::as_bytes).collect::<Vec<_>>().join(&b"\xff"[..])
 }
 
-fn outcome(view: &View, program: &str, line: &str) -> Outcome {
-    let mut command = view.command(program);
-    command.args(words(line)).stdin(Stdio::null());
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let first = said.lines().next().unwrap_or_default();
+/// What each line of the table leads to. One shell types them all, because to enter the view takes longer than the rest.
+fn outcomes(view: &View, program: &str) -> Vec<Outcome> {
+    let mut script = Vec::new();
+    for (line, _) in INVOCATIONS {
+        script.extend([program.as_bytes(), b" ", &quoted(line)].concat());
+        script.extend(b" </dev/null >/dev/null 2>/tmp/said; status=$?; first= second=\n");
+        script.extend(b"{ read -r first; read -r second; } </tmp/said\n");
+        script.extend(b"printf '%s\\n%s\\n%s\\0' $status \"$first\" \"$second\"\n");
+    }
+    let mut shell = view.command("sh");
+    let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = shell.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || input.write_all(&script).unwrap());
+    let output = shell.wait_with_output().unwrap();
+    writer.join().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    said.split_terminator('\0').map(|said| outcome(program, said)).collect()
+}
+
+fn outcome(program: &str, said: &str) -> Outcome {
+    let [status, first, second] = said.split('\n').collect::<Vec<_>>().try_into().unwrap();
     let named = [format!("{program}: "), "crun: ".to_owned()];
     let first = named.iter().find_map(|name| first.strip_prefix(name.as_str())).unwrap_or(first);
-    let words = first.split(';').next().unwrap_or_default().to_owned();
-    Outcome { status: output.status.code().unwrap(), words }
+    Outcome {
+        status: status.parse().unwrap(),
+        words: first.split(';').next().unwrap_or_default().to_owned(),
+        advice: Some(second.to_owned()).filter(|line| line.starts_with("Try ")),
+    }
 }
 
 /// What is wrong with a row of the table, if anything is.
-fn difference(view: &View, line: &str, expected: Expected) -> Option<String> {
-    let (theirs, ours) = (outcome(view, THEIRS, line), outcome(view, OURS, line));
+fn difference(line: &str, expected: Expected, theirs: &Outcome, ours: &Outcome) -> Option<String> {
     let is_right = match expected {
         Expected::Same => ours == theirs,
         Expected::OtherWords(_) => ours.status == theirs.status && ours.words != theirs.words,
@@ -71,7 +85,12 @@ fn what_is_typed_is_understood_as_by_the_c_crun() {
         Ok(view) => view,
         Err(error) => return skipped(format!("{error:#}")),
     };
-    let wrong: Vec<_> = INVOCATIONS.iter().filter_map(|(line, row)| difference(&view, line, *row)).collect();
+    let (theirs, ours) = (outcomes(&view, THEIRS), outcomes(&view, OURS));
+    assert_eq!([theirs.len(), ours.len()], [INVOCATIONS.len(); 2]);
+    let rows = INVOCATIONS.iter().zip(theirs.iter().zip(&ours));
+    let wrong: Vec<_> = rows
+        .filter_map(|((line, expected), (theirs, ours))| difference(line, *expected, theirs, ours))
+        .collect();
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), INVOCATIONS.len(), wrong.join("\n"));
 }
 

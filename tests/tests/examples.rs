@@ -28,6 +28,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("start web", "the container is started already"),
     ("update ", "needs the controllers"),
     ("seccomp", "needs a profile"),
+    ("crun plan", "needs a bundle"),
+    (" check", "says what this machine lacks by its status"),
 ];
 
 /// A shell in a directory with what the examples name, where `crun` is this runtime with the test's containers.

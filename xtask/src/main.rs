@@ -8,9 +8,11 @@
 mod bench;
 mod build;
 mod check;
+mod completions;
 mod demo;
 mod fuzz;
 mod lane;
+mod manual;
 mod order;
 mod sh;
 mod syscalls;
@@ -48,6 +50,13 @@ const COMMANDS: &[Row] = &[
     ("check", "", "format, lints, documentation, licenses of dependencies", check::run),
     ("syscalls", "", "write the table of system calls anew, from the kernel's headers", syscalls::run),
     ("order", "", "write down which functions a start runs, for the linker to put side by side", order::run),
+    ("man", "[DIR]", "write the manual pages (default: target/dist/man)", manual::run),
+    (
+        "completions",
+        "[DIR]",
+        "write the completions for bash, zsh and fish (default: target/dist/completions)",
+        completions::run,
+    ),
     ("build", "[--pie]", "build the static release binary and print its path", build::run),
     (
         "bench",

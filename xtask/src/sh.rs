@@ -1,9 +1,10 @@
 //! Running other programs: shown, then run, then judged by their exit status.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 /// Runs a command, with its output going where ours goes.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
@@ -45,6 +46,16 @@ pub(crate) fn cargo() -> Command {
 pub(crate) fn checkout() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     here.parent().map_or(here.clone(), PathBuf::from)
+}
+
+/// The directory that a command writes to: its only argument, else `target/dist/NAME`.
+pub(crate) fn destination(arguments: Vec<OsString>, name: &str) -> Result<PathBuf> {
+    let mut arguments = arguments.into_iter();
+    match (arguments.next(), arguments.next()) {
+        (None, _) => Ok(checkout().join("target/dist").join(name)),
+        (Some(dir), None) => Ok(std::path::absolute(dir)?),
+        (Some(_), Some(extra)) => bail!("one directory is enough: what is {extra:?}?"),
+    }
 }
 
 fn shown(command: &Command) -> String {

@@ -19,6 +19,11 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("cc", "gcc"),
     ("umoci", "umoci"),
     ("newuidmap", "uidmap"),
+    // Who reads the manual pages, and the completions.
+    ("groff", "groff-base"),
+    ("mandoc", "mandoc"),
+    ("zsh", "zsh"),
+    ("fish", "fish"),
 ];
 
 /// A file that is needed, and the Debian package it is in: what the seccomp compiler is compared with.

@@ -6,8 +6,9 @@
 
 use std::ffi::OsString;
 
+use crate::kind::Kind;
 use crate::suggest::closest;
-use crate::table::{self, COMMON, Command, GLOBAL, Kind, Opt};
+use crate::table::{self, COMMON, Command, GLOBAL, Opt};
 
 /// What was typed.
 #[derive(Debug, Default)]

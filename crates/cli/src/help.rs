@@ -72,7 +72,8 @@ fn words(command: &Command) -> String {
 }
 
 /// A summary as a sentence of its own.
-fn sentence(summary: &str) -> String {
+#[must_use]
+pub fn sentence(summary: &str) -> String {
     let mut letters = summary.chars();
     let first = letters.next().map(|letter| letter.to_ascii_uppercase());
     first.into_iter().chain(letters).chain(['.']).collect()

@@ -7,5 +7,6 @@
 
 pub mod args;
 pub mod help;
+pub mod kind;
 mod suggest;
 pub mod table;

@@ -1,5 +1,7 @@
 //! Every option and every command, once: the parser, the help texts and the tests read these tables.
 
+use crate::kind::Kind;
+
 /// One option.
 #[derive(Debug, Clone, Copy)]
 pub struct Opt {
@@ -15,7 +17,7 @@ pub struct Opt {
     pub help: &'static str,
     /// The values there are, where they can be counted: what a shell offers.
     pub choices: &'static [&'static str],
-    /// Whether the C crun does not have it ([`Opt::extra`]).
+    /// Whether the C crun does not have it: it must not make an abbreviation ambiguous that means something there.
     pub is_extra: bool,
 }
 
@@ -25,7 +27,7 @@ impl Opt {
         Self { choices, ..self }
     }
 
-    /// An option that the C crun does not have: it must not make an abbreviation ambiguous that means something there.
+    /// An option that the C crun does not have.
     const fn extra(self) -> Self {
         Self { is_extra: true, ..self }
     }
@@ -37,44 +39,6 @@ impl Opt {
             [] => self.value.map(Kind::of),
             choices => Some(Kind::OneOf(choices)),
         }
-    }
-}
-
-/// What a value or an argument names, and so what a shell can offer for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Anything.
-    Text,
-    /// A file.
-    File,
-    /// A directory.
-    Directory,
-    /// A container that there is.
-    Container,
-    /// A signal.
-    Signal,
-    /// A command of this program.
-    Command,
-    /// One of these words.
-    OneOf(&'static [&'static str]),
-}
-
-/// What the names of values say. A name that is not here says nothing.
-const KINDS: &[(&str, Kind)] = &[
-    ("BUNDLE", Kind::Directory),
-    ("BUNDLE|FILE", Kind::File),
-    ("COMMAND", Kind::Command),
-    ("CONTAINER", Kind::Container),
-    ("DIR", Kind::Directory),
-    ("FILE", Kind::File),
-    ("SIGNAL", Kind::Signal),
-    ("SOCKET", Kind::File),
-    ("add|remove", Kind::OneOf(&["add", "remove"])),
-];
-
-impl Kind {
-    fn of(name: &str) -> Self {
-        KINDS.iter().find(|(known, _)| *known == name).map_or(Self::Text, |(_, kind)| *kind)
     }
 }
 
