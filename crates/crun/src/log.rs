@@ -86,6 +86,13 @@ impl Log {
         }
     }
 
+    /// Tells what a command has succeeded without, if the level asks for it.
+    pub(crate) fn warn(&self, warning: &Error) {
+        if self.level >= Level::Warning {
+            self.write(Level::Warning, &warning.to_string());
+        }
+    }
+
     /// Whether the sink has taken the message.
     fn to_sink(&self, record: &Record<'_>) -> bool {
         let Some(sink) = self.sink.as_ref().filter(|_| !self.has_failed.get()) else { return false };

@@ -18,6 +18,7 @@ use sys::signal::{SignalSet, set_mask};
 use crate::channel::{At, Failure, InitEnd, Step, ToInit};
 use crate::clone::{ForChildren, clone_into};
 use crate::container::{Container, Phase};
+use crate::create::Ended;
 use crate::error::{Code, Context, Error, Result, words};
 use crate::exec_cgroup::Home;
 use crate::foreground::{self, Company};
@@ -120,7 +121,20 @@ impl Default for ExecOptions {
 ///
 /// # Errors
 /// When the container does not run, or the process cannot be started.
-pub fn exec(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result<i32> {
+pub fn exec(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result<Ended> {
+    Ended::of(|tell| exec_telling(root, id, options, tell))
+}
+
+/// The same; who is told of a warning is told at once, not when the process has ended. Returns its status.
+///
+/// # Errors
+/// Those of [`exec`].
+pub fn exec_telling(
+    root: &StateRoot,
+    id: &ContainerId,
+    options: &ExecOptions,
+    tell: &mut dyn FnMut(Error),
+) -> Result<i32> {
     let container = Container::open(root, id)?;
     match container.phase()? {
         Phase::Stopped => return Err(words::exec_not_running(id.as_str())),
@@ -132,6 +146,7 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result
     let mut plan = plan(&spec, options)?;
     plan.filter = saved_filter(&container, &spec, options)?;
     let namespaces = Namespaced::new(&container, &spec, &mut plan)?;
+    plan.warning().into_iter().for_each(tell);
     let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
     let status = run(&container, &spec, &plan, namespaces, options);
     set_mask(before).context(Code::System, || "restore the signal mask")?;
