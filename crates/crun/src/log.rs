@@ -27,6 +27,7 @@ use crate::failed;
 use file::LogFile;
 use journald::Journald;
 use record::Record;
+pub(crate) use stderr::say_usage;
 use syslog::Syslog;
 
 /// How serious a message is.
@@ -159,8 +160,6 @@ pub(crate) fn say_error(log: Option<&Log>, error: &Error) {
 pub(crate) fn say(message: &str) {
     stderr::write(&Record::new(Level::Error, message));
 }
-
-pub(crate) use stderr::say_usage;
 
 #[cfg(test)]
 mod tests;

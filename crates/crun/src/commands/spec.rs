@@ -20,7 +20,11 @@ pub(super) fn spec(context: &Context<'_>) -> Result<i32> {
         }
         other => other.map_err(failed)?,
     };
-    file.write_all(template(context.has("rootless"), unified).as_bytes()).map_err(failed)?;
+    file.write_all(template(context.has("rootless"), unified).as_bytes()).map_err(|error| {
+        // Half of it would be in the way of the next attempt.
+        let _ = std::fs::remove_file(&path);
+        failed(error)
+    })?;
     Ok(0)
 }
 
