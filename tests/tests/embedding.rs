@@ -20,7 +20,7 @@ use kit::container::Container;
 use kit::crun::Crun;
 use kit::runtime;
 use kit::seccomp_agent::Agent;
-use libcrun::{ContainerId, CreateOptions, ExecOptions, MountsOptions, RunMode, StateRoot};
+use libcrun::{ContainerId, CreateOptions, ExecOptions, MountsOptions, RunMode, StateRoot, Warnings};
 use rustix::process::getpid;
 
 /// In shared memory: the process whose allocations are its own matter, and how many there were in its children.
@@ -90,7 +90,7 @@ fn id(container: &Container) -> ContainerId {
 }
 
 /// Creates the container as a program that links the library does.
-fn create(crun: &Crun, bundle: &Bundle) -> (Container, libcrun::Result<()>) {
+fn create(crun: &Crun, bundle: &Bundle) -> (Container, libcrun::Result<Warnings>) {
     let container = crun.container(bundle);
     let created = libcrun::create(&state_root(crun), &id(&container), &options(bundle));
     (container, created)
@@ -104,7 +104,7 @@ fn options(bundle: &Bundle) -> CreateOptions {
 fn exec(crun: &Crun, container: &Container, args: &[&str]) -> libcrun::Result<i32> {
     let args = args.iter().map(|arg| (*arg).to_owned()).collect();
     let options = ExecOptions { args, self_protection: false, ..ExecOptions::default() };
-    libcrun::exec(&state_root(crun), &id(container), &options)
+    libcrun::exec(&state_root(crun), &id(container), &options).map(|ended| ended.status)
 }
 
 /// Changes the mounts of a container, and fails to.

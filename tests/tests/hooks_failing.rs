@@ -71,15 +71,16 @@ fn a_failing_hook_is_the_end_of_the_container_and_what_it_said_is_told() {
 
 #[test]
 fn a_failing_poststop_hook_is_a_warning_and_those_after_it_are_run() {
-    let crun = runtime!().with("--log-level=warning");
+    let crun = runtime!();
+    let telling = crun.clone().with("--log-level=warning");
     let bundle = log(Bundle::new().sh("exit 7"));
     let bundle = with(&with(&bundle, "poststop", "echo words; exit 3"), "poststop", "echo next >>$LOG");
     let said =
         "poststop hook failed with exit code 3: error executing hook `/bin/sh` (hooks.poststop[0]): words\n";
-    let run = crun.run(&bundle);
-    assert_eq!((run.code, run.stderr.as_str(), logged(&bundle).as_str()), (7, said, "next\n"));
+    let run = telling.run(&bundle);
+    assert!(run.code == 7 && run.stderr.ends_with(said) && logged(&bundle) == "next\n", "{run}");
     let container = crun.create(&bundle);
-    let deleted = container.cmd(["delete", "ID"]);
+    let deleted = telling.cmd(container.args(["delete", "ID"]));
     assert_eq!((deleted.code, deleted.stderr.as_str(), logged(&bundle).as_str()), (0, said, "next\nnext\n"));
     container.deleted();
 }
@@ -156,7 +157,7 @@ fn a_hook_that_takes_too_long_is_killed_with_its_children() {
     slow["timeout"] = json!(1);
     let output = crun.with("--log-level=warning").run(&add(bundle, "poststop", slow));
     let expected = "poststop hook failed: timeout expired for `/bin/sh` (hooks.poststop[0].timeout: 1)\n";
-    assert_eq!((output.code, output.stderr.as_str()), (0, expected));
+    assert!(output.code == 0 && output.stderr.ends_with(expected), "{output}");
     assert_eq!(sleeping("4713"), 0);
 }
 

@@ -258,6 +258,21 @@ fn spec_does_not_overwrite_a_file() {
 }
 
 #[test]
+fn spec_leaves_no_half_of_a_file_on_a_full_disk() {
+    let crun = runtime!();
+    let mounted = tempfile::tempdir().unwrap();
+    let dir = mounted.path().to_str().unwrap();
+    let script = format!(
+        "set -e; mount -t tmpfs -o size=4k none {dir}; head -c 4k /dev/zero >{dir}/other\n\
+         trap 'ls {dir}' EXIT; exec() {{ \"$@\"; }}"
+    );
+    let crun = crun.through(["unshare", "--mount", "--propagation", "private"]).after(&script);
+    let output = crun.cmd(["spec", "--bundle", dir]);
+    let refused = format!("write `{dir}/config.json`: No space left on device\n");
+    assert_eq!((output.code, &*output.stderr, &*output.stdout), (1, &*refused, "other\n"), "{output}");
+}
+
+#[test]
 fn errors_go_to_the_log_as_one_json_object() {
     let crun = runtime!();
     let dir = tempfile::tempdir().unwrap();

@@ -35,6 +35,15 @@ impl Cgroup {
         }
     }
 
+    /// Whether a limit on kernel memory that was written is in force. Kernels that have none any more (5.16) take the value
+    /// without keeping it, or refuse it; others keep it in whole pages.
+    #[must_use]
+    pub fn limits_kernel_memory(&self, limit: i64) -> bool {
+        let Some(member) = self.member_for("memory") else { return false };
+        let kept = read_small(member.directory.as_fd(), "memory.kmem.limit_in_bytes").ok();
+        kept.and_then(|text| text.trim().parse::<i64>().ok()).is_some_and(|kept| kept <= limit)
+    }
+
     pub(crate) fn unavailable(&self, controller: &str) -> Error {
         let directory = format!("{MOUNT_POINT}{}", self.path);
         let message = format!("controller `{controller}` is not available under {directory}");

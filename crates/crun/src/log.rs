@@ -29,6 +29,7 @@ use details::Details;
 use file::LogFile;
 use journald::Journald;
 use record::Record;
+pub(crate) use stderr::say_usage;
 use syslog::Syslog;
 
 /// How serious a message is.
@@ -85,6 +86,13 @@ impl Log {
         let record = Record::new(level, message);
         if !self.to_sink(&record) {
             stderr::write(&record);
+        }
+    }
+
+    /// Tells what a command has succeeded without, if the level asks for it.
+    pub(crate) fn warn(&self, warning: &Error) {
+        if self.level >= Level::Warning {
+            self.write(Level::Warning, &warning.to_string());
         }
     }
 
@@ -157,8 +165,6 @@ pub(crate) fn say_error(log: Option<&Log>, error: &Error) {
 pub(crate) fn say(message: &str) {
     stderr::write(&Record::new(Level::Error, message));
 }
-
-pub(crate) use stderr::say_usage;
 
 #[cfg(test)]
 mod tests;

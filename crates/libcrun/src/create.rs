@@ -21,8 +21,8 @@ use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
 
 use crate::channel::Failure;
-use crate::delete::{Warnings, remove_cgroup, remove_unit};
-use crate::error::{Code, Context, Result, doing};
+use crate::delete::{remove_cgroup, remove_unit};
+use crate::error::{Code, Context, Error, Result, doing};
 use crate::explain;
 use crate::foreground::{self, Adoption, Company};
 use crate::hooks::Hooks;
@@ -42,6 +42,7 @@ use crate::spawn::{self, Spawned};
 use crate::spec;
 use crate::state::{StateDirectory, StateRoot, Status, start_time};
 use crate::terminal::Terminal;
+use crate::warning::{self, Tell, Warnings};
 
 /// How to create a container.
 #[derive(Debug, Clone)]
@@ -134,18 +135,21 @@ pub enum RunMode {
     Detached,
 }
 
-/// How a container ended that [`run`] has run.
+/// How a process ended that [`run`] or [`crate::exec`] has run.
 #[derive(Debug)]
 pub struct Ended {
-    /// The status of its process: its exit status, 128 plus the signal that ended it, or 0 when it was detached.
+    /// Its exit status, 128 plus the signal that ended it, or 0 when it was detached.
     pub status: i32,
-    /// What went wrong when it was removed.
+    /// What is to be told of its start, and of what came after its end.
     pub warnings: Warnings,
 }
 
 impl Ended {
-    fn plainly(status: i32) -> Self {
-        Self { status, warnings: Warnings::new() }
+    /// Collects what `operation` tells while it goes on.
+    pub(crate) fn of(operation: impl FnOnce(&mut Tell<'_>) -> Result<i32>) -> Result<Self> {
+        let mut warnings = Warnings::new();
+        let status = operation(&mut |warning| warnings.push(warning))?;
+        Ok(Self { status, warnings })
     }
 }
 
@@ -185,6 +189,13 @@ impl Starting {
         }
     }
 
+    /// What is to be told of what was made, once all is.
+    fn warnings(&self, spec: &spec::Spec<'_>) -> impl Iterator<Item = Error> {
+        let resources = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
+        let memory = self.cgroup.get().and_then(|cgroup| warning::kernel_memory(resources, cgroup));
+        self.spawned.as_ref().and_then(Spawned::warning).into_iter().chain(memory)
+    }
+
     fn keep(&mut self) {
         self.kept = true;
         if let Some(mut unit) = self.unit.take() {
@@ -219,9 +230,24 @@ impl Drop for Starting {
 ///
 /// # Errors
 /// Any; nothing is left of the container then.
-pub fn create(root: &StateRoot, id: &ContainerId, options: &CreateOptions) -> Result<()> {
+pub fn create(root: &StateRoot, id: &ContainerId, options: &CreateOptions) -> Result<Warnings> {
+    let mut warnings = Warnings::new();
+    create_telling(root, id, options, &mut |warning| warnings.push(warning))?;
+    Ok(warnings)
+}
+
+/// The same; who is told of a warning is told at once, also if the operation fails after that.
+///
+/// # Errors
+/// Those of [`create`].
+pub fn create_telling(
+    root: &StateRoot,
+    id: &ContainerId,
+    options: &CreateOptions,
+    tell: &mut dyn FnMut(Error),
+) -> Result<()> {
     let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
-    let created = begin(root, id, options, Kind::Create).map(|mut started| started.keep());
+    let created = begin(root, id, options, Kind::Create, tell).map(|mut started| started.keep());
     set_mask(before).context(Code::System, || "restore the signal mask")?;
     created
 }
@@ -235,23 +261,43 @@ pub fn create(root: &StateRoot, id: &ContainerId, options: &CreateOptions) -> Re
 /// # Errors
 /// Any; nothing is left of the container then.
 pub fn run(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode: RunMode) -> Result<Ended> {
+    Ended::of(|tell| run_telling(root, id, options, mode, tell))
+}
+
+/// The same; who is told of a warning is told at once, not when the container has ended. Returns its status.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_telling(
+    root: &StateRoot,
+    id: &ContainerId,
+    options: &CreateOptions,
+    mode: RunMode,
+    tell: &mut dyn FnMut(Error),
+) -> Result<i32> {
     let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
-    let ended = run_blocked(root, id, options, mode);
+    let ended = run_blocked(root, id, options, mode, tell);
     set_mask(before).context(Code::System, || "restore the signal mask")?;
     ended
 }
 
-fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode: RunMode) -> Result<Ended> {
+fn run_blocked(
+    root: &StateRoot,
+    id: &ContainerId,
+    options: &CreateOptions,
+    mode: RunMode,
+    tell: &mut Tell<'_>,
+) -> Result<i32> {
     let detached = mode == RunMode::Detached;
-    let mut started = begin(root, id, options, Kind::Run { detached })?;
+    let mut started = begin(root, id, options, Kind::Run { detached }, tell)?;
     started.keep();
-    let RunMode::Foreground { keep } = mode else { return Ok(Ended::plainly(0)) };
-    let Some(spawned) = &started.spawned else { return Ok(Ended::plainly(0)) };
+    let RunMode::Foreground { keep } = mode else { return Ok(0) };
+    let Some(spawned) = &started.spawned else { return Ok(0) };
     let master = started.terminal.take().and_then(Terminal::into_kept);
     let company = Company { adoption: started.adoption.as_ref(), proxy: started.proxy.as_ref(), master };
     let ended = foreground::wait(spawned.child(), company)?;
     if keep {
-        return ended.status().map(Ended::plainly);
+        return ended.status();
     }
     let has_own_pids = || started.has_own_pid_namespace;
     let cgroup = started.cgroup.get();
@@ -259,11 +305,11 @@ fn run_blocked(root: &StateRoot, id: &ContainerId, options: &CreateOptions, mode
         Some(unit) => remove_unit(unit, cgroup),
         None => cgroup.map_or(Ok(()), |cgroup| remove_cgroup(root, id, cgroup, has_own_pids).map(drop)),
     };
-    let mut warnings: Warnings = started.proxy.iter().filter_map(Proxy::failure).collect();
-    warnings.extend(started.hooks.iter().flat_map(|hooks| hooks.run_poststop()));
+    started.proxy.iter().filter_map(Proxy::failure).for_each(&mut *tell);
+    started.hooks.iter().flat_map(|hooks| hooks.run_poststop()).for_each(tell);
     started.directory.remove()?;
     removed?;
-    ended.status().map(|status| Ended { status, warnings })
+    ended.status()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -288,7 +334,13 @@ impl Kind {
 }
 
 /// The pipeline: spec → host → plan → prepare → spawn → init, and the state in between.
-fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind) -> Result<Starting> {
+fn begin(
+    root: &StateRoot,
+    id: &ContainerId,
+    options: &CreateOptions,
+    kind: Kind,
+    tell: &mut Tell<'_>,
+) -> Result<Starting> {
     let bundle = std::fs::canonicalize(&options.bundle)
         .context(Code::InvalidConfig, || doing("chdir", &options.bundle).then(" failed"))
         .map_err(|error| explain::closed(error, &options.bundle.join("config.json")))?;
@@ -302,6 +354,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     let request = options.request(id, &bundle, &notify_directory);
     let host = Host::new();
     let mut plan = Plan::new(&spec, &request, &host)?;
+    plan.warnings(&spec, &request).into_iter().for_each(&mut *tell);
     if let Some(path) = &options.pid_file {
         pid_file::check(path)?;
     }
@@ -313,9 +366,10 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     let mut starting = Starting::new(directory, &plan, terminal, receivers);
     starting.directory.write_config(&used::used(&config, &plan.namespaces)?)?;
     let without_cgroup = Request { cgroup_manager: CgroupManager::Disabled, ..request };
-    starting.begin_cgroup_anywhere(&mut plan, root, &host, || {
+    let refused = starting.begin_cgroup_anywhere(&mut plan, root, &host, || {
         Plan::without_filter(&spec, &without_cgroup, &host)
     })?;
+    refused.as_ref().map(warning::no_cgroup).into_iter().for_each(&mut *tell);
     let fifo = if kind == Kind::Create { Some(starting.directory.create_fifo()?) } else { None };
     let report = starting.begin_hooks(&plan, kind)?;
     starting.begin_notify(options, kind)?;
@@ -331,6 +385,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     make_process(&mut starting, &plan, root, options, (fifo, &beside), |starting| {
         attend(starting, &plan, &bundle, kind, options.pid_file.as_deref())
     })?;
+    starting.warnings(&spec).for_each(tell);
     if kind != Kind::Create {
         starting.finish_start(kind)?;
     }

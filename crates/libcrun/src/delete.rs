@@ -20,15 +20,13 @@ use crate::kill::kill_others;
 use crate::plan;
 use crate::spec::{self, Spec};
 use crate::state::{StateDirectory, StateRoot};
+use crate::warning::Warnings;
 
 /// How long a killed process may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the first process of a pid namespace may take to end those in namespaces within that.
 const PATIENCE_BESIDE_OTHERS: Duration = Duration::from_secs(3);
-
-/// What deleting left to be told: things that went wrong without keeping the container from being deleted.
-pub type Warnings = Vec<Error>;
 
 /// Deletes a container that is created or stopped; with `force` also a running one, after killing it. Forced, an
 /// unknown container is no error.

@@ -17,7 +17,8 @@ use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
 
 use crate::container::Container;
-use crate::error::{Code, Context, Result, words};
+use crate::create::Ended;
+use crate::error::{Code, Context, Error, Result, words};
 use crate::explain;
 use crate::foreground::{self, Company};
 use crate::id::ContainerId;
@@ -44,7 +45,20 @@ pub use options::ExecOptions;
 ///
 /// # Errors
 /// When the container does not run, or the process cannot be started.
-pub fn exec(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result<i32> {
+pub fn exec(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result<Ended> {
+    Ended::of(|tell| exec_telling(root, id, options, tell))
+}
+
+/// The same; who is told of a warning is told at once, not when the process has ended. Returns its status.
+///
+/// # Errors
+/// Those of [`exec`].
+pub fn exec_telling(
+    root: &StateRoot,
+    id: &ContainerId,
+    options: &ExecOptions,
+    tell: &mut dyn FnMut(Error),
+) -> Result<i32> {
     let container = Container::open(root, id)?;
     let pidfd = container.open_process().map_err(|_| words::exec_not_running(id.as_str()))?;
     let mut home = Home::new(&container)?;
@@ -57,6 +71,7 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result
     plan.filter = plan::saved_filter(&container, &spec, options)?;
     let namespaces = Namespaced::new(&container, &spec, &mut plan)?;
     home.choose(&options.cgroups)?;
+    plan.warning().into_iter().for_each(tell);
     let joined = Joined { container: &container, spec: &spec, pidfd, namespaces };
     let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
     let status = run(joined, home, &plan, options);

@@ -16,7 +16,7 @@ pub(crate) fn environment(
     process: &ProcessPlan,
     root: BorrowedFd<'_>,
 ) -> core::result::Result<StringArray, Errno> {
-    if process.env.iter().any(|variable| variable.starts_with(b"HOME=")) {
+    if process.has_home() {
         return StringArray::new(&process.env);
     }
     let passwd = read_passwd(root).unwrap_or_default();

@@ -14,6 +14,7 @@
 //!
 //! The operations stand on top: [`create`], [`run`], [`start`], [`exec`], [`kill`], [`delete`], [`snapshot`], [`list`],
 //! [`pause`], [`resume`], [`processes`], [`statistics`], [`watch`], [`update`], [`add_mounts`], [`remove_mounts`].
+//! What succeeds but is not all that was asked for comes with [`Warnings`].
 //! The library prints nothing, keeps no global state and installs no signal handlers. While a container is being made
 //! all signals of the calling thread are blocked, and for the moment of the clone the thread may be in another network
 //! or pid namespace and the process not be traceable; both are as before when the operation returns.
@@ -76,13 +77,14 @@ mod terminal;
 mod unix_socket;
 mod update;
 mod user_namespace;
+mod warning;
 
 pub use container::{Phase, Snapshot, annotations, list, matching, snapshot};
-pub use create::{CreateOptions, Ended, RunMode, create, run};
-pub use delete::{Warnings, delete};
+pub use create::{CreateOptions, Ended, RunMode, create, create_telling, run, run_telling};
+pub use delete::delete;
 pub use error::{Code, Error, Object, Result, errno_name};
 pub use events::{Event, IntelRdt, Statistics, statistics, watch};
-pub use exec::{ExecOptions, exec};
+pub use exec::{ExecOptions, exec, exec_telling};
 pub use features::{Features, OCI_VERSION, features};
 pub use host::{Host, SecurityModule};
 pub use id::ContainerId;
@@ -95,3 +97,4 @@ pub use processes::processes;
 pub use start::{StartOptions, start, start_with};
 pub use state::{StateRoot, Status};
 pub use update::update;
+pub use warning::Warnings;

@@ -25,6 +25,7 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 mod user;
+mod warnings;
 
 use std::ffi::CString;
 use std::path::Path;

@@ -31,6 +31,7 @@ use crate::relay::{self, Relay, Users};
 use crate::report;
 use crate::state::has_executed;
 use crate::user_namespace::map_ids;
+use crate::warning;
 
 /// A process on its way to its program.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub(crate) struct Spawned {
     deadline: Cell<Option<Instant>>,
     /// The signals on which it is not listened to any longer.
     ending: OnceCell<SignalFd>,
+    /// How it was to be judged when memory is short, if that could not be had.
+    refused_score: Cell<Option<i32>>,
 }
 
 /// How far a process has to come before its parent goes on.
@@ -162,8 +165,9 @@ impl Spawned {
         let closed = || Error::new(Code::System, "the channel to the container's process is closed");
         match borrowed.leave().and_then(|()| runtime_end.take().ok_or_else(closed)) {
             Ok(channel) => {
-                let (is_ready, failure, terminal, deadline, ending) = Default::default();
-                Ok(Self { cloned, channel, is_ready, failure, terminal, deadline, ending })
+                let (is_ready, failure, terminal, deadline) = Default::default();
+                let (ending, refused_score) = Default::default();
+                Ok(Self { cloned, channel, is_ready, failure, terminal, deadline, ending, refused_score })
             }
             Err(error) => {
                 cloned.end();
@@ -292,11 +296,18 @@ impl Spawned {
         if let Some(adjustment) = oom_score_adj {
             match ProcFs::open()?.write(pid, "oom_score_adj", &adjustment.to_string()) {
                 // Lowering it takes a power over the host.
-                Err(error) if error.errno() == Some(Errno::ACCESS) && Host::new().is_rootless() => {}
+                Err(error) if error.errno() == Some(Errno::ACCESS) && Host::new().is_rootless() => {
+                    self.refused_score.set(Some(adjustment));
+                }
                 written => written?,
             }
         }
         Ok(())
+    }
+
+    /// What is to be told of what was done for it.
+    pub(crate) fn warning(&self) -> Option<Error> {
+        self.refused_score.get().map(warning::score_not_lowered)
     }
 
     /// Waits until the process has come as far as hooks outside want it.

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use libcrun::{Code, CreateOptions, Error, Result, RunMode, StartOptions, self_protection};
 
 use super::{Context, listening_descriptors, notify_socket, seccomp_receiver};
-use crate::log::Level;
 
 pub(super) fn create(context: &Context<'_>) -> Result<i32> {
     let options = options(context)?;
-    libcrun::create(&context.root(), &context.id()?, &options).map(|()| 0)
+    let tell = &mut |warning| context.log.warn(&warning);
+    libcrun::create_telling(&context.root(), &context.id()?, &options, tell).map(|()| 0)
 }
 
 pub(super) fn start(context: &Context<'_>) -> Result<i32> {
@@ -24,11 +24,8 @@ pub(super) fn run(context: &Context<'_>) -> Result<i32> {
     } else {
         RunMode::Foreground { keep: context.has("keep") }
     };
-    let ended = libcrun::run(&context.root(), &context.id()?, &options, mode)?;
-    for warning in ended.warnings {
-        context.log.write(Level::Warning, &warning.to_string());
-    }
-    Ok(ended.status)
+    let tell = &mut |warning| context.log.warn(&warning);
+    libcrun::run_telling(&context.root(), &context.id()?, &options, mode, tell)
 }
 
 fn options(context: &Context<'_>) -> Result<CreateOptions> {

@@ -42,7 +42,8 @@ pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
         seccomp_receiver: seccomp_receiver(),
         ..ExecOptions::default()
     };
-    libcrun::exec(&context.root(), &context.id()?, &options)
+    let tell = &mut |warning| context.log.warn(&warning);
+    libcrun::exec_telling(&context.root(), &context.id()?, &options, tell)
 }
 
 /// `UID[:GID]`, in numbers only: a name, or what is left of one, must never be taken for 0 (CVE-2026-30892).

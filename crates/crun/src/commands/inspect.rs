@@ -3,7 +3,6 @@
 use libcrun::Result;
 
 use super::{COMMIT, Context, VERSION, print};
-use crate::log::Level;
 use crate::output;
 
 pub(super) fn state(context: &Context<'_>) -> Result<i32> {
@@ -25,7 +24,7 @@ pub(super) fn list(context: &Context<'_>) -> Result<i32> {
         match container {
             Ok(snapshot) => containers.push(snapshot),
             // One that is just being made or removed is no reason not to list the others.
-            Err(error) => context.log.write(Level::Warning, &error.to_string()),
+            Err(error) => context.log.warn(&error),
         }
     }
     print(&if wants_json { output::list_json(&containers) } else { output::list_table(&containers) })

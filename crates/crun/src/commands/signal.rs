@@ -3,7 +3,6 @@
 use libcrun::{ContainerId, Result, signals};
 
 use super::Context;
-use crate::log::Level;
 
 pub(super) fn kill(context: &Context<'_>) -> Result<i32> {
     let signal = signals::parse(context.positional(1).unwrap_or("TERM"))?;
@@ -20,9 +19,9 @@ pub(super) fn kill(context: &Context<'_>) -> Result<i32> {
 pub(super) fn delete(context: &Context<'_>) -> Result<i32> {
     let root = context.root();
     for_each(context, |id| {
-        for warning in libcrun::delete(&root, id, context.has("force"))? {
-            context.log.write(Level::Warning, &warning.to_string());
-        }
+        libcrun::delete(&root, id, context.has("force"))?
+            .iter()
+            .for_each(|warning| context.log.warn(warning));
         Ok(())
     })
 }
@@ -43,7 +42,7 @@ fn for_each(context: &Context<'_>, operation: impl Fn(&ContainerId) -> Result<()
     }
     for id in libcrun::matching(&context.root(), context.positional(0).unwrap_or_default())? {
         if let Err(error) = operation(&id) {
-            context.log.write(Level::Warning, &error.to_string());
+            context.log.warn(&error);
         }
     }
     Ok(0)

@@ -24,7 +24,11 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
         }
         other => other.map_err(failed)?,
     };
-    file.write_all(text.as_bytes()).map_err(failed)
+    file.write_all(text.as_bytes()).map_err(|error| {
+        // Half of it would be in the way of the next attempt.
+        let _ = std::fs::remove_file(path);
+        failed(error)
+    })
 }
 
 fn path(context: &Context<'_>) -> PathBuf {

@@ -14,7 +14,10 @@ pub(super) fn update(context: &Context<'_>) -> Result<i32> {
         Some(file) => spec::parse_resources(&read(file)?, file)?,
         None => resources(&Given(&|option| context.value(option)))?,
     };
-    libcrun::update(&context.root(), &context.id()?, &resources).map(|()| 0)
+    libcrun::update(&context.root(), &context.id()?, &resources)?
+        .iter()
+        .for_each(|warning| context.log.warn(warning));
+    Ok(0)
 }
 
 /// The values of the options that were given.

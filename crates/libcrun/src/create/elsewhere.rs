@@ -12,16 +12,16 @@ use crate::state::StateRoot;
 impl Starting {
     /// Makes the cgroup where it was planned, or else, if the configuration does not say where it has to be, beside that of
     /// this process. In a user namespace, where often neither can be had, the container does without, as `planned_without`
-    /// has it; but not one that systemd was to make on v2, which any user can have.
+    /// has it; but not one that systemd was to make on v2, which any user can have. Returns why it has to do without.
     pub(super) fn begin_cgroup_anywhere(
         &mut self,
         plan: &mut Plan,
         root: &StateRoot,
         host: &Host,
         planned_without: impl FnOnce() -> Result<Plan>,
-    ) -> Result<()> {
-        let Some(cgroup) = &mut plan.cgroup else { return Ok(()) };
-        let Err(error) = self.begin_cgroup(cgroup, root) else { return Ok(()) };
+    ) -> Result<Option<Error>> {
+        let Some(cgroup) = &mut plan.cgroup else { return Ok(None) };
+        let Err(error) = self.begin_cgroup(cgroup, root) else { return Ok(None) };
         if cgroup.is_configured {
             return Err(error);
         }
@@ -32,7 +32,7 @@ impl Starting {
             && let planned = std::mem::replace(&mut cgroup.path, beside)
         {
             if self.begin_cgroup(cgroup, root).is_ok() {
-                return Ok(());
+                return Ok(None);
             }
             cgroup.path = planned;
         }
@@ -42,12 +42,13 @@ impl Starting {
         }
         // What cannot be done without a cgroup, limits, cannot be done for the reason there is none.
         let filter = plan.process.filter.take();
-        *plan = planned_without()
-            .map_err(|_| error.because(NOT_DELEGATED).with_hint(DELEGATE).with_code(Code::CgroupDenied))?;
+        *plan = planned_without().map_err(|_| {
+            error.clone().because(NOT_DELEGATED).with_hint(DELEGATE).with_code(Code::CgroupDenied)
+        })?;
         plan.process.filter = filter;
         drop(self.unit.take());
         self.unit_name = None;
-        Ok(())
+        Ok(Some(error))
     }
 }
 

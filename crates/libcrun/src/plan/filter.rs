@@ -26,6 +26,8 @@ pub(crate) struct FilterPlan {
     pub(crate) asks_for_flags: bool,
     /// Who gets the listener of a program that has one.
     pub(crate) receiver: Option<Receiver>,
+    /// The names of calls that nobody knows, which it does without.
+    pub(crate) skipped: Vec<String>,
 }
 
 /// Who gets a listener, and what is said with it.
@@ -62,12 +64,12 @@ const FLAGS: [Named<Flags>; 4] = [
 impl FilterPlan {
     /// What the configuration asks for, if it does.
     pub(crate) fn new(spec: &Spec<'_>, subject: Subject<'_>) -> Result<Option<Self>> {
-        let program = match (annotation(spec, RAW), profile(spec)) {
-            (Some(data), _) => raw_program(data)?,
+        let (program, skipped) = match (annotation(spec, RAW), profile(spec)) {
+            (Some(data), _) => (raw_program(data)?, Vec::new()),
             (None, Some(profile)) => compile(spec, profile)?,
             (None, None) => return refuse_plugins(spec).map(|()| None),
         };
-        Self::of_program(spec, program, subject).map(Some)
+        Ok(Some(Self { skipped, ..Self::of_program(spec, program, subject)? }))
     }
 
     /// The filter of a container again, whose program is `saved`.
@@ -97,7 +99,7 @@ impl FilterPlan {
             )));
         }
         let receiver = receiver.filter(|_| notifies).map(|path| Receiver::new(path, spec, subject));
-        Ok(Self { program, flags, asks_for_flags: named.is_some(), receiver })
+        Ok(Self { program, flags, asks_for_flags: named.is_some(), receiver, skipped: Vec::new() })
     }
 
     /// The program as it is kept.
@@ -163,11 +165,11 @@ fn refuse_plugins(spec: &Spec<'_>) -> Result<()> {
     }
 }
 
-fn compile(spec: &Spec<'_>, profile: &Seccomp<'_>) -> Result<Vec<Instruction>> {
+fn compile(spec: &Spec<'_>, profile: &Seccomp<'_>) -> Result<(Vec<Instruction>, Vec<String>)> {
     let refuse_unknown_names = annotation(spec, FAIL_UNKNOWN).is_some_and(|value| value != "0");
     let options = Options { refuse_unknown_names, ..Options::default() };
     let filter = seccomp::compile(&profile.profile()?, &options);
-    filter.map(|filter| filter.program).map_err(|error| invalid(error.to_string()))
+    filter.map(|filter| (filter.program, filter.skipped)).map_err(|error| invalid(error.to_string()))
 }
 
 /// With or without padding at the end.
