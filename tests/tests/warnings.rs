@@ -71,12 +71,6 @@ fn system_calls_that_nobody_knows_are_told() {
 }
 
 #[test]
-fn a_handler_that_is_not_there_is_told() {
-    let bundle = bundle().set("/annotations", json!({"run.oci.handler": "krun"}));
-    assert_told(&runtime_on_v2!(), &bundle, ["annotations.run.oci.handler: `krun` ignored"]);
-}
-
-#[test]
 fn devices_that_are_not_restricted_are_told() {
     let crun = runtime_on_v2!().with("--cgroup-manager=disabled");
     let expected = "linux.resources.devices: the container is kept from no device by its cgroup: it has none";

@@ -57,12 +57,6 @@ pub(crate) fn no_cgroup(error: &Error) -> Error {
     }
 }
 
-pub(crate) fn no_handler(annotation: &str, handler: &str) -> Error {
-    let message =
-        format!("annotations.{annotation}: `{handler}` ignored: this runtime executes programs itself");
-    Error::new(Code::Unsupported, message)
-}
-
 pub(crate) fn score_not_lowered(adjustment: i32) -> Error {
     let message = format!("process.oomScoreAdj: {adjustment} ignored: lowering it takes power over the host");
     Error::new(Code::Credentials, message)

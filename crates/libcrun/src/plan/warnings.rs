@@ -4,10 +4,8 @@ use sys::clone::Namespaces;
 
 use super::{Plan, ProcessPlan, Request, namespace_type};
 use crate::error::Error;
-use crate::spec::{Linux, Spec, Text};
+use crate::spec::{Linux, Spec};
 use crate::warning::{self, Warnings};
-
-const HANDLER: &str = "run.oci.handler";
 
 impl Plan {
     /// What is to be told of it, made of the configuration and the request.
@@ -24,9 +22,6 @@ impl Plan {
             warnings.push(warning::cgroup_v1());
         }
         warnings.extend(self.unrestricted_devices(spec).map(warning::devices_not_restricted));
-        let handler = spec.annotations.as_ref().and_then(|all| all.get(&Text::from(HANDLER)));
-        let handler = handler.filter(|handler| !handler.is_empty());
-        warnings.extend(handler.map(|handler| warning::no_handler(HANDLER, handler)));
         let own = spec.process.as_ref().and_then(|process| process.env.as_deref()).unwrap_or_default();
         let tells_pid = request.listen_fds > 0 && self.namespaces.creates(Namespaces::PID);
         if tells_pid && !own.iter().any(|variable| variable.starts_with("LISTEN_PID=")) {
@@ -176,11 +171,5 @@ mod tests {
         let layout = Layout { hierarchies: vec![hierarchy("devices"), hierarchy("memory")] };
         let [told] = told(&Host::with(0, layout), CgroupManager::Cgroupfs, 0, |_| ()).try_into().unwrap();
         assert!(told.starts_with("cgroup v1 is deprecated"), "{told}");
-    }
-
-    #[test]
-    fn a_handler_is_missed() {
-        let [told] = told_of(|config| config["annotations"] = json!({HANDLER: "krun"})).try_into().unwrap();
-        assert!(told.starts_with("annotations.run.oci.handler: `krun` ignored"), "{told}");
     }
 }
