@@ -5,6 +5,7 @@ mod events;
 mod exec;
 mod inspect;
 mod mounts;
+mod plan;
 mod ps;
 mod seccomp;
 mod signal;
@@ -63,6 +64,7 @@ pub(crate) fn run(invocation: &Invocation, log: &Log) -> Result<i32> {
         "list" => inspect::list(&context),
         "mounts" => mounts::mounts(&context),
         "pause" => libcrun::pause(&context.root(), &context.id()?).map(|()| 0),
+        "plan" => plan::plan(&context),
         "ps" => ps::ps(&context),
         "resume" => libcrun::resume(&context.root(), &context.id()?).map(|()| 0),
         "run" => create::run(&context),

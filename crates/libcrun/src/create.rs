@@ -1,10 +1,13 @@
 //! Creating and running a container: the whole pipeline, and the guard that takes everything back when it fails.
 
 mod company;
+mod describe;
 mod elsewhere;
+mod given;
 mod unit;
 mod used;
 
+pub use describe::describe;
 pub(crate) use elsewhere::beside_own;
 
 use std::cell::{OnceCell, RefCell};
@@ -23,12 +26,10 @@ use sys::signal::{SignalSet, set_mask};
 use crate::channel::Failure;
 use crate::delete::{Warnings, remove_cgroup, remove_unit};
 use crate::error::{Code, Context, Result};
-use crate::explain;
 use crate::foreground::{self, Adoption, Company};
 use crate::hooks::Hooks;
 use crate::host::{Host, users};
 use crate::id::ContainerId;
-use crate::input;
 use crate::notify::Proxy;
 use crate::pid_file;
 use crate::pidfd_receiver::Receivers;
@@ -39,9 +40,9 @@ use crate::report;
 use crate::scheduling;
 use crate::self_protection;
 use crate::spawn::{self, Spawned};
-use crate::spec;
 use crate::state::{StateDirectory, StateRoot, Status, start_time};
 use crate::terminal::Terminal;
+use given::Given;
 
 /// How to create a container.
 #[derive(Debug, Clone)]
@@ -289,17 +290,10 @@ impl Kind {
 
 /// The pipeline: spec → host → plan → prepare → spawn → init, and the state in between.
 fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind) -> Result<Starting> {
-    let bundle = std::fs::canonicalize(&options.bundle)
-        .context(Code::InvalidConfig, || format!("chdir `{}` failed", options.bundle.display()))
-        .map_err(|error| explain::closed(error, &options.bundle.join("config.json")))?;
-    let config_path = match &options.config {
-        Some(path) => path.clone(),
-        None => bundle.join("config.json"),
-    };
-    let config = input::read_file(&config_path).map_err(|error| explain::closed(error, &config_path))?;
-    let spec = spec::parse(&config, &config_path.to_string_lossy())?;
+    let given = Given::read(options)?;
+    let (bundle, spec) = (given.bundle.as_path(), given.spec()?);
     let notify_directory = root.notify_directory(id);
-    let request = options.request(id, &bundle, &notify_directory);
+    let request = options.request(id, bundle, &notify_directory);
     let host = Host::new();
     let mut plan = Plan::new(&spec, &request, &host)?;
     if let Some(path) = &options.pid_file {
@@ -311,7 +305,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     let receivers = company::pidfd_receivers(&spec, options)?;
     let directory = root.create(id)?;
     let mut starting = Starting::new(directory, &plan, terminal, receivers);
-    starting.directory.write_config(&used::used(&config, &plan.namespaces)?)?;
+    starting.directory.write_config(&used::used(&given.config, &plan.namespaces)?)?;
     let without_cgroup = Request { cgroup_manager: CgroupManager::Disabled, ..request };
     starting.begin_cgroup_anywhere(&mut plan, root, &host, || {
         Plan::without_filter(&spec, &without_cgroup, &host)
@@ -329,7 +323,7 @@ fn begin(root: &StateRoot, id: &ContainerId, options: &CreateOptions, kind: Kind
     };
     let fifo = fifo.as_ref().map(AsFd::as_fd);
     make_process(&mut starting, &plan, root, options, (fifo, &beside), |starting| {
-        attend(starting, &plan, &bundle, kind, options.pid_file.as_deref())
+        attend(starting, &plan, bundle, kind, options.pid_file.as_deref())
     })?;
     if kind != Kind::Create {
         starting.finish_start(kind)?;

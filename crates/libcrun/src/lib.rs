@@ -14,6 +14,7 @@
 //!
 //! The operations stand on top: [`create`], [`run`], [`start`], [`exec`], [`kill`], [`delete`], [`snapshot`], [`list`],
 //! [`pause`], [`resume`], [`processes`], [`statistics`], [`watch`], [`update`], [`add_mounts`], [`remove_mounts`].
+//! [`describe`] tells what a start would do.
 //! The library prints nothing, keeps no global state and installs no signal handlers. While a container is being made
 //! all signals of the calling thread are blocked, and for the moment of the clone the thread may be in another network
 //! or pid namespace and the process not be traceable; both are as before when the operation returns.
@@ -78,7 +79,7 @@ mod update;
 mod user_namespace;
 
 pub use container::{Phase, Snapshot, annotations, list, matching, snapshot};
-pub use create::{CreateOptions, Ended, RunMode, create, run};
+pub use create::{CreateOptions, Ended, RunMode, create, describe, run};
 pub use delete::{Warnings, delete};
 pub use error::{Code, Error, Result};
 pub use events::{Event, IntelRdt, Statistics, statistics, watch};
@@ -90,6 +91,7 @@ pub use kill::{kill, kill_all};
 pub use mounts::{MountsOptions, add_mounts, remove_mounts};
 pub use network_interfaces::NetworkInterface;
 pub use pause::{pause, resume};
+pub use plan::show::{Action, Description, Detail, DetailValue, Stage};
 pub use plan::{CgroupManager, Notify, Request};
 pub use processes::processes;
 pub use start::{StartOptions, start, start_with};

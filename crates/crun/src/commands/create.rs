@@ -8,11 +8,13 @@ use super::{Context, listening_descriptors, notify_socket, seccomp_receiver};
 use crate::log::Level;
 
 pub(super) fn create(context: &Context<'_>) -> Result<i32> {
+    ensure_protectable(context)?;
     let options = options(context)?;
     libcrun::create(&context.root(), &context.id()?, &options).map(|()| 0)
 }
 
 pub(super) fn run(context: &Context<'_>) -> Result<i32> {
+    ensure_protectable(context)?;
     let options = options(context)?;
     let mode = if context.has("detach") {
         RunMode::Detached
@@ -26,8 +28,8 @@ pub(super) fn run(context: &Context<'_>) -> Result<i32> {
     Ok(ended.status)
 }
 
-fn options(context: &Context<'_>) -> Result<CreateOptions> {
-    ensure_protectable(context)?;
+/// What the options say, for who makes a container and who only tells how.
+pub(super) fn options(context: &Context<'_>) -> Result<CreateOptions> {
     let bundle = PathBuf::from(context.value("bundle").unwrap_or("."));
     // Relative to the caller's directory, not to the bundle.
     let config =
