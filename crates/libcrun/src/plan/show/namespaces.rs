@@ -39,7 +39,7 @@ fn make_time_namespace(view: &View<'_>, sheet: &mut Sheet) {
     if let Some(offsets) = &view.plan.namespaces.time_offsets {
         sheet
             .add(SUBJECT, "make a time namespace and set its clocks")
-            .said("type", "time")
+            .said("namespaces", words::types(Namespaces::TIME))
             .with("offsets", offsets.lines().map(str::to_owned).collect::<Vec<_>>());
     }
 }

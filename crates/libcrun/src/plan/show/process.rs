@@ -200,7 +200,7 @@ pub(super) fn labels(view: &View<'_>, sheet: &mut Sheet) {
         sheet
             .add("apparmor", format!("ask for the profile {}", profile.name))
             .said("profile", profile.name.as_str())
-            .said("request", profile.request.as_str());
+            .with("request", profile.request.as_str());
     }
 }
 
