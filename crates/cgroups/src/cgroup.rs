@@ -75,9 +75,7 @@ impl Cgroup {
     /// # Errors
     /// Names the directory that could not be made or opened, or the controller file that could not be written.
     pub fn create(layout: &Layout, path: &CgroupPath) -> Result<Self> {
-        if path.is_root() {
-            return Err(Error::plain("linux.cgroupsPath: the root cgroup cannot be a container's"));
-        }
+        path.refuse_root()?;
         let mut cgroup = Self { path: path.clone(), members: Vec::with_capacity(layout.hierarchies.len()) };
         for hierarchy in &layout.hierarchies {
             if let Err(error) = cgroup.join_hierarchy(hierarchy, layout.is_unified() && hierarchy.unified) {

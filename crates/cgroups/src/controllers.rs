@@ -15,7 +15,7 @@ use crate::files::{open_below, read_small, write_value};
 use crate::path::CgroupPath;
 
 /// The v2 controllers a container gets when the host has them.
-const CONTROLLERS: [&str; 7] = ["cpu", "cpuset", "hugetlb", "io", "memory", "misc", "pids"];
+pub const CONTROLLERS: [&str; 7] = ["cpu", "cpuset", "hugetlb", "io", "memory", "misc", "pids"];
 
 /// How often, a millisecond apart, a level is tried again that has processes in it: they may be on their way out, as
 /// those are that an engine or systemd has just put into cgroups of their own.

@@ -2,7 +2,9 @@
 
 use rustix::fs::{FsWord, statfs};
 
+use crate::cgroup::mount_point;
 use crate::error::{Error, Result};
+use crate::path::CgroupPath;
 
 /// Where cgroups are mounted on every distribution there is.
 pub const MOUNT_POINT: &str = "/sys/fs/cgroup";
@@ -30,6 +32,12 @@ impl Hierarchy {
     #[must_use]
     pub fn is_named(&self) -> bool {
         !self.unified && self.controllers.is_empty() && self.directory == NAMED
+    }
+
+    /// The directory of a cgroup in it.
+    #[must_use]
+    pub fn directory_of(&self, path: &CgroupPath) -> String {
+        format!("{}/{}", mount_point(self), path.below_root())
     }
 
     /// Whether it is the v1 hierarchy of a controller.
@@ -70,6 +78,25 @@ impl Layout {
     #[must_use]
     pub fn is_unified_for(&self, controller: &str) -> bool {
         self.has_unified() && !self.hierarchies.iter().any(|hierarchy| hierarchy.has(controller))
+    }
+
+    /// The directories of a cgroup, one in each hierarchy.
+    #[must_use]
+    pub fn directories(&self, path: &CgroupPath) -> Vec<String> {
+        self.hierarchies.iter().map(|hierarchy| hierarchy.directory_of(path)).collect()
+    }
+
+    /// The directory of a cgroup in the v2 tree.
+    #[must_use]
+    pub fn unified_directory(&self, path: &CgroupPath) -> Option<String> {
+        self.hierarchies.iter().find(|hierarchy| hierarchy.unified).map(|unified| unified.directory_of(path))
+    }
+
+    /// The directory of a cgroup where the files of a controller are.
+    #[must_use]
+    pub fn directory_of(&self, controller: &str, path: &CgroupPath) -> Option<String> {
+        let own = self.hierarchies.iter().find(|hierarchy| hierarchy.has(controller));
+        own.map(|own| own.directory_of(path)).or_else(|| self.unified_directory(path))
     }
 
     /// The same with the named v1 hierarchy `systemd`, which has no controllers, if an operator has mounted it in the v2 tree

@@ -33,6 +33,7 @@ mod walk;
 mod watch;
 
 pub use cgroup::{Cgroup, Removed};
+pub use controllers::CONTROLLERS;
 pub use error::{Error, ErrorKind, Result};
 pub use freezers::Freezers;
 pub use layout::Layout;

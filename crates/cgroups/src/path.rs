@@ -60,6 +60,17 @@ impl CgroupPath {
         self.0.is_empty()
     }
 
+    /// Refuses the root of the hierarchies.
+    ///
+    /// # Errors
+    /// For that.
+    pub fn refuse_root(&self) -> Result<()> {
+        match self.is_root() {
+            true => Err(Error::plain("linux.cgroupsPath: the root cgroup cannot be a container's")),
+            false => Ok(()),
+        }
+    }
+
     /// The paths from the first component down to the whole, for creating one level after the other.
     pub fn levels(&self) -> impl Iterator<Item = &str> {
         let ends = self.0.match_indices('/').map(|(index, _)| index).chain(Some(self.0.len()));

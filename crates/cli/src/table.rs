@@ -340,6 +340,33 @@ enough. The configuration of the container stays as it is.
         passes_rest: false,
     },
     Command {
+        name: "plan",
+        summary: "show what would be done to start a container",
+        arguments: "[BUNDLE]",
+        options: &[
+            BUNDLE,
+            CONFIG,
+            CONSOLE_SOCKET,
+            option("format", None, "FORMAT", "select the output format: 'text' (default) or 'json'"),
+            option("id", None, "ID", "the container's name (default: that of the bundle's directory)"),
+            NO_NEW_KEYRING,
+            NO_PIVOT,
+            PIDFD_SOCKET,
+            PRESERVE_FDS,
+        ],
+        notes: "\
+Lists in order, and does nothing of, what 'run' with the same options would do: namespaces, mounts, cgroup writes,
+hooks, credentials, confinement. A configuration that 'run' would refuse is refused with the same words. What only the
+kernel can tell is listed with its alternatives.
+
+  crun plan /run/bundle
+  crun --systemd-cgroup plan --id web /run/bundle
+  crun plan --format=json | jq -r '.actions[] | select(.subject == \"mount\") | .action'
+",
+        positionals: (0, 1),
+        passes_rest: false,
+    },
+    Command {
         name: "ps",
         summary: "show the processes in the container",
         arguments: "CONTAINER [ps options]",

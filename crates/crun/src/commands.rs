@@ -7,6 +7,7 @@ mod exec;
 mod explain;
 mod inspect;
 mod mounts;
+mod plan;
 mod ps;
 mod seccomp;
 mod signal;
@@ -70,6 +71,7 @@ pub(crate) fn dispatch(context: &Context<'_>, name: &str) -> Result<i32> {
         "list" => inspect::list,
         "mounts" => mounts::mounts,
         "pause" => signal::pause,
+        "plan" => plan::plan,
         "ps" => ps::ps,
         "resume" => signal::resume,
         "run" => create::run,

@@ -90,10 +90,15 @@ pub(crate) fn number(name: &str) -> Result<usize> {
         .ok_or_else(|| Error::new(Code::InvalidConfig, format!("unknown capability `{name}`")))
 }
 
-/// The names of the capabilities in `set`, for messages.
+/// The names of the capabilities in `set`.
+pub(crate) fn list(set: Set) -> impl Iterator<Item = &'static str> {
+    let numbered = NAMES.iter().enumerate();
+    numbered.filter(move |(bit, _)| set & (1 << bit) != 0).map(|(_, name)| *name)
+}
+
+/// The same for messages.
 pub(crate) fn names_of(set: Set) -> String {
-    let names: Vec<_> =
-        NAMES.iter().enumerate().filter(|(bit, _)| set & (1 << bit) != 0).map(|(_, name)| *name).collect();
+    let names: Vec<_> = list(set).collect();
     names.join(", ")
 }
 

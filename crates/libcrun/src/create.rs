@@ -1,10 +1,13 @@
 //! Creating and running a container: the whole pipeline, and the guard that takes everything back when it fails.
 
 mod company;
+mod describe;
 mod elsewhere;
+mod given;
 mod unit;
 mod used;
 
+pub use describe::describe;
 pub(crate) use elsewhere::beside_own;
 
 use std::cell::{OnceCell, RefCell};
@@ -22,13 +25,11 @@ use sys::signal::{SignalSet, set_mask};
 
 use crate::channel::Failure;
 use crate::delete::{remove_cgroup, remove_unit};
-use crate::error::{Code, Context, Error, Result, doing};
-use crate::explain;
+use crate::error::{Code, Context, Error, Result};
 use crate::foreground::{self, Adoption, Company};
 use crate::hooks::Hooks;
 use crate::host::{Host, users};
 use crate::id::ContainerId;
-use crate::input;
 use crate::notify::Proxy;
 use crate::pid_file;
 use crate::pidfd_receiver::Receivers;
@@ -39,10 +40,11 @@ use crate::report;
 use crate::scheduling;
 use crate::self_protection;
 use crate::spawn::{self, Spawned};
-use crate::spec;
+use crate::spec::Spec;
 use crate::state::{StateDirectory, StateRoot, Status, start_time};
 use crate::terminal::Terminal;
 use crate::warning::{self, Tell, Warnings};
+use given::Given;
 
 /// How to create a container.
 #[derive(Debug, Clone)]
@@ -190,7 +192,7 @@ impl Starting {
     }
 
     /// What is to be told of what was made, once all is.
-    fn warnings(&self, spec: &spec::Spec<'_>) -> impl Iterator<Item = Error> {
+    fn warnings(&self, spec: &Spec<'_>) -> impl Iterator<Item = Error> {
         let resources = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
         let memory = self.cgroup.get().and_then(|cgroup| warning::kernel_memory(resources, cgroup));
         self.spawned.as_ref().and_then(Spawned::warning).into_iter().chain(memory)
@@ -341,17 +343,10 @@ fn begin(
     kind: Kind,
     tell: &mut Tell<'_>,
 ) -> Result<Starting> {
-    let bundle = std::fs::canonicalize(&options.bundle)
-        .context(Code::InvalidConfig, || doing("chdir", &options.bundle).then(" failed"))
-        .map_err(|error| explain::closed(error, &options.bundle.join("config.json")))?;
-    let config_path = match &options.config {
-        Some(path) => path.clone(),
-        None => bundle.join("config.json"),
-    };
-    let config = input::read_file(&config_path).map_err(|error| explain::closed(error, &config_path))?;
-    let spec = spec::parse(&config, &config_path.to_string_lossy())?;
+    let given = Given::read(options)?;
+    let (bundle, spec) = (given.bundle.as_path(), given.spec()?);
     let notify_directory = root.notify_directory(id);
-    let request = options.request(id, &bundle, &notify_directory);
+    let request = options.request(id, bundle, &notify_directory);
     let host = Host::new();
     let mut plan = Plan::new(&spec, &request, &host)?;
     plan.warnings(&spec, &request).into_iter().for_each(&mut *tell);
@@ -364,7 +359,7 @@ fn begin(
     let receivers = company::pidfd_receivers(&spec, options)?;
     let directory = root.create(id)?;
     let mut starting = Starting::new(directory, &plan, terminal, receivers);
-    starting.directory.write_config(&used::used(&config, &plan.namespaces)?)?;
+    starting.directory.write_config(&used::used(&given.config, &plan.namespaces)?)?;
     let without_cgroup = Request { cgroup_manager: CgroupManager::Disabled, ..request };
     let refused = starting.begin_cgroup_anywhere(&mut plan, root, &host, || {
         Plan::without_filter(&spec, &without_cgroup, &host)
@@ -383,7 +378,7 @@ fn begin(
     };
     let fifo = fifo.as_ref().map(AsFd::as_fd);
     make_process(&mut starting, &plan, root, options, (fifo, &beside), |starting| {
-        attend(starting, &plan, &bundle, kind, options.pid_file.as_deref())
+        attend(starting, &plan, bundle, kind, options.pid_file.as_deref())
     })?;
     starting.warnings(&spec).for_each(tell);
     if kind != Kind::Create {

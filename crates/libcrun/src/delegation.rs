@@ -61,6 +61,16 @@ impl Delegation {
         }
     }
 
+    /// The cgroup below the container's that is made for it.
+    pub(crate) fn child(&self) -> Option<&str> {
+        self.child.as_deref()
+    }
+
+    /// Who gets it, by ids inside.
+    pub(crate) fn owner(&self) -> Option<(u32, Option<u32>)> {
+        self.owner.map(|owner| (owner.uid, owner.gid))
+    }
+
     /// Does it, once the process has its namespaces.
     pub(crate) fn carry_out(&self, cgroup: &Cgroup, pid: Pid, maps: Option<&IdMaps>) -> Result<()> {
         if let Some(child) = &self.child {

@@ -14,7 +14,7 @@
 //!
 //! The operations stand on top: [`create`], [`run`], [`start`], [`exec`], [`kill`], [`delete`], [`snapshot`], [`list`],
 //! [`pause`], [`resume`], [`processes`], [`statistics`], [`watch`], [`update`], [`add_mounts`], [`remove_mounts`].
-//! What succeeds but is not all that was asked for comes with [`Warnings`].
+//! [`describe`] tells what a start would do. What succeeds but is not all that was asked for comes with [`Warnings`].
 //! The library prints nothing, keeps no global state and installs no signal handlers. While a container is being made
 //! all signals of the calling thread are blocked, and for the moment of the clone the thread may be in another network
 //! or pid namespace and the process not be traceable; both are as before when the operation returns.
@@ -80,7 +80,7 @@ mod user_namespace;
 mod warning;
 
 pub use container::{Phase, Snapshot, annotations, list, matching, snapshot};
-pub use create::{CreateOptions, Ended, RunMode, create, create_telling, run, run_telling};
+pub use create::{CreateOptions, Ended, RunMode, create, create_telling, describe, run, run_telling};
 pub use delete::delete;
 pub use error::{Code, Error, Object, Result, errno_name};
 pub use events::{Event, IntelRdt, Statistics, statistics, watch};
@@ -92,6 +92,7 @@ pub use kill::{kill, kill_all};
 pub use mounts::{MountsOptions, add_mounts, remove_mounts};
 pub use network_interfaces::NetworkInterface;
 pub use pause::{pause, resume};
+pub use plan::show::{Action, Description, Detail, DetailValue, Stage};
 pub use plan::{CgroupManager, Notify, Request};
 pub use processes::processes;
 pub use start::{StartOptions, start, start_with};

@@ -20,6 +20,7 @@ mod process;
 mod rootfs;
 mod running;
 mod scheduling;
+pub(crate) mod show;
 mod sysctl;
 mod terminal;
 #[cfg(test)]

@@ -137,12 +137,17 @@ fn enter_for_child<'p>(prepared: &'p Prepared<'_>) -> Result<(ForChildren, Optio
 }
 
 fn preferred_placement(plan: &Plan, cgroup: Option<&Cgroup>) -> Placement {
-    match cgroup {
+    placement(plan, cgroup.map(Cgroup::is_unified_only))
+}
+
+/// When init waits for its place, where it can be cloned into the v2 tree if that is all there is to its cgroup.
+pub(crate) fn placement(plan: &Plan, is_unified_only: Option<bool>) -> Placement {
+    match is_unified_only {
         // What is mounted shows the cgroup namespace.
         _ if plan.cgroup.as_ref().is_some_and(|cgroup| cgroup.v1_mount.is_some()) => Placement::BeforeMounts,
         _ if plan.unit().is_some() => Placement::BeforeCgroupNamespace,
         _ if plan.namespaces.id_maps.is_some() => Placement::BeforeMounts,
-        Some(cgroup) if !cgroup.is_unified_only() => Placement::BeforeCgroupNamespace,
+        Some(false) => Placement::BeforeCgroupNamespace,
         _ => Placement::Done,
     }
 }

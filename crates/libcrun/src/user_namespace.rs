@@ -20,7 +20,7 @@ use helper::Kind;
 
 /// Who is to map the ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     /// This process.
     Direct,
     /// This process, which has to see to it that setgroups(2) is denied.
@@ -39,6 +39,17 @@ impl Way {
             (false, false) => Self::Helper,
         }
     }
+}
+
+/// How a caller maps the ids of each kind, in the order in which that is done, with the helper for each.
+pub(crate) fn ways(
+    maps: &IdMaps,
+    uid: u32,
+    gid: u32,
+) -> [(&'static str, &[IdMapping], Way, &'static str); 2] {
+    [(Kind::Groups, &maps.gid, gid), (Kind::Users, &maps.uid, uid)].map(|(kind, mappings, caller)| {
+        (kind.file(), mappings.as_slice(), Way::of(mappings, caller, kind, uid == 0), kind.program())
+    })
 }
 
 /// Gives its ids to a process in a new user namespace, each map in one write. That of groups comes first: afterwards the

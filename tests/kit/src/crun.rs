@@ -90,8 +90,19 @@ pub fn binary() -> PathBuf {
 
 /// The first number of the kernel's version.
 fn kernel() -> u32 {
-    let version = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    version.split('.').next().unwrap().parse().unwrap()
+    kernel_version().0
+}
+
+/// Whether the kernel is that version or a later one.
+#[must_use]
+pub fn kernel_is_at_least(version: (u32, u32)) -> bool {
+    kernel_version() >= version
+}
+
+fn kernel_version() -> (u32, u32) {
+    let text = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = text.split(['.', '-']).map(|number| number.parse().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
 /// A program of the kit, which cargo puts two directories above the test.

@@ -21,6 +21,7 @@
 //! | [`loop_device`] | a block device made of a file |
 //! | [`leftovers`] | what a container left behind on the machine |
 //! | [`lane`] | which lane of `cargo xtask lane` a test is in, and the user with a session there |
+//! | [`planned`] | what `crun plan` tells, in parts |
 //! | [`user`] | an ordinary user of the machine, for a runtime without any privilege |
 //! | [`owned`] | cgroups and directories that do not outlive the tool they belong to |
 //!
@@ -42,6 +43,7 @@ pub mod mapped_root;
 pub mod mountinfo;
 pub mod outside;
 pub mod owned;
+pub mod planned;
 pub mod rootfs;
 pub mod running;
 pub mod seccomp_agent;

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::DeviceKind;
-use super::rules::{EVERY_ACCESS, MKNOD, READ, Rule, WRITE, allowed};
+use super::rules::{EVERY_ACCESS, Line, MKNOD, READ, Rule, WRITE, allowed};
 use crate::error::{Error, Result};
 
 /// A write to the controller: the file and the line.
@@ -52,12 +52,8 @@ impl Entry {
 
 impl std::fmt::Display for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let number = |value: Option<u32>| value.map_or_else(|| "*".to_owned(), |value| value.to_string());
-        let letters = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
-        let access: String =
-            letters.iter().filter(|(bit, _)| self.access & bit != 0).map(|(_, letter)| letter).collect();
-        let kind = if self.kind == DeviceKind::Block { 'b' } else { 'c' };
-        write!(f, "{kind} {}:{} {access}", number(self.major), number(self.minor))
+        let Self { kind, major, minor, access } = *self;
+        Line { kind, major, minor, access }.fmt(f)
     }
 }
 

@@ -115,6 +115,36 @@ impl Rule {
     }
 }
 
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { allow, kind, major, minor, access } = *self;
+        write!(f, "{} {}", if allow { "allow" } else { "deny" }, Line { kind, major, minor, access })
+    }
+}
+
+/// Devices and the access to them as the v1 controller writes them (cgroup-v1/devices.rst).
+pub(super) struct Line {
+    pub(super) kind: DeviceKind,
+    pub(super) major: Option<u32>,
+    pub(super) minor: Option<u32>,
+    pub(super) access: u8,
+}
+
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let number = |value: Option<u32>| value.map_or_else(|| "*".to_owned(), |value| value.to_string());
+        let letters = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
+        let access: String =
+            letters.iter().filter(|(bit, _)| self.access & bit != 0).map(|(_, letter)| letter).collect();
+        let kind = match self.kind {
+            DeviceKind::All => 'a',
+            DeviceKind::Block => 'b',
+            DeviceKind::Char => 'c',
+        };
+        write!(f, "{kind} {}:{} {access}", number(self.major), number(self.minor))
+    }
+}
+
 /// The rule book in plain words: whether all of `access` to a device is allowed.
 #[must_use]
 pub fn decide(rules: &[Rule], kind: DeviceKind, major: u32, minor: u32, access: u8) -> bool {

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::limits;
+use super::pin;
 use super::unit::Unit;
 use super::value::{Type, Value};
 use crate::devices::{AllowList, Rule};
@@ -27,6 +28,12 @@ pub struct Property {
 impl Property {
     pub(super) fn new(name: &'static str, value: Value) -> Self {
         Self { name: Cow::Borrowed(name), value }
+    }
+}
+
+impl std::fmt::Display for Property {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.name, self.value)
     }
 }
 
@@ -91,14 +98,18 @@ impl UnitPlan {
         self.subgroup.as_ref().filter(|_| self.is_unified).map(CgroupPath::below_root)
     }
 
-    /// Where the processes will be, as far as that can be known before; the root where it cannot. The user's manager has its
-    /// own cgroup above, and a slice may be asked for by name.
+    /// Where the processes will be, as far as that can be known before; the root where it cannot.
     #[must_use]
     pub fn expected_path(&self) -> CgroupPath {
-        match self.is_rootless || self.is_annotated("Slice") {
-            true => CgroupPath::root(),
-            false => self.container_path(&self.unit.expected_path()),
-        }
+        self.expected_unit_path().map_or_else(CgroupPath::root, |unit| self.container_path(&unit))
+    }
+
+    /// Where the unit's cgroup will be, if that can be known before. The user's manager has its own cgroup above, and a slice
+    /// may be asked for by name.
+    #[must_use]
+    pub fn expected_unit_path(&self) -> Option<CgroupPath> {
+        let is_unknown = self.is_rootless || self.is_annotated("Slice");
+        (!is_unknown).then(|| self.unit.expected_path())
     }
 
     /// Where the processes are, below the unit's cgroup.
@@ -114,6 +125,12 @@ impl UnitPlan {
     #[must_use]
     pub fn wants_device_program(&self) -> bool {
         self.is_unified && !self.is_rootless && !self.device_rules.is_empty() && !self.unit.is_slice()
+    }
+
+    /// The path of the program that systemd is to keep, where it can.
+    #[must_use]
+    pub fn device_program(&self) -> Option<String> {
+        self.wants_device_program().then(|| pin::path(&self.unit.name))
     }
 
     /// The rules about devices.

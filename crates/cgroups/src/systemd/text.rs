@@ -4,11 +4,12 @@
 //! dictionary entries by themselves exist in GVariant only and are refused by name.
 //!
 //! `read` makes a tree of the text, `typing` finds out the type of each part of it (a number is an `int32` unless
-//! something says otherwise, before it or beside it in an array) and makes the value.
+//! something says otherwise, before it or beside it in an array) and makes the value. `write` goes the other way.
 
 mod literals;
 mod read;
 mod typing;
+mod write;
 
 use super::value::{Type, Value};
 

@@ -7,6 +7,7 @@ use libcrun::{Code, CreateOptions, Error, Result, RunMode, StartOptions, self_pr
 use super::{Context, listening_descriptors, notify_socket, seccomp_receiver};
 
 pub(super) fn create(context: &Context<'_>) -> Result<i32> {
+    ensure_protectable(context)?;
     let options = options(context)?;
     let tell = &mut |warning| context.log.warn(&warning);
     libcrun::create_telling(&context.root(), &context.id()?, &options, tell).map(|()| 0)
@@ -18,6 +19,7 @@ pub(super) fn start(context: &Context<'_>) -> Result<i32> {
 }
 
 pub(super) fn run(context: &Context<'_>) -> Result<i32> {
+    ensure_protectable(context)?;
     let options = options(context)?;
     let mode = if context.has("detach") {
         RunMode::Detached
@@ -28,8 +30,8 @@ pub(super) fn run(context: &Context<'_>) -> Result<i32> {
     libcrun::run_telling(&context.root(), &context.id()?, &options, mode, tell)
 }
 
-fn options(context: &Context<'_>) -> Result<CreateOptions> {
-    ensure_protectable(context)?;
+/// What the options say, for who makes a container and who only tells how.
+pub(super) fn options(context: &Context<'_>) -> Result<CreateOptions> {
     let bundle = PathBuf::from(context.value("bundle").unwrap_or("."));
     // Relative to the caller's directory, not to the bundle.
     let config =

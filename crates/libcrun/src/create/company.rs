@@ -21,12 +21,17 @@ const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 
 /// Connects to who is to get a descriptor of the process.
 pub(super) fn pidfd_receivers(spec: &Spec<'_>, options: &CreateOptions) -> Result<Receivers> {
+    Receivers::connect(receiver_paths(spec, options))
+}
+
+/// Who that is, and what is said to them.
+pub(super) fn receiver_paths<'a>(
+    spec: &'a Spec<'_>,
+    options: &'a CreateOptions,
+) -> [(Option<&'a Path>, &'static [u8]); 2] {
     let annotated = spec.annotations.as_ref().and_then(|all| all.get(&Text::from(PIDFD_RECEIVER)));
     let annotated = annotated.filter(|path| !path.is_empty()).map(|path| Path::new(&**path));
-    Receivers::connect([
-        (annotated, pidfd_receiver::ANNOTATED),
-        (options.pidfd_socket.as_deref(), pidfd_receiver::FIRST),
-    ])
+    [(annotated, pidfd_receiver::ANNOTATED), (options.pidfd_socket.as_deref(), pidfd_receiver::FIRST)]
 }
 
 impl Starting {

@@ -204,6 +204,11 @@ fn notifies(instruction: &Instruction) -> bool {
     instruction.code == RETURN && instruction.operand & 0xffff_0000 == USER_NOTIF
 }
 
+/// The names of flags.
+pub(super) fn flag_names(flags: Flags) -> Vec<String> {
+    FLAGS.iter().filter(|(_, flag)| flags.contains(*flag)).map(|(name, _)| (*name).to_owned()).collect()
+}
+
 /// The names of those flags that this kernel knows, too.
 pub(crate) fn supported_flags() -> Vec<&'static str> {
     FLAGS.iter().filter(|(_, flag)| sys::seccomp::knows(*flag)).map(|(name, _)| *name).collect()

@@ -135,6 +135,11 @@ pub(crate) enum SourceLink {
 }
 
 impl Bind {
+    /// The source, for people.
+    pub(crate) fn shown_source(&self) -> std::borrow::Cow<'_, str> {
+        self.source.to_string_lossy()
+    }
+
     /// What an error says when the source cannot be opened.
     pub(crate) fn opening(&self, mount: &MountOperation) -> Doing {
         let source = Path::new(OsStr::from_bytes(self.source.to_bytes()));

@@ -28,7 +28,7 @@ impl Kind {
         }
     }
 
-    const fn program(self) -> &'static str {
+    pub(super) const fn program(self) -> &'static str {
         match self {
             Self::Users => "newuidmap",
             Self::Groups => "newgidmap",
