@@ -10,13 +10,14 @@ mod options;
 mod plan;
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use cgroups::Cgroup;
 use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
 
 use crate::container::Container;
-use crate::error::{Code, Context, Result, words};
+use crate::error::{Code, Context, Error, Result, words};
 use crate::foreground::{self, Company};
 use crate::id::ContainerId;
 use crate::pid_file;
@@ -37,6 +38,9 @@ use joining::{Joined, Joining};
 use namespaced::Namespaced;
 pub use options::ExecOptions;
 
+/// How long the container may take to end by a signal that has ended another of its processes.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// Runs a process in a running container. Returns its status as [`crate::run`] does, or 0 when it was detached. What is
 /// said there of a terminal holds here, too.
 ///
@@ -45,7 +49,7 @@ pub use options::ExecOptions;
 pub fn exec(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result<i32> {
     let container = Container::open(root, id)?;
     let pidfd = container.open_process().map_err(|_| words::exec_not_running(id.as_str()))?;
-    let mut home = Home::new(&container)?;
+    let mut home = Home::new(&container).map_err(|error| why_not(&container, error))?;
     if home.is_frozen() && !options.ignore_paused {
         return Err(words::exec_paused(id.as_str()));
     }
@@ -84,17 +88,21 @@ fn run(joined: Joined<'_>, mut home: Home<'_>, plan: &ProcessPlan, options: &Exe
         hooks: None,
         report: None,
     };
-    let joining = Joining::new(joined, plan, process)?;
-    let spawned = home.make(|cgroup| joining.spawn_in(cgroup))?;
-    // It stands still for as long as the container is paused.
-    spawned.end_on(foreground::ending_signals()?);
+    let container = joined.container;
+    let why = |error| why_not(container, error);
+    let joining = Joining::new(joined, plan, process).map_err(why)?;
+    let spawned = home.make(|cgroup| joining.spawn_in(cgroup)).map_err(why)?;
     let started = attend(&spawned, &joining, home.cgroup(), terminal.as_ref()).and_then(|()| {
         receivers.send(spawned.child().pidfd.as_fd())?;
         options.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid))
     });
     if let Err(error) = started {
         spawned.end_soon();
-        return Err(error);
+        // One that was killed without a word was perhaps the first of the container's processes to notice that all are.
+        if spawned.failure().is_none() {
+            foreground::ends_within(&joining.pidfd, MOMENT);
+        }
+        return Err(why(error));
     }
     // Not open for as long as the process runs: its agent may wait for the end of what is said.
     drop(joining);
@@ -106,6 +114,11 @@ fn run(joined: Joined<'_>, mut home: Home<'_>, plan: &ProcessPlan, options: &Exe
     foreground::wait(spawned.child(), Company { master, ..Company::default() })?.status()
 }
 
+/// The error for what could not be done, perhaps only because the container ends.
+fn why_not(container: &Container, error: Error) -> Error {
+    if container.is_ending() { words::exec_not_running(container.id.as_str()) } else { error }
+}
+
 /// The parent's part.
 fn attend(
     spawned: &Spawned,
@@ -114,6 +127,8 @@ fn attend(
     terminal: Option<&Terminal>,
 ) -> Result<()> {
     let plan = joining.process.plan;
+    // It stands still for as long as the container is paused.
+    spawned.end_on(foreground::ending_signals()?);
     scheduling::apply(plan, spawned.child().pid)?;
     let mut limits = if joining.is_in_user_namespace() { plan.rlimits.as_slice() } else { &[] };
     let describe = |failure| report::process_failure(plan, failure);
