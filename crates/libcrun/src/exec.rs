@@ -28,7 +28,7 @@ use crate::prepare::terminal::HostTerminal;
 use crate::receiver::Connection;
 use crate::report;
 use crate::scheduling;
-use crate::self_protection;
+use crate::self_protection::{self, Protection};
 use crate::spawn::Spawned;
 use crate::spec;
 use crate::state::StateRoot;
@@ -68,9 +68,9 @@ pub fn exec(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result
 
 fn run(joined: Joined<'_>, mut home: Home<'_>, plan: &ProcessPlan, options: &ExecOptions) -> Result<i32> {
     // Other processes of the container see this one from the clone on.
-    let executable_view = match options.self_protection {
+    let mut protection = match options.self_protection {
         true => self_protection::protect_joining(joined.namespaces.kinds.contains(Namespaces::USER))?,
-        false => None,
+        false => Protection::default(),
     };
     let detached_by = options.detach.then_some("--detach");
     let terminal = Terminal::new(plan, options.console_socket.as_deref(), detached_by)?;
@@ -81,7 +81,7 @@ fn run(joined: Joined<'_>, mut home: Home<'_>, plan: &ProcessPlan, options: &Exe
     let process = |env, proc| PreparedProcess {
         plan,
         env,
-        executable_view,
+        executable_view: protection.view.take(),
         host_terminal,
         proc,
         agent: agent.as_ref(),
@@ -107,6 +107,7 @@ fn run(joined: Joined<'_>, mut home: Home<'_>, plan: &ProcessPlan, options: &Exe
     // Not open for as long as the process runs: its agent may wait for the end of what is said.
     drop(joining);
     drop(agent);
+    drop(protection);
     if options.detach {
         return Ok(0);
     }
