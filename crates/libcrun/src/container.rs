@@ -19,7 +19,7 @@ use crate::id::ContainerId;
 use crate::plan::{HooksPlan, process_plan};
 use crate::report;
 use crate::spec;
-use crate::state::{StateDirectory, StateRoot, Status, is_same_process};
+use crate::state::{StateDirectory, StateRoot, Status, is_ending, is_same_process};
 
 /// Where a container is in its life (runtime-spec runtime.md#state).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,6 +91,11 @@ impl Container {
         let Some(pid) = self.pid() else { return Ok(false) };
         is_same_process(pid, self.status.process_start_time)
             .context(Code::State, || format!("look at process {pid}"))
+    }
+
+    /// Whether its process is gone or about to be.
+    pub(crate) fn is_ending(&self) -> bool {
+        !self.is_alive().unwrap_or(false) || self.pid().is_none_or(is_ending)
     }
 
     /// A descriptor of its process.

@@ -11,6 +11,7 @@ mod plan;
 
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
 
 use cgroups::Cgroup;
 use sys::clone::Namespaces;
@@ -30,7 +31,7 @@ use crate::prepare::terminal::HostTerminal;
 use crate::receiver::Connection;
 use crate::report;
 use crate::scheduling;
-use crate::self_protection;
+use crate::self_protection::{self, Protection};
 use crate::spawn::Spawned;
 use crate::spec;
 use crate::state::StateRoot;
@@ -39,6 +40,9 @@ use cgroup::Home;
 use joining::{Joined, Joining};
 use namespaced::Namespaced;
 pub use options::ExecOptions;
+
+/// How long the container may take to end by a signal that has ended another of its processes.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// Runs a process in a running container. Returns its status as [`crate::run`] does, or 0 when it was detached. What is
 /// said there of a terminal holds here, too.
@@ -61,7 +65,7 @@ pub fn exec_telling(
 ) -> Result<i32> {
     let container = Container::open(root, id)?;
     let pidfd = container.open_process().map_err(|_| words::exec_not_running(id.as_str()))?;
-    let mut home = Home::new(&container)?;
+    let mut home = Home::new(&container).map_err(|error| why_not(&container, error))?;
     if home.is_frozen() && !options.ignore_paused {
         return Err(words::exec_paused(id.as_str()));
     }
@@ -81,9 +85,9 @@ pub fn exec_telling(
 
 fn run(joined: Joined<'_>, mut home: Home<'_>, plan: &ProcessPlan, options: &ExecOptions) -> Result<i32> {
     // Other processes of the container see this one from the clone on.
-    let executable_view = match options.self_protection {
+    let mut protection = match options.self_protection {
         true => self_protection::protect_joining(joined.namespaces.kinds.contains(Namespaces::USER))?,
-        false => None,
+        false => Protection::default(),
     };
     let detached_by = options.detach.then_some("--detach");
     let terminal = Terminal::new(plan, options.console_socket.as_deref(), detached_by)?;
@@ -94,34 +98,44 @@ fn run(joined: Joined<'_>, mut home: Home<'_>, plan: &ProcessPlan, options: &Exe
     let process = |env, proc| PreparedProcess {
         plan,
         env,
-        executable_view,
+        executable_view: protection.view.take(),
         host_terminal,
         proc,
         agent: agent.as_ref(),
         hooks: None,
         report: None,
     };
-    let root = format!("/proc/{}/root", joined.container.status.pid);
-    let joining = Joining::new(joined, plan, process)?;
-    let spawned = home.make(|cgroup| joining.spawn_in(cgroup))?;
-    // It stands still for as long as the container is paused.
-    spawned.end_on(foreground::ending_signals()?);
+    let container = joined.container;
+    let why = |error| why_not(container, error);
+    let joining = Joining::new(joined, plan, process).map_err(why)?;
+    let spawned = home.make(|cgroup| joining.spawn_in(cgroup)).map_err(why)?;
     let started = attend(&spawned, &joining, home.cgroup(), terminal.as_ref()).and_then(|()| {
         receivers.send(spawned.child().pidfd.as_fd())?;
         options.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid))
     });
     if let Err(error) = started {
         spawned.end_soon();
-        return Err(explain::program_failed(error, Path::new(&root)));
+        // One that was killed without a word was perhaps the first of the container's processes to notice that all are.
+        if spawned.failure().is_none() {
+            foreground::ends_within(&joining.pidfd, MOMENT);
+        }
+        let root = format!("/proc/{}/root", container.status.pid);
+        return Err(why(explain::program_failed(error, Path::new(&root))));
     }
     // Not open for as long as the process runs: its agent may wait for the end of what is said.
     drop(joining);
     drop(agent);
+    drop(protection);
     if options.detach {
         return Ok(0);
     }
     let master = terminal.and_then(Terminal::into_kept);
     foreground::wait(spawned.child(), Company { master, ..Company::default() })?.status()
+}
+
+/// The error for what could not be done, perhaps only because the container ends.
+fn why_not(container: &Container, error: Error) -> Error {
+    if container.is_ending() { words::exec_not_running(container.id.as_str()) } else { error }
 }
 
 /// The parent's part.
@@ -132,6 +146,8 @@ fn attend(
     terminal: Option<&Terminal>,
 ) -> Result<()> {
     let plan = joining.process.plan;
+    // It stands still for as long as the container is paused.
+    spawned.end_on(foreground::ending_signals()?);
     scheduling::apply(plan, spawned.child().pid)?;
     let mut limits = if joining.is_in_user_namespace() { plan.rlimits.as_slice() } else { &[] };
     let describe = |failure| report::process_failure(plan, failure);

@@ -160,10 +160,10 @@ fn any_ended(child: &Child) -> core::result::Result<Option<i32>, Errno> {
     Ok(None)
 }
 
-/// Whether `child` ends before `limit` is over; it is not waited for otherwise.
-pub(crate) fn ends_within(child: &Child, limit: Duration) -> bool {
+/// Whether a process ends before `limit` is over; it is not waited for otherwise.
+pub(crate) fn ends_within(process: &OwnedFd, limit: Duration) -> bool {
     let limit = Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: limit.subsec_nanos().into() };
-    let mut awaited = [PollFd::new(&child.pidfd, PollFlags::IN)];
+    let mut awaited = [PollFd::new(process, PollFlags::IN)];
     poll(&mut awaited, Some(&limit)).is_ok_and(|ended| ended > 0)
 }
 

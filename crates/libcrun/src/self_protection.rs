@@ -93,17 +93,27 @@ pub(crate) fn protect(namespaces: &NamespacePlan) -> Result<Option<ReadOnlyView>
     Ok(None)
 }
 
-/// The same for a process that joins a running container, where others are there to look.
-pub(crate) fn protect_joining(has_user_namespace: bool) -> Result<Option<ReadOnlyView>> {
+/// What protects the executable from a running container that is joined.
+#[derive(Debug, Default)]
+pub(crate) struct Protection {
+    /// What the joining process is to exchange it for.
+    pub(crate) view: Option<ReadOnlyView>,
+    /// What it has been exchanged for. Dropped, it costs: the kernel waits for all its processors when it takes the mount
+    /// away. So not before the program runs.
+    _done: Option<ReadOnlyView>,
+}
+
+/// The same as [`protect`] for a process that joins a running container, where others are there to look.
+pub(crate) fn protect_joining(has_user_namespace: bool) -> Result<Protection> {
     if is_unneeded() {
-        return Ok(None);
+        return Ok(Protection::default());
     }
     let view = view()?;
     if may_only_inside(has_user_namespace) {
-        return Ok(Some(view));
+        return Ok(Protection { view: Some(view), _done: None });
     }
     sys::exe::replace(&view).context(Code::System, || FAILED)?;
-    Ok(None)
+    Ok(Protection { view: None, _done: Some(view) })
 }
 
 /// Whether the executable may only be exchanged in the container's user namespace. Nobody else in there may look at a

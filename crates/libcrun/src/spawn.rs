@@ -206,7 +206,7 @@ impl Spawned {
     /// Lets the process take back what it has made and end by itself; kills it where that takes long.
     pub(crate) fn give_up(&self) {
         self.channel.give_up();
-        if !foreground::ends_within(&self.cloned.child, PATIENCE) {
+        if !foreground::ends_within(&self.cloned.child.pidfd, PATIENCE) {
             let _ = sys::signal::send(self.cloned.child.pidfd.as_fd(), Signal::KILL.as_raw());
         }
     }
@@ -220,7 +220,7 @@ impl Spawned {
     pub(crate) fn end_soon(&self) {
         let child = &self.cloned.child;
         let _ = sys::signal::send(child.pidfd.as_fd(), Signal::KILL.as_raw());
-        if foreground::ends_within(child, PATIENCE) {
+        if foreground::ends_within(&child.pidfd, PATIENCE) {
             let _ = foreground::reap(child);
         }
     }

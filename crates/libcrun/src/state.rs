@@ -10,5 +10,5 @@ mod status;
 
 pub use directory::StateRoot;
 pub(crate) use directory::{EXEC_FIFO, StateDirectory};
-pub(crate) use process::{has_executed, is_same_process, start_time};
+pub(crate) use process::{has_executed, is_ending, is_same_process, start_time};
 pub use status::Status;

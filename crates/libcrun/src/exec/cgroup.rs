@@ -8,7 +8,7 @@ use cgroups::Cgroup;
 use rustix::io::Errno;
 
 use crate::container::Container;
-use crate::error::{Code, Context, Result, doing, words};
+use crate::error::{Code, Context, Error, Result, doing, words};
 
 /// The cgroup that is made where no other takes the process.
 const LAST_RESORT: &str = "crun-exec";
@@ -30,7 +30,13 @@ enum Next {
 
 impl<'c> Home<'c> {
     pub(crate) fn new(container: &'c Container) -> Result<Self> {
-        Ok(Self { container, cgroup: container.cgroup()?, next: Next::OfFirstProcess })
+        let cgroup = container.cgroup()?;
+        // Elsewhere the process would be under nobody's limits.
+        if let Some(gone) = cgroup.as_ref().filter(|cgroup| !cgroup.exists()) {
+            let message = format!("open the container's cgroup `{}`", gone.path());
+            return Err(Error::os(Code::Cgroup, message, Errno::NOENT));
+        }
+        Ok(Self { container, cgroup, next: Next::OfFirstProcess })
     }
 
     /// Whether the container is paused.

@@ -37,7 +37,7 @@ pub(super) struct Joined<'a> {
 
 /// What the joining process needs, acquired before it exists.
 pub(super) struct Joining<'p> {
-    pidfd: OwnedFd,
+    pub(super) pidfd: OwnedFd,
     namespaces: Namespaced,
     /// The container's root directory, for a container that shares the mount namespace.
     root: Option<OwnedFd>,
@@ -113,7 +113,7 @@ impl<'p> Joining<'p> {
         match placed {
             Ok(()) => Ok(spawned),
             Err(error) => {
-                spawned.end();
+                spawned.end_soon();
                 Err(error)
             }
         }

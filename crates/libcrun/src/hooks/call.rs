@@ -230,7 +230,7 @@ fn reap(child: &Child, kill: bool) -> Result<Ended, Trouble> {
         let _ = kill_process_group(child.pid, Signal::KILL);
         // Before it has a group of its own it cannot be found by it.
         let _ = sys::signal::send(child.pidfd.as_fd(), Signal::KILL.as_raw());
-        if !crate::foreground::ends_within(child, PATIENCE) {
+        if !crate::foreground::ends_within(&child.pidfd, PATIENCE) {
             return Ok(Ended::Killed(Signal::KILL.as_raw()));
         }
     }
