@@ -343,10 +343,7 @@ fn an_ordinary_user_is_told_of_its_ids_and_its_cgroup() {
         assert_eq!((&report["uid"], &report["rootless"]), (&json!(UID), &json!(true)));
         let made = finding(&report, "namespaces", "new-namespaces");
         let ids = SUBIDS.1 + 1;
-        assert_eq!(
-            made["found"],
-            format!("a process was made in them, with {ids} user ids and {ids} group ids")
-        );
+        assert_eq!(made["found"], format!("a process was made in them (user ids: {ids}, group ids: {ids})"));
         for name in ["subuid", "newuidmap", "no_new_privs"] {
             assert_eq!(finding(&report, "ids", name)["verdict"], "ok");
         }

@@ -13,7 +13,8 @@
 //! ```
 //!
 //! The operations stand on top: [`create`], [`run`], [`start`], [`exec`], [`kill`], [`delete`], [`snapshot`], [`list`],
-//! [`pause`], [`resume`], [`processes`], [`statistics`], [`watch`], [`update`], [`add_mounts`], [`remove_mounts`].
+//! [`pause`], [`resume`], [`processes`], [`statistics`], [`watch`], [`update`], [`add_mounts`], [`remove_mounts`]. Whether this
+//! machine can do any of that, [`check::check`] says beforehand.
 //! The library prints nothing, keeps no global state and installs no signal handlers. While a container is being made
 //! all signals of the calling thread are blocked, and for the moment of the clone the thread may be in another network
 //! or pid namespace and the process not be traceable; both are as before when the operation returns.

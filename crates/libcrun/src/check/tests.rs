@@ -181,7 +181,7 @@ fn a_kind_of_namespace_that_the_kernel_lacks_is_missing_where_containers_have_it
 #[test]
 fn who_gets_no_namespaces_is_told_why() {
     let mut stage = Stage::of_user("refused");
-    stage.expect("namespaces", "new-namespaces", Fine, "with 1 user ids");
+    stage.expect("namespaces", "new-namespaces", Fine, "(user ids: 1, group ids: 1)");
     stage.play.write("proc/sys/user/max_user_namespaces", "0\n");
     stage.expect("namespaces", "user.max_*_namespaces", Limited, "user.max_user_namespaces");
     stage.refuses = Some(Error::os(Code::Namespace, "make a process in new namespaces", Errno::NOSPC));
