@@ -197,6 +197,9 @@ pub(super) fn given_to_user(subject: &Subject<'_>) -> Option<(String, Vec<String
     Some((directory, controllers))
 }
 
+/// Those that systemd can give to anybody (systemd.resource-control(5), Delegate=).
+const DELEGATED_BY_SYSTEMD: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+
 /// What of the host's controllers has been given to an ordinary user.
 fn delegated(subject: &Subject<'_>) -> Option<Answer> {
     let (directory, present) = given_to_user(subject)?;
@@ -205,7 +208,7 @@ fn delegated(subject: &Subject<'_>) -> Option<Answer> {
     let host = of_host(subject);
     let is_kept =
         |name: &&str| host.iter().any(|known| known == name) && !present.iter().any(|given| given == name);
-    let kept: Vec<&str> = LIMITS.iter().map(|(name, _)| *name).filter(is_kept).collect();
+    let kept: Vec<&str> = DELEGATED_BY_SYSTEMD.into_iter().filter(is_kept).collect();
     Some(match kept.is_empty() {
         true => Answer::ok(shown),
         false => Answer::limited(
