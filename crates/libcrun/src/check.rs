@@ -1,10 +1,10 @@
 //! Whether this machine lets this user run containers, and what of a bundle it could not honour: known beforehand instead
 //! of by a start that fails.
 //!
-//! A [`Question`] is about one thing, reads a file or two, and knows what is lost without that and what helps. Where only
-//! trying tells ([`Kernel`]), it is something that leaves no trace: a call that the kernel has to refuse, a process in new
+//! A `Question` is about one thing, reads a file or two, and knows what is lost without that and what helps. Where only
+//! trying tells (`Kernel`), it is something that leaves no trace: a call that the kernel has to refuse, a process in new
 //! namespaces that does nothing and ends. What is needed is what the container of `crun spec` needs; for a bundle, what its
-//! plan says ([`bundle`]).
+//! plan says (`bundle`).
 
 mod bundle;
 mod cgroups;

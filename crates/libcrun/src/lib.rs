@@ -14,7 +14,8 @@
 //!
 //! The operations stand on top: [`create`], [`run`], [`start`], [`exec`], [`kill`], [`delete`], [`snapshot`], [`list`],
 //! [`pause`], [`resume`], [`processes`], [`statistics`], [`watch`], [`update`], [`add_mounts`], [`remove_mounts`].
-//! [`describe`] tells what a start would do. What succeeds but is not all that was asked for comes with [`Warnings`].
+//! [`describe`] tells what a start would do, and [`check::check`] whether this machine can do it. What succeeds but is not all
+//! that was asked for comes with [`Warnings`].
 //! The library prints nothing, keeps no global state and installs no signal handlers. While a container is being made
 //! all signals of the calling thread are blocked, and for the moment of the clone the thread may be in another network
 //! or pid namespace and the process not be traceable; both are as before when the operation returns.

@@ -51,7 +51,10 @@ const ASPECTS: [Aspect; 10] = [
 pub(super) fn look(subject: &Subject<'_>, path: &Path, options: &CheckOptions) -> Vec<Finding> {
     match examine(subject, path, options) {
         Ok(findings) => findings,
-        Err(error) => vec![Answer::refused(&error).about("config.json")],
+        Err(error) => {
+            let remedy = "name a directory with a configuration that can be read: `crun spec` writes one";
+            vec![Answer::missing(error.to_string(), remedy).about("config.json")]
+        }
     }
 }
 

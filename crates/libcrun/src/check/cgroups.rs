@@ -73,7 +73,7 @@ fn directory(hierarchy: &Hierarchy) -> String {
     format!("{MOUNT_POINT}/{}", hierarchy.directory).trim_end_matches('/').to_owned()
 }
 
-fn listed(subject: &Subject<'_>, file: &str) -> Vec<String> {
+pub(super) fn listed(subject: &Subject<'_>, file: &str) -> Vec<String> {
     let text = subject.machine.text(file).unwrap_or_default();
     text.split_whitespace().map(str::to_owned).collect()
 }
@@ -147,6 +147,9 @@ pub(super) fn own(subject: &Subject<'_>, layout: &Layout, controller: Option<&st
     (!is_outside).then(|| format!("{}{}", directory(hierarchy), path.trim_end_matches('/')))
 }
 
+/// Where no cgroup can be made for want of a right.
+const NOT_WITH_VERSION_1: &str =
+    "run it as root, or on a machine with version 2 alone, where cgroups can be given to a user";
 const TO_BE_GIVEN: &str = "run it with `--systemd-cgroup` in a session of systemd's, or below `systemd-run --user --scope \
                            --property=Delegate=yes`";
 
@@ -167,6 +170,7 @@ fn place(subject: &Subject<'_>) -> Option<Answer> {
         Place::Closed(directory) => {
             let found = format!("this user can make none in {directory}: no limits, no pause");
             let remedy = match subject.host.is_rootless() {
+                true if !layout.is_unified() => NOT_WITH_VERSION_1.to_owned(),
                 true => TO_BE_GIVEN.to_owned(),
                 false => format!("make {directory} writable: it may be mounted read-only, as in a container"),
             };
@@ -175,8 +179,8 @@ fn place(subject: &Subject<'_>) -> Option<Answer> {
     })
 }
 
-/// What of the host's controllers has been given to an ordinary user.
-fn delegated(subject: &Subject<'_>) -> Option<Answer> {
+/// The cgroup that an ordinary user's are made in, and the controllers that it has there. Nothing for root, who has all.
+pub(super) fn given_to_user(subject: &Subject<'_>) -> Option<(String, Vec<String>)> {
     let layout = subject.host.cgroups().ok()?;
     if !subject.host.is_rootless() || !layout.is_unified() {
         return None;
@@ -189,14 +193,22 @@ fn delegated(subject: &Subject<'_>) -> Option<Answer> {
     };
     let file = format!("{directory}/cgroup.controllers");
     subject.machine.text(&file)?;
-    let present = listed(subject, &file);
+    let controllers = listed(subject, &file);
+    Some((directory, controllers))
+}
+
+/// Those that systemd can give to anybody (systemd.resource-control(5), Delegate=).
+const DELEGATED_BY_SYSTEMD: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+
+/// What of the host's controllers has been given to an ordinary user.
+fn delegated(subject: &Subject<'_>) -> Option<Answer> {
+    let (directory, present) = given_to_user(subject)?;
     let handed_on = listed(subject, &format!("{directory}/cgroup.subtree_control"));
     let shown = format!("{} in {directory} (handed on so far: {})", words(&present), words(&handed_on));
     let host = of_host(subject);
-    let kept: Vec<&str> =
-        LIMITS.iter().map(|(name, _)| *name).filter(|name| host.iter().any(|known| known == name)).collect();
-    let kept: Vec<&str> =
-        kept.into_iter().filter(|name| !present.iter().any(|given| given == name)).collect();
+    let is_kept =
+        |name: &&str| host.iter().any(|known| known == name) && !present.iter().any(|given| given == name);
+    let kept: Vec<&str> = DELEGATED_BY_SYSTEMD.into_iter().filter(is_kept).collect();
     Some(match kept.is_empty() {
         true => Answer::ok(shown),
         false => Answer::limited(

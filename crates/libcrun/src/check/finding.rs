@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::Subject;
+use crate::error::{Code, Error};
 
 /// How good something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -111,9 +112,15 @@ impl Answer {
         Self { verdict, ..Self::limited(found, remedy) }
     }
 
-    /// The same as a refusal of the runtime's, whose words say all there is to say.
-    pub(super) fn refused(error: &crate::Error) -> Self {
-        Self { verdict: Verdict::Missing, found: error.to_string(), remedy: None }
+    /// A refusal in the runtime's own words.
+    pub(super) fn refused(error: &Error) -> Self {
+        let remedy = match error.code() {
+            Code::Unsupported => "leave it out, or take a version or a host that has it",
+            Code::Cgroup => "see the group `cgroups`, or leave out what takes a cgroup",
+            Code::Namespace => "see the groups `namespaces` and `ids`",
+            _ => "correct the configuration",
+        };
+        Self::missing(error.to_string(), remedy)
     }
 
     pub(super) fn about(self, name: impl Into<Cow<'static, str>>) -> Finding {

@@ -125,7 +125,11 @@ const USES: [Use; 13] = [
 ];
 
 pub(super) fn look(subject: &Subject<'_>) -> Vec<Finding> {
-    USES.iter().map(|item| answer(item, subject).about(item.name)).collect()
+    let concerns = |item: &&Use| {
+        // Who has no right over the host's mount namespace has a copy of it to begin with.
+        item.ability != Ability::MountNamespaceOfTree || !subject.host.is_rootless()
+    };
+    USES.iter().filter(concerns).map(|item| answer(item, subject).about(item.name)).collect()
 }
 
 fn answer(item: &Use, subject: &Subject<'_>) -> Answer {

@@ -75,7 +75,7 @@ pub(super) fn made(subject: &Subject<'_>, namespaces: &NamespacePlan) -> Answer 
             Some(maps) => {
                 let count =
                     |list: &[crate::spec::IdMapping]| list.iter().map(|ids| u64::from(ids.size)).sum::<u64>();
-                format!(", with {} user ids and {} group ids", count(&maps.uid), count(&maps.gid))
+                format!(" (user ids: {}, group ids: {})", count(&maps.uid), count(&maps.gid))
             }
             None => String::new(),
         };

@@ -153,6 +153,11 @@ fn without_what_the_kernel_has_a_fallback_for_containers_run_with_limits() {
 }
 
 #[test]
+fn a_way_that_only_root_can_go_is_no_matter_of_a_users() {
+    assert!(Stage::of_user("ways").finding("kernel", "mount-namespace-of-tree").is_none());
+}
+
+#[test]
 fn a_filesystem_is_built_in_or_a_module_or_nowhere() {
     let stage = Stage::of_root("filesystems");
     stage.expect("filesystems", "proc", Fine, "/proc");
@@ -181,7 +186,7 @@ fn a_kind_of_namespace_that_the_kernel_lacks_is_missing_where_containers_have_it
 #[test]
 fn who_gets_no_namespaces_is_told_why() {
     let mut stage = Stage::of_user("refused");
-    stage.expect("namespaces", "new-namespaces", Fine, "with 1 user ids");
+    stage.expect("namespaces", "new-namespaces", Fine, "(user ids: 1, group ids: 1)");
     stage.play.write("proc/sys/user/max_user_namespaces", "0\n");
     stage.expect("namespaces", "user.max_*_namespaces", Limited, "user.max_user_namespaces");
     stage.refuses = Some(Error::os(Code::Namespace, "make a process in new namespaces", Errno::NOSPC));
@@ -349,4 +354,16 @@ fn the_verdict_of_a_report_is_the_worst_finding() {
     let fine = r#"{"name":"a","verdict":"ok","found":"fine"}"#;
     let missing = r#"{"name":"b","verdict":"missing","found":"b","remedy":"c"}"#;
     assert_eq!(json, format!(r#"{{"name":"x","findings":[{fine},{missing}]}}"#));
+}
+
+#[test]
+fn every_name_stands_in_the_documentation() {
+    let text = include_str!("../../../../docs/check.md");
+    let stage = Stage::of_user("documented");
+    stage.play.write("proc/sys/user/max_user_namespaces", "0\n");
+    for group in [Stage::of_root("documented").groups(), stage.groups()].concat() {
+        for name in group.findings.iter().map(|finding| &*finding.name).chain([group.name]) {
+            assert!(text.contains(&format!("`{name}`")), "{name}");
+        }
+    }
 }

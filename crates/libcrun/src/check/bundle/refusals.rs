@@ -193,3 +193,77 @@ pub(super) fn all(
         left_out.push(index);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use cgroups::Layout;
+
+    use super::*;
+    use crate::host::Host;
+    use crate::id::ContainerId;
+    use crate::plan::{CgroupManager, Request};
+
+    /// What is refused of the configuration of `crun spec` with this changed, and whether the rest can be planned.
+    fn refused(change: impl Fn(&mut serde_json::Value)) -> (Vec<(String, String)>, bool) {
+        let mut config = serde_json::from_str(&spec::template(false, true)).unwrap();
+        change(&mut config);
+        let (host, id) = (Host::with(0, Layout::unified()), ContainerId::new("x").unwrap());
+        let request = Request {
+            id: &id,
+            bundle: Path::new("/b"),
+            cgroup_manager: CgroupManager::Cgroupfs,
+            preserve_fds: 0,
+            listen_fds: 0,
+            new_keyring: true,
+            pivot: true,
+            seccomp_receiver: None,
+            notify: None,
+        };
+        let text = config.to_string();
+        let (refused, plan) = all(text.as_bytes(), "c", |spec| Plan::new(spec, &request, &host));
+        (refused.into_iter().map(|(name, error)| (name, error.to_string())).collect(), plan.is_some())
+    }
+
+    #[test]
+    fn nothing_is_refused_of_what_can_be_planned() {
+        assert_eq!(refused(|_| ()), (Vec::new(), true));
+    }
+
+    #[test]
+    fn each_refusal_is_told_with_the_place_it_has_in_the_configuration() {
+        let (found, is_planned) = refused(|config| {
+            let bad = serde_json::json!({"destination": "/x", "type": "bind"});
+            let mounts = config["mounts"].as_array_mut().unwrap();
+            mounts.insert(1, bad.clone());
+            mounts.insert(3, bad);
+            let limit = |kind: &str, soft: u32| serde_json::json!({"type": kind, "soft": soft, "hard": 5});
+            let limits = [limit("RLIMIT_A", 1), limit("RLIMIT_AS", 9), limit("RLIMIT_CORE", 5)];
+            config["process"]["rlimits"] = limits.as_slice().into();
+            config["linux"]["sysctl"] = serde_json::json!({"vm.a": "1", "kernel.msgmax": "1"});
+            config["linux"]["resources"] = serde_json::json!({"memory": {"swap": 5}, "pids": {"limit": 5}});
+            config["linux"]["devices"] = serde_json::json!([{"type": "z", "path": "/dev/z"}]);
+        });
+        let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+        let all = [
+            "linux.resources.memory",
+            "mounts[1]",
+            "mounts[3]",
+            "linux.devices[0]",
+            "process.rlimits[0]",
+            "process.rlimits[1]",
+            "linux.sysctl.vm.a",
+        ];
+        assert_eq!(names, all, "{found:#?}");
+        assert_eq!(found[1].1, "mounts[1]: /x: a bind mount needs a source");
+        assert!(is_planned);
+    }
+
+    #[test]
+    fn what_nothing_can_be_left_out_for_ends_it() {
+        let (found, is_planned) = refused(|config| config["process"]["args"] = serde_json::json!([]));
+        assert_eq!(found, [("config.json".to_owned(), "executable path not specified".to_owned())]);
+        assert!(!is_planned);
+    }
+}

@@ -1,16 +1,16 @@
 //! Whether there is a controller for each limit, and a place for the cgroup.
 
-use cgroups::CgroupPath;
 use cgroups::layout::MOUNT_POINT;
 use cgroups::resources::{IfMissing, Write};
+use cgroups::{CgroupPath, Resources};
 
-use super::super::cgroups::{Place, find, is_open, of_host};
+use super::super::cgroups::{Place, find, given_to_user, is_open, listed, of_host};
 use super::super::{Answer, Finding};
 use super::Examined;
 use crate::plan::CgroupPlan;
 
-/// Which limit of a configuration a file is for; the first of a controller stands for all others.
-const FIELDS: [(&str, &str); 22] = [
+/// Which limit of a configuration a file is for, where it is not a section as a whole.
+const FIELDS: [(&str, &str); 27] = [
     ("memory.max", "memory.limit"),
     ("memory.limit_in_bytes", "memory.limit"),
     ("memory.low", "memory.reservation"),
@@ -26,6 +26,11 @@ const FIELDS: [(&str, &str); 22] = [
     ("cpu.max", "cpu.quota"),
     ("cpu.cfs_quota_us", "cpu.quota"),
     ("cpu.cfs_period_us", "cpu.period"),
+    ("cpu.max.burst", "cpu.burst"),
+    ("cpu.cfs_burst_us", "cpu.burst"),
+    ("cpu.rt_period_us", "cpu.realtimePeriod"),
+    ("cpu.rt_runtime_us", "cpu.realtimeRuntime"),
+    ("memory.use_hierarchy", "memory.useHierarchy"),
     ("cpu.idle", "cpu.idle"),
     ("cpuset.cpus", "cpu.cpus"),
     ("cpuset.mems", "cpu.mems"),
@@ -38,20 +43,41 @@ const FIELDS: [(&str, &str); 22] = [
 pub(super) fn look(examined: &Examined<'_>) -> Vec<Finding> {
     let Some(cgroup) = &examined.plan.cgroup else { return Vec::new() };
     let placed = placed(examined, cgroup).map(|answer| answer.about("linux.cgroupsPath"));
-    let present = of_host(examined.subject);
+    let (host, given) = (of_host(examined.subject), given(examined, cgroup));
+    let resources = examined.spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
     let mut findings: Vec<Finding> = placed.into_iter().collect();
-    for write in cgroup.writes.iter().filter(|write| !is_there(cgroup, write, &present)) {
-        let (name, controller) = (field(examined, write), controller(cgroup, write));
-        let found = format!("there is no {controller} controller here: `{}` cannot be written", write.file);
-        let remedy = format!(
-            "a kernel with it (`{MOUNT_POINT}/cgroup.controllers` lists those of version 2), or leave the limit out"
-        );
-        let finding = Answer::missing(found, remedy).about(name);
+    for write in &cgroup.writes {
+        let controller = controller(cgroup, write);
+        let (why, remedy) = if !is_there(cgroup, write, &host) {
+            (format!("there is no {controller} controller here"), NO_CONTROLLER)
+        } else if given.as_ref().is_some_and(|given| !is_there(cgroup, write, given)) {
+            (format!("the {controller} controller has not been given to this user"), NOT_GIVEN)
+        } else {
+            continue;
+        };
+        let found = format!("{why}: `{}` cannot be written", write.file);
+        let finding = Answer::missing(found, remedy).about(field(resources, &write.file));
         if !findings.contains(&finding) {
             findings.push(finding);
         }
     }
     findings
+}
+
+const NO_CONTROLLER: &str =
+    "a kernel with it (`/sys/fs/cgroup/cgroup.controllers` lists those of version 2), or leave the limit out";
+const NOT_GIVEN: &str = "see the group `cgroups`, or leave the limit out";
+
+/// The controllers of an ordinary user where the cgroup is to be; nothing where they are those of the host.
+fn given(examined: &Examined<'_>, cgroup: &CgroupPlan) -> Option<Vec<String>> {
+    if !cgroup.is_configured || cgroup.unit.is_some() {
+        return given_to_user(examined.subject).map(|(_, controllers)| controllers);
+    }
+    if !examined.subject.host.is_rootless() || !cgroup.layout.is_unified() {
+        return None;
+    }
+    let nearest = nearest(examined, MOUNT_POINT, &cgroup.path);
+    Some(listed(examined.subject, &format!("{nearest}/cgroup.controllers")))
 }
 
 /// The controller that a file belongs to, where it is to be found on this host.
@@ -75,14 +101,13 @@ fn is_there(cgroup: &CgroupPlan, write: &Write, present: &[String]) -> bool {
         }
 }
 
-/// What the configuration calls it.
-fn field(examined: &Examined<'_>, write: &Write) -> String {
-    let resources = examined.spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
-    if resources.is_some_and(|resources| resources.unified.contains_key(&*write.file)) {
-        return format!("linux.resources.unified.{}", write.file);
+/// What the configuration calls the limit that is written to this file.
+fn field(resources: Option<&Resources>, file: &str) -> String {
+    if resources.is_some_and(|resources| resources.unified.contains_key(file)) {
+        return format!("linux.resources.unified.{file}");
     }
-    let known = FIELDS.iter().find(|(file, _)| *file == write.file).map(|(_, field)| *field);
-    let section = match write.file.split('.').next().unwrap_or_default() {
+    let known = FIELDS.iter().find(|(known, _)| *known == file).map(|(_, field)| *field);
+    let section = match file.split('.').next().unwrap_or_default() {
         "io" | "blkio" => "blockIO",
         "hugetlb" => "hugepageLimits",
         other => other,
@@ -126,4 +151,54 @@ fn nearest(examined: &Examined<'_>, top: &str, path: &CgroupPath) -> String {
     let levels = path.levels().map(|level| format!("{top}/{level}"));
     let there = levels.take_while(|level| examined.subject.machine.file(level).is_dir());
     there.last().unwrap_or_else(|| top.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use cgroups::Layout;
+    use cgroups::layout::Hierarchy;
+
+    use super::*;
+    use crate::spec::parse_resources;
+
+    /// The limits that are written for these.
+    fn fields(text: &str, layout: &Layout) -> Vec<String> {
+        let resources = parse_resources(text.as_bytes(), "x").unwrap();
+        let writes = resources.writes(layout).unwrap();
+        writes.iter().map(|write| field(Some(&resources), &write.file)).collect()
+    }
+
+    #[test]
+    fn a_file_is_known_by_the_limit_it_is_for() {
+        let legacy = |name: &str| Hierarchy {
+            directory: name.to_owned(),
+            unified: false,
+            controllers: vec![name.to_owned()],
+        };
+        let legacy =
+            Layout { hierarchies: ["memory", "cpu", "cpuset", "pids", "hugetlb"].map(legacy).into() };
+        for (text, name) in [
+            (r#"{"memory":{"limit":9}}"#, "memory.limit"),
+            (r#"{"memory":{"reservation":9}}"#, "memory.reservation"),
+            (r#"{"cpu":{"shares":9}}"#, "cpu.shares"),
+            (r#"{"cpu":{"quota":9}}"#, "cpu.quota"),
+            (r#"{"cpu":{"idle":1}}"#, "cpu.idle"),
+            (r#"{"cpu":{"cpus":"0"}}"#, "cpu.cpus"),
+            (r#"{"cpu":{"mems":"0"}}"#, "cpu.mems"),
+            (r#"{"cpu":{"burst":9}}"#, "cpu.burst"),
+            (r#"{"pids":{"limit":9}}"#, "pids.limit"),
+            (r#"{"hugepageLimits":[{"pageSize":"2MB","limit":0}]}"#, "hugepageLimits"),
+        ] {
+            for layout in [&Layout::unified(), &legacy] {
+                let fields = fields(text, layout);
+                let expected = format!("linux.resources.{name}");
+                assert!(
+                    !fields.is_empty() && fields.iter().all(|field| *field == expected),
+                    "{text}: {fields:?}"
+                );
+            }
+        }
+        let unified = fields(r#"{"unified":{"memory.max":"9"}}"#, &Layout::unified());
+        assert_eq!(unified, ["linux.resources.unified.memory.max"]);
+    }
 }
