@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use libcrun::{CgroupManager, Code, ContainerId, Error, Result, StartOptions, StateRoot};
 
 use crate::log::Log;
+use crate::runc;
 use cli::args::Invocation;
 use cli::help;
 
@@ -124,6 +125,9 @@ impl Context<'_> {
 
     pub(crate) fn cgroup_manager(&self) -> Result<CgroupManager> {
         let global = &self.invocation.global;
+        if global.has(runc::SYSTEMD_SCOPE) {
+            return Ok(CgroupManager::SystemdScope);
+        }
         let name =
             if global.has("systemd-cgroup") { Some("systemd") } else { global.value("cgroup-manager") };
         match name {
