@@ -7,6 +7,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use kit::bundle::Bundle;
 use kit::container::Container;
@@ -248,4 +249,29 @@ fn a_unit_has_no_cgroup_below_its_own() {
     let container = runc.with("--systemd-cgroup").start(&sleeper());
     let cgroup = fs::read_to_string(container.proc().join("cgroup")).unwrap();
     assert!(cgroup.trim_end().ends_with(".scope"), "{cgroup}");
+}
+
+/// As runc: root's is one for the machine, whatever the environment says.
+#[test]
+fn the_state_is_kept_in_the_users_own_directory_unless_root_asks() {
+    let Named { runc, dir, .. } = named!();
+    let user = match runc.as_user() {
+        Ok(user) => user,
+        Err(reason) => return skipped(reason),
+    };
+    let program = dir.join("runc");
+    fs::remove_file(&program).unwrap();
+    fs::copy(kit::crun::binary(), &program).unwrap();
+    // What is no directory is named in the error.
+    let own = dir.join("own");
+    fs::create_dir(&own).unwrap();
+    fs::write(own.join("runc"), "").unwrap();
+    let variable = format!("XDG_RUNTIME_DIR={}", own.display());
+    let user = user.through(["env", &variable]);
+    let by_user = user.beside(program.to_str().unwrap()).arg("list").output().unwrap();
+    let said = String::from_utf8_lossy(&by_user.stderr);
+    assert!(said.contains(own.join("runc").to_str().unwrap()), "{said}");
+    let by_root = Command::new(&program).env("XDG_RUNTIME_DIR", &own).arg("list").output().unwrap();
+    let said = String::from_utf8_lossy(&by_root.stderr);
+    assert!(!said.contains(own.to_str().unwrap()), "{said}");
 }
