@@ -21,6 +21,7 @@ use libcrun::{CgroupManager, Code, ContainerId, Error, Result, StateRoot};
 
 use crate::failed;
 use crate::log::Log;
+use crate::runc;
 use cli::args::Invocation;
 
 /// What every command gets.
@@ -125,6 +126,9 @@ impl Context<'_> {
 
     pub(crate) fn cgroup_manager(&self) -> Result<CgroupManager> {
         let global = &self.invocation.global;
+        if global.has(runc::SYSTEMD_SCOPE) {
+            return Ok(CgroupManager::SystemdScope);
+        }
         let name =
             if global.has("systemd-cgroup") { Some("systemd") } else { global.value("cgroup-manager") };
         match name {

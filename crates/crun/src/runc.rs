@@ -25,6 +25,9 @@ const FAILURE: c_int = 1;
 const EXEC_FAILURE: c_int = 255;
 const UNKNOWN_COMMAND: c_int = 3;
 
+/// What the commands find among the global options when systemd manages the cgroups, runc's way.
+pub(crate) const SYSTEMD_SCOPE: &str = "systemd-scope";
+
 /// Whether the program was called as runc, by whatever path.
 pub(crate) fn is_asked_for(args: &[OsString]) -> bool {
     args.first().and_then(|name| Path::new(name).file_name()) == Some(OsStr::new("runc"))

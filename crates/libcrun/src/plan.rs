@@ -73,8 +73,10 @@ pub enum CgroupManager {
     /// The runtime itself, in the cgroup filesystem.
     #[default]
     Cgroupfs,
-    /// systemd: the container is in a unit of its own.
+    /// systemd: the container is in a unit of its own, in a cgroup below the unit's.
     Systemd,
+    /// systemd: the container is in a unit of its own, in the unit's cgroup, as for runc.
+    SystemdScope,
     /// Nobody: the container stays in the cgroup of its creator.
     Disabled,
 }

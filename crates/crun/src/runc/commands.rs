@@ -13,7 +13,7 @@ use super::parse::{Answer, Parsed};
 use super::shapes::State;
 use super::table::Command;
 use super::words::{self, Asked};
-use super::{EXEC_FAILURE, FAILURE, help, process, shapes};
+use super::{EXEC_FAILURE, FAILURE, SYSTEMD_SCOPE, help, process, shapes};
 use crate::commands::{self, Context, print};
 use crate::log::Log;
 
@@ -26,6 +26,9 @@ pub(super) fn run(parsed: Parsed, journal: &Journal) -> c_int {
     }
     if !invocation.global.has("root") {
         invocation.global.push("root", default_root());
+    }
+    if invocation.global.has("systemd-cgroup") {
+        invocation.global.push(SYSTEMD_SCOPE, String::new());
     }
     let result = match (answer, command) {
         (Some(Answer::Version), _) => print(&shapes::version()),

@@ -7,7 +7,8 @@ use std::os::fd::AsRawFd;
 
 use libcrun::{Code, Error, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::commands::create::ensure_protectable;
 use crate::commands::{self, Context};
@@ -37,38 +38,48 @@ fn check_variable(variable: &str) -> Result<()> {
     Err(Error::new(Code::InvalidConfig, message))
 }
 
+/// What of a process object matters here: whether it is there.
+#[derive(Deserialize)]
+struct Said {
+    env: Option<IgnoredAny>,
+    user: Option<IgnoredAny>,
+}
+
 /// The file with what it leaves out said: no variables, and root. `None` if nothing had to be said.
 ///
 /// The file is in memory, and there for as long as the value is.
 fn completed(text: &[u8]) -> Result<Option<File>> {
-    // What is wrong with it is for its reader to say.
-    let Ok(mut process) = serde_json::from_slice::<Map<String, Value>>(text) else { return Ok(None) };
-    if !complete(&mut process) {
-        return Ok(None);
-    }
+    let Some(whole) = complete(text) else { return Ok(None) };
     let failed =
         |error: std::io::Error| Error::new(Code::System, format!("copy the process object: {error}"));
     let file = memfd_create("process", MemfdFlags::CLOEXEC).map_err(|errno| failed(errno.into()))?;
     let mut file = File::from(file);
-    file.write_all(Value::Object(process).to_string().as_bytes()).map_err(failed)?;
+    file.write_all(whole.as_bytes()).map_err(failed)?;
     Ok(Some(file))
+}
+
+/// The object's text with what it leaves out. What is wrong with it is for its reader to say.
+fn complete(text: &[u8]) -> Option<String> {
+    let text = str::from_utf8(text).ok()?;
+    let said: Said = serde_json::from_str(text).ok()?;
+    let behind = text.trim_start().strip_prefix('{')?;
+    let mut whole = String::from("{");
+    if said.env.is_none() {
+        whole.push_str(r#""env":[]"#);
+    }
+    if said.user.is_none() {
+        let separator = if whole.len() > 1 { "," } else { "" };
+        whole.push_str(separator);
+        whole.push_str(r#""user":{"uid":0,"gid":0}"#);
+    }
+    let is_empty = behind.trim_start().starts_with('}');
+    let separator = if is_empty { "" } else { "," };
+    (whole.len() > 1).then(|| whole + separator + behind)
 }
 
 /// Where the file can be opened.
 pub(super) fn path(file: &File) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
-}
-
-/// Returns whether something was missing.
-fn complete(process: &mut Map<String, Value>) -> bool {
-    let mut is_changed = false;
-    for (key, value) in [("env", json!([])), ("user", json!({"uid": 0, "gid": 0}))] {
-        if process.get(key).is_none_or(Value::is_null) {
-            process.insert(key.to_owned(), value);
-            is_changed = true;
-        }
-    }
-    is_changed
 }
 
 #[cfg(test)]
@@ -83,16 +94,22 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_not_taken_from_the_container() {
-        let file = completed(br#"{"args":["true"],"cwd":"/","env":null}"#).unwrap().unwrap();
-        let text = std::fs::read_to_string(path(&file)).unwrap();
-        let process: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(process, json!({"args": ["true"], "cwd": "/", "env": [], "user": {"uid": 0, "gid": 0}}));
+        for (text, expected) in [
+            ("{}", r#"{"env":[],"user":{"uid":0,"gid":0}}"#),
+            (" {\n}", "{\"env\":[],\"user\":{\"uid\":0,\"gid\":0}\n}"),
+            (r#"{"env":["A=b"]}"#, r#"{"user":{"uid":0,"gid":0},"env":["A=b"]}"#),
+            (r#"{"user":{"uid":1},"cwd":"/"}"#, r#"{"env":[],"user":{"uid":1},"cwd":"/"}"#),
+        ] {
+            assert_eq!(complete(text.as_bytes()).as_deref(), Some(expected));
+        }
+        let file = completed(b"{}").unwrap().unwrap();
+        assert!(std::fs::read_to_string(path(&file)).unwrap().starts_with(r#"{"env":[]"#));
     }
 
     #[test]
     fn a_whole_process_and_what_is_none_are_left_alone() {
-        assert!(completed(br#"{"env":["A=b"],"user":{"uid":1}}"#).unwrap().is_none());
-        assert!(completed(b"[]").unwrap().is_none());
-        assert!(completed(b"x").unwrap().is_none());
+        for text in [r#"{"env":["A=b"],"user":{"uid":1}}"#, "[]", "x", "", "{"] {
+            assert_eq!(complete(text.as_bytes()), None, "{text}");
+        }
     }
 }

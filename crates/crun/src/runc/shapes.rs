@@ -7,7 +7,6 @@ use std::path::Path;
 use libcrun::{OCI_VERSION, Snapshot};
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
-use serde_json::{Value, json};
 
 use crate::commands::{COMMIT, VERSION};
 
@@ -87,22 +86,29 @@ pub(super) fn version() -> String {
     format!("runc version {VERSION}+crun\ncommit: {COMMIT}\nspec: {OCI_VERSION}\n")
 }
 
-/// The answer of `features`: the truth about this runtime, under the names that callers of runc look for.
+/// The answer of `features`: the truth about this runtime, and beside it what callers of runc look for.
 pub(super) fn features() -> String {
-    let mut features = serde_json::to_value(libcrun::features(VERSION, COMMIT)).unwrap_or_default();
-    if let Some(Value::Object(annotations)) = features.get_mut("annotations") {
-        annotations.insert("org.opencontainers.runc.version".to_owned(), json!(VERSION));
-        annotations.insert("org.opencontainers.runc.commit".to_owned(), json!(COMMIT));
-    }
-    if let Some(Value::Array(unsafe_ones)) = features.get_mut("potentiallyUnsafeConfigAnnotations") {
-        unsafe_ones.extend([json!("bundle"), json!("org.systemd.property.")]);
-    }
     let mut text = Vec::new();
-    let formatter = PrettyFormatter::with_indent(b"    ");
-    let written = features.serialize(&mut serde_json::Serializer::with_formatter(&mut text, formatter));
-    debug_assert!(written.is_ok(), "the types printed here hold nothing that JSON cannot express");
-    text.push(b'\n');
-    String::from_utf8(text).unwrap_or_default()
+    let mut serializer =
+        serde_json::Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"    "));
+    // The types printed here hold nothing that JSON cannot express.
+    drop(libcrun::features(VERSION, COMMIT).serialize(&mut serializer));
+    let text = String::from_utf8(text).unwrap_or_default();
+    let annotations = format!(
+        "\n        \"org.opencontainers.runc.commit\": \"{COMMIT}\",\
+         \n        \"org.opencontainers.runc.version\": \"{VERSION}\","
+    );
+    let text = behind(text, "\"annotations\": {", &annotations);
+    let unsafe_ones = "\n        \"bundle\",\n        \"org.systemd.property.\",";
+    behind(text, "\"potentiallyUnsafeConfigAnnotations\": [", unsafe_ones) + "\n"
+}
+
+/// The text with `added` behind `place`.
+fn behind(mut text: String, place: &str, added: &str) -> String {
+    if let Some(at) = text.find(place) {
+        text.insert_str(at + place.len(), added);
+    }
+    text
 }
 
 /// The configuration that `spec` writes. That for an ordinary user maps the caller's `ids`.
@@ -140,6 +146,8 @@ fn without(mut text: String, start: &str, end: &str, instead: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn container(id: &str, bundle: &str) -> State {
@@ -206,7 +214,10 @@ a-longer-name   42          running     /b          2026-11-24T15:19:18.404124Z 
     fn features_have_the_annotations_of_runc() {
         let features: Value = serde_json::from_str(&features()).unwrap();
         assert_eq!(features["annotations"]["org.opencontainers.runc.version"], VERSION);
+        assert_eq!(features["annotations"]["org.opencontainers.runc.commit"], COMMIT);
         assert_eq!(features["annotations"]["org.opencontainers.runc.checkpoint.enabled"], "false");
+        let unsafe_ones = features["potentiallyUnsafeConfigAnnotations"].as_array().unwrap();
+        assert!(unsafe_ones.contains(&json!("bundle")) && unsafe_ones.contains(&json!("run.oci.")));
     }
 
     #[test]

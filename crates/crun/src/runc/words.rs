@@ -34,7 +34,7 @@ pub(super) fn of(error: &Error, asked: &Asked<'_>) -> String {
         Code::ContainerExists => "container with given ID already exists".to_owned(),
         Code::InvalidId if asked.id.is_empty() => "container id cannot be empty".to_owned(),
         Code::InvalidId => "invalid container ID format".to_owned(),
-        Code::Executable => executable(error, asked.command),
+        _ if is_about_executable(error) => executable(error, asked.command),
         _ if is_without_configuration(error, asked) => {
             "JSON specification file config.json not found".to_owned()
         }
@@ -48,6 +48,12 @@ fn is_without_configuration(error: &Error, asked: &Asked<'_>) -> bool {
     matches!(asked.command, "create" | "run")
         && error.errno() == Some(Errno::NOENT)
         && error.message().ends_with("config.json`")
+}
+
+/// Whether it is the program that cannot be executed. The words tell more kinds of that apart than one code.
+fn is_about_executable(error: &Error) -> bool {
+    let begins = |start| error.message().starts_with(start);
+    begins("executable file `") || begins("the path `") || error.code() == Code::Executable
 }
 
 /// What every error of a command begins with.
@@ -64,13 +70,16 @@ fn prefix(command: &str) -> &'static str {
 fn by_phase(error: &Error, asked: &Asked<'_>) -> Option<String> {
     let phase = asked.phase?;
     let said = match (asked.command, phase) {
-        ("delete", phase) if phase != Phase::Stopped && error.code() == Code::WrongState => {
+        ("delete", phase) if error.message().contains("is not in `created` or `stopped` state") => {
             return Some(not_stopped(asked.id, phase));
         }
         ("start", Phase::Running) => "cannot start an already running container",
         ("start", Phase::Stopped) => "cannot start a container that has stopped",
         ("start", Phase::Paused) => "cannot start a container in the paused state",
-        ("exec", Phase::Paused) => "cannot exec in a paused container (use --ignore-paused to override)",
+        // Not of one that has been allowed to be paused.
+        ("exec", Phase::Paused) if error.message().ends_with("is paused") => {
+            "cannot exec in a paused container (use --ignore-paused to override)"
+        }
         ("exec", Phase::Stopped) => "cannot exec in a stopped container",
         ("resume", phase) if phase != Phase::Paused => "container not paused",
         ("pause", Phase::Paused) => "container not running",
@@ -185,7 +194,8 @@ mod tests {
         );
         let ended = Error::os(Code::Signal, "process not running", Errno::SRCH);
         assert_eq!(said("kill", Some(Phase::Stopped), &ended), "container not running");
-        let state = Error::new(Code::WrongState, "x");
+        let state =
+            Error::new(Code::WrongState, "the container `web` is not in `created` or `stopped` state");
         for (command, phase, expected) in [
             ("start", Phase::Running, "cannot start an already running container"),
             ("start", Phase::Stopped, "cannot start a container that has stopped"),

@@ -56,7 +56,9 @@ pub(super) fn plan(
     let own =
         CgroupPlan { layout, path, is_configured, writes, device_rules, v1_mount, delegation, unit: None };
     match request.cgroup_manager {
-        CgroupManager::Systemd => in_unit(own, spec, linux, request, host).map(Some),
+        CgroupManager::Systemd | CgroupManager::SystemdScope => {
+            in_unit(own, spec, linux, request, host).map(Some)
+        }
         _ => Ok(Some(own)),
     }
 }
@@ -70,13 +72,15 @@ fn in_unit(
     host: &Host,
 ) -> Result<CgroupPlan> {
     let annotations = spec.annotations.iter().flatten().map(|(key, value)| (&**key, &**value));
+    let subgroup = annotations.clone().find(|(key, _)| *key == SUBGROUP).map(|(_, value)| value);
+    let default = (request.cgroup_manager == CgroupManager::SystemdScope).then_some("");
     let wanted = Wanted {
         cgroups_path: linux.cgroups_path.as_deref(),
         id: request.id.as_str(),
         writes: &own.writes,
         device_rules: &own.device_rules,
-        annotated: &annotated_properties(annotations.clone())?,
-        subgroup: annotations.into_iter().find(|(key, _)| *key == SUBGROUP).map(|(_, value)| value),
+        annotated: &annotated_properties(annotations)?,
+        subgroup: subgroup.or(default),
     };
     let unit = UnitPlan::new(&wanted, host.is_rootless(), &own.layout)?;
     Ok(CgroupPlan { path: unit.expected_path(), unit: Some(Rc::new(unit)), ..own })
