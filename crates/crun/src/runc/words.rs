@@ -53,7 +53,9 @@ fn is_without_configuration(error: &Error, asked: &Asked<'_>) -> bool {
 /// Whether it is the program that cannot be executed. The words tell more kinds of that apart than one code.
 fn is_about_executable(error: &Error) -> bool {
     let begins = |start| error.message().starts_with(start);
-    begins("executable file `") || begins("the path `") || error.code() == Code::Executable
+    begins("executable file `")
+        || begins("the path `")
+        || matches!(error.code(), Code::Executable | Code::ExecutableDenied)
 }
 
 /// What every error of a command begins with.
