@@ -69,7 +69,7 @@ pub(crate) fn run(invocation: &Invocation, log: &Log) -> Result<i32> {
         "seccomp" => seccomp::seccomp(&context),
         "spec" => spec::spec(&context),
         "start" => {
-            let options = StartOptions { notify_socket: notify_socket() };
+            let options = StartOptions { notify_socket: notify_socket(), ..StartOptions::default() };
             libcrun::start_with(&context.root(), &context.id()?, &options).map(|()| 0)
         }
         "state" => inspect::state(&context),

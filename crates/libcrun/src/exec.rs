@@ -41,10 +41,11 @@ use crate::relay::{self, Relay, Users};
 use crate::report;
 use crate::scheduling;
 use crate::self_protection;
-use crate::spawn::Spawned;
+use crate::spawn::{Observed, Spawned};
 use crate::spec::{self, Spec, Text, User};
 use crate::state::StateRoot;
 use crate::terminal::Terminal;
+use crate::timeline::{Room, Timeline, of_process};
 use crate::user_namespace;
 
 /// What to run, where it differs from the container's own process.
@@ -88,6 +89,8 @@ pub struct ExecOptions {
     /// As for [`crate::CreateOptions`]. A program with several threads can only be kept from the container by being
     /// executed through a read-only mount.
     pub self_protection: bool,
+    /// As for [`crate::CreateOptions`].
+    pub timeline: Timeline,
 }
 
 impl Default for ExecOptions {
@@ -111,6 +114,7 @@ impl Default for ExecOptions {
             cgroups: Vec::new(),
             seccomp_receiver: None,
             self_protection: true,
+            timeline: Timeline::default(),
         }
     }
 }
@@ -121,17 +125,22 @@ impl Default for ExecOptions {
 /// # Errors
 /// When the container does not run, or the process cannot be started.
 pub fn exec(root: &StateRoot, id: &ContainerId, options: &ExecOptions) -> Result<i32> {
-    let container = Container::open(root, id)?;
+    let timeline = &options.timeline;
+    let container = timeline.measure("read the state", || Container::open(root, id))?;
     match container.phase()? {
         Phase::Stopped => return Err(words::exec_not_running(id.as_str())),
         Phase::Paused => return Err(words::exec_paused(id.as_str())),
         Phase::Created | Phase::Running => {}
     }
-    let config = container.directory.read_config()?;
-    let spec = spec::parse(&config, &container.directory.file("config.json"))?;
-    let mut plan = plan(&spec, options)?;
-    plan.filter = saved_filter(&container, &spec, options)?;
-    let namespaces = Namespaced::new(&container, &spec, &mut plan)?;
+    let config = timeline.measure("read the configuration", || container.directory.read_config())?;
+    let spec =
+        timeline.measure("parse", || spec::parse(&config, &container.directory.file("config.json")))?;
+    let (plan, namespaces) = timeline.measure("plan", || {
+        let mut plan = plan(&spec, options)?;
+        plan.filter = saved_filter(&container, &spec, options)?;
+        let namespaces = Namespaced::new(&container, &spec, &mut plan)?;
+        Ok((plan, namespaces))
+    })?;
     let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
     let status = run(&container, &spec, &plan, namespaces, options);
     set_mask(before).context(Code::System, || "restore the signal mask")?;
@@ -261,6 +270,7 @@ struct Joining<'p> {
     process: PreparedProcess<'p>,
     /// The name of its session keyring: with the caller's it would hold the caller's keys.
     keyring: CString,
+    timeline: &'p Timeline,
 }
 
 fn run(
@@ -271,8 +281,10 @@ fn run(
     options: &ExecOptions,
 ) -> Result<i32> {
     // Other processes of the container see this one from the clone on.
+    let timeline = &options.timeline;
+    let has_users = namespaces.kinds.contains(Namespaces::USER);
     let executable_view = match options.self_protection {
-        true => self_protection::protect_joining(namespaces.kinds.contains(Namespaces::USER))?,
+        true => timeline.measure("view of the executable", || self_protection::protect_joining(has_users))?,
         false => None,
     };
     let detached_by = options.detach.then_some("--detach");
@@ -291,13 +303,18 @@ fn run(
         hooks: None,
         report: None,
     };
-    let joining = Joining::new(container, spec, plan, namespaces, process)?;
-    let mut home = Home::new(container, &options.cgroups)?;
+    let (joining, mut home) = timeline.measure("prepare", || {
+        let joining = Joining::new(container, spec, plan, (namespaces, timeline), process)?;
+        Ok((joining, Home::new(container, &options.cgroups)?))
+    })?;
     let spawned = home.make(|cgroup| joining.spawn_in(cgroup))?;
-    let started = attend(&spawned, &joining, home.cgroup(), terminal.as_ref()).and_then(|()| {
+    let started = timeline.measure("attend to the process", || {
+        attend(&spawned, &joining, home.cgroup(), terminal.as_ref())?;
         receivers.send(spawned.child().pidfd.as_fd())?;
         options.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid))
     });
+    let of = |step, index| of_process(plan, step, index);
+    spawned.tell(|| format!("exec ({})", container.id), || spawned.outcome(&started, &plan.name), &of);
     if let Err(error) = started {
         spawned.end();
         return Err(error);
@@ -309,7 +326,11 @@ fn run(
         return Ok(0);
     }
     let master = terminal.and_then(Terminal::into_kept);
-    foreground::wait(spawned.child(), Company { master, ..Company::default() })?.status()
+    let company = Company { master, ..Company::default() };
+    let ended =
+        timeline.measure_wait("waits for the process' end", || foreground::wait(spawned.child(), company))?;
+    timeline.add_end_of_program();
+    ended.status()
 }
 
 /// The namespaces that the container does not share with the runtime.
@@ -370,7 +391,7 @@ impl<'p> Joining<'p> {
         container: &Container,
         spec: &Spec<'_>,
         plan: &ProcessPlan,
-        namespaces: Namespaced,
+        (namespaces, timeline): (Namespaced, &'p Timeline),
         process: impl FnOnce(StringArray, Option<ProcFs>) -> PreparedProcess<'p>,
     ) -> Result<Self> {
         let pidfd = container.open_process().map_err(|_| words::exec_not_running(container.id.as_str()))?;
@@ -390,6 +411,7 @@ impl<'p> Joining<'p> {
             root: (!has_new_mount_namespace(spec)).then_some(root),
             process: process(env, proc),
             keyring: container.id.to_c_string(),
+            timeline,
         })
     }
 
@@ -420,7 +442,9 @@ impl<'p> Joining<'p> {
             None => (cgroup, placement),
         };
         let none = Namespaces::empty();
-        let spawned = Spawned::new(borrowed, live, |live| match relay {
+        let room = || Room::for_joining(self.process.plan, self.namespaces.kinds);
+        let observed = Observed::new(self.timeline, room)?;
+        let spawned = Spawned::new(observed, borrowed, live, |live| match relay {
             None => clone_into(none, cgroup, placement, live),
             Some(relay) => relay::clone_by_relay(relay, none, cgroup, placement, live, |failure| {
                 report::process_failure(self.process.plan, failure)

@@ -14,7 +14,7 @@
 //!
 //! The operations stand on top: [`create`], [`run`], [`start`], [`exec`], [`kill`], [`delete`], [`snapshot`], [`list`],
 //! [`pause`], [`resume`], [`processes`], [`statistics`], [`watch`], [`update`], [`add_mounts`], [`remove_mounts`].
-//! The library prints nothing, keeps no global state and installs no signal handlers. While a container is being made
+//! The library prints nothing, keeps no global state (what a [`Timeline`] collects is the caller's) and installs no signal handlers. While a container is being made
 //! all signals of the calling thread are blocked, and for the moment of the clone the thread may be in another network
 //! or pid namespace and the process not be traceable; both are as before when the operation returns.
 #![deny(unsafe_code)]
@@ -73,13 +73,14 @@ pub mod spec;
 mod start;
 mod state;
 mod terminal;
+mod timeline;
 mod unix_socket;
 mod update;
 mod user_namespace;
 
 pub use container::{Phase, Snapshot, annotations, list, matching, snapshot};
 pub use create::{CreateOptions, Ended, RunMode, create, run};
-pub use delete::{Warnings, delete};
+pub use delete::{DeleteOptions, Warnings, delete, delete_with};
 pub use error::{Code, Error, Result};
 pub use events::{Event, IntelRdt, Statistics, statistics, watch};
 pub use exec::{ExecOptions, exec};
@@ -94,4 +95,5 @@ pub use plan::{CgroupManager, Notify, Request};
 pub use processes::processes;
 pub use start::{StartOptions, start, start_with};
 pub use state::{StateRoot, Status};
+pub use timeline::{Span, SpanKind, SpanResult, Timeline, Track};
 pub use update::update;

@@ -28,7 +28,7 @@ use crate::prepare::{ByInit, ForRunning, PreparedMount};
 use crate::relay::{self, Relay, Users};
 use crate::report;
 use crate::self_protection;
-use crate::spawn::Spawned;
+use crate::spawn::{Observed, Spawned};
 use crate::spec::{self, Mount, Spec};
 use crate::state::StateRoot;
 use inside::Way;
@@ -247,7 +247,7 @@ impl Visit<'_> {
             }
         };
         let none = Namespaces::empty();
-        Spawned::new(borrowed, live, |live| match relay {
+        Spawned::new(Observed::default(), borrowed, live, |live| match relay {
             None => clone_into(none, self.cgroup, Placement::Done, live),
             Some(relay) => relay::clone_by_relay(relay, none, self.cgroup, Placement::Done, live, describe),
         })
