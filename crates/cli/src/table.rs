@@ -86,6 +86,8 @@ const PIDFD_SOCKET: Opt =
     option("pidfd-socket", None, "SOCKET", "socket that gets a descriptor of the process (pidfd)");
 const PRESERVE_FDS: Opt = option("preserve-fds", None, "N", "pass N additional descriptors on");
 const REGEX: Opt = switch("regex", Some('r'), "take CONTAINER for a regular expression");
+const TRACE: Opt =
+    option("trace", None, "FILE", "file that gets a timeline of what was done (Chrome and Perfetto trace)");
 const DETACH: Opt = switch("detach", Some('d'), "do not wait for the process");
 
 /// The commands, in alphabetical order.
@@ -104,6 +106,7 @@ pub const COMMANDS: &[Command] = &[
             PID_FILE,
             PIDFD_SOCKET,
             PRESERVE_FDS,
+            TRACE,
         ],
         notes: "",
         positionals: (1, 1),
@@ -113,7 +116,11 @@ pub const COMMANDS: &[Command] = &[
         name: "delete",
         summary: "remove definition for a container",
         arguments: "CONTAINER",
-        options: &[switch("force", Some('f'), "delete the container even if it is still running"), REGEX],
+        options: &[
+            switch("force", Some('f'), "delete the container even if it is still running"),
+            REGEX,
+            TRACE,
+        ],
         notes: "",
         positionals: (1, 1),
         passes_rest: false,
@@ -153,6 +160,7 @@ pub const COMMANDS: &[Command] = &[
             PRESERVE_FDS,
             option("process", Some('p'), "FILE", "path to the process.json"),
             option("process-label", None, "LABEL", "set the SELinux label for the process"),
+            TRACE,
             switch_with_value("tty", Some('t'), "TTY", "allocate a pseudo-TTY ('false' and 'no': do not)"),
             option("user", Some('u'), "USERSPEC", "specify the user in the form UID[:GID]"),
         ],
@@ -239,6 +247,7 @@ pub const COMMANDS: &[Command] = &[
             PID_FILE,
             PIDFD_SOCKET,
             PRESERVE_FDS,
+            TRACE,
         ],
         notes: "",
         positionals: (1, 1),
@@ -285,7 +294,7 @@ engine's file, as /usr/share/containers/seccomp.json.
         name: "start",
         summary: "start a container",
         arguments: "CONTAINER",
-        options: &[],
+        options: &[TRACE],
         notes: "",
         positionals: (1, 1),
         passes_rest: false,

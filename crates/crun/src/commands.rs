@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use libcrun::{CgroupManager, Code, ContainerId, Error, Result, StartOptions, StateRoot};
 
 use crate::log::Log;
+use crate::trace::traced;
 use cli::args::Invocation;
 use cli::help;
 
@@ -69,8 +70,11 @@ pub(crate) fn run(invocation: &Invocation, log: &Log) -> Result<i32> {
         "seccomp" => seccomp::seccomp(&context),
         "spec" => spec::spec(&context),
         "start" => {
-            let options = StartOptions { notify_socket: notify_socket(), ..StartOptions::default() };
-            libcrun::start_with(&context.root(), &context.id()?, &options).map(|()| 0)
+            let (root, id, notify_socket) = (context.root(), context.id()?, notify_socket());
+            traced(&context, |timeline| {
+                let options = StartOptions { notify_socket, timeline };
+                libcrun::start_with(&root, &id, &options).map(|()| 0)
+            })
         }
         "state" => inspect::state(&context),
         "update" => update::update(&context),

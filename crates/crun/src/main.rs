@@ -15,6 +15,7 @@ mod duration;
 mod log;
 mod output;
 mod size;
+mod trace;
 
 use std::ffi::c_int;
 

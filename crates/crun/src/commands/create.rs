@@ -6,20 +6,27 @@ use libcrun::{Code, CreateOptions, Error, Result, RunMode, self_protection};
 
 use super::{Context, listening_descriptors, notify_socket, seccomp_receiver};
 use crate::log::Level;
+use crate::trace::traced;
 
 pub(super) fn create(context: &Context<'_>) -> Result<i32> {
-    let options = options(context)?;
-    libcrun::create(&context.root(), &context.id()?, &options).map(|()| 0)
+    let (mut options, root, id) = (options(context)?, context.root(), context.id()?);
+    traced(context, |timeline| {
+        options.timeline = timeline;
+        libcrun::create(&root, &id, &options).map(|()| 0)
+    })
 }
 
 pub(super) fn run(context: &Context<'_>) -> Result<i32> {
-    let options = options(context)?;
+    let (mut options, root, id) = (options(context)?, context.root(), context.id()?);
     let mode = if context.has("detach") {
         RunMode::Detached
     } else {
         RunMode::Foreground { keep: context.has("keep") }
     };
-    let ended = libcrun::run(&context.root(), &context.id()?, &options, mode)?;
+    let ended = traced(context, |timeline| {
+        options.timeline = timeline;
+        libcrun::run(&root, &id, &options, mode)
+    })?;
     for warning in ended.warnings {
         context.log.write(Level::Warning, &warning.to_string());
     }

@@ -1,9 +1,10 @@
 //! `kill` and `delete`, for one container or all that match an expression.
 
-use libcrun::{ContainerId, Result, signals};
+use libcrun::{ContainerId, DeleteOptions, Result, signals};
 
 use super::Context;
 use crate::log::Level;
+use crate::trace::traced;
 
 pub(super) fn kill(context: &Context<'_>) -> Result<i32> {
     let signal = signals::parse(context.positional(1).unwrap_or("TERM"))?;
@@ -19,11 +20,14 @@ pub(super) fn kill(context: &Context<'_>) -> Result<i32> {
 
 pub(super) fn delete(context: &Context<'_>) -> Result<i32> {
     let root = context.root();
-    for_each(context, |id| {
-        for warning in libcrun::delete(&root, id, context.has("force"))? {
-            context.log.write(Level::Warning, &warning.to_string());
-        }
-        Ok(())
+    traced(context, |timeline| {
+        let options = DeleteOptions { force: context.has("force"), timeline };
+        for_each(context, |id| {
+            for warning in libcrun::delete_with(&root, id, &options)? {
+                context.log.write(Level::Warning, &warning.to_string());
+            }
+            Ok(())
+        })
     })
 }
 
