@@ -20,7 +20,9 @@ use kit::container::Container;
 use kit::crun::Crun;
 use kit::runtime;
 use kit::seccomp_agent::Agent;
-use libcrun::{ContainerId, CreateOptions, ExecOptions, MountsOptions, RunMode, StateRoot, Warnings};
+use libcrun::{
+    ContainerId, CreateOptions, ExecOptions, MountsOptions, RunMode, StateRoot, Timeline, Warnings,
+};
 use rustix::process::getpid;
 
 /// In shared memory: the process whose allocations are its own matter, and how many there were in its children.
@@ -96,14 +98,17 @@ fn create(crun: &Crun, bundle: &Bundle) -> (Container, libcrun::Result<Warnings>
     (container, created)
 }
 
-/// This program has threads, and cannot be exchanged for a read-only view of itself.
+/// This program has threads, and cannot be exchanged for a read-only view of itself. Children leave their marks for a
+/// timeline.
 fn options(bundle: &Bundle) -> CreateOptions {
-    CreateOptions { self_protection: false, ..CreateOptions::new(bundle.save().to_path_buf()) }
+    let usual = CreateOptions::new(bundle.save().to_path_buf());
+    CreateOptions { self_protection: false, timeline: Timeline::new(), ..usual }
 }
 
 fn exec(crun: &Crun, container: &Container, args: &[&str]) -> libcrun::Result<i32> {
     let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-    let options = ExecOptions { args, self_protection: false, ..ExecOptions::default() };
+    let timeline = Timeline::new();
+    let options = ExecOptions { args, self_protection: false, timeline, ..ExecOptions::default() };
     libcrun::exec(&state_root(crun), &id(container), &options).map(|ended| ended.status)
 }
 

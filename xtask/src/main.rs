@@ -18,6 +18,7 @@ mod sh;
 mod syscalls;
 mod test;
 mod tools;
+mod trace;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ const COMMANDS: &[Row] = &[
         "measure this runtime next to others and the floor",
         bench::run,
     ),
+    ("trace", "[FILE]", "draw docs/trace.svg from a trace (default: docs/trace.json)", trace::run),
 ];
 
 fn main() -> ExitCode {

@@ -129,6 +129,9 @@ const PIDFD_SOCKET: Opt =
     option("pidfd-socket", None, "SOCKET", "socket that gets a descriptor of the process (pidfd)").extra();
 const PRESERVE_FDS: Opt = option("preserve-fds", None, "N", "pass N additional descriptors on");
 const REGEX: Opt = switch("regex", Some('r'), "take CONTAINER for a regular expression");
+const TRACE: Opt =
+    option("trace", None, "FILE", "file that gets a timeline of what was done (Chrome and Perfetto trace)")
+        .extra();
 const DETACH: Opt = switch("detach", Some('d'), "do not wait for the process");
 
 /// The commands, in alphabetical order.
@@ -169,6 +172,7 @@ The options --cgroup-manager, --systemd-cgroup and --root before the command cou
             PID_FILE,
             PIDFD_SOCKET,
             PRESERVE_FDS,
+            TRACE,
         ],
         notes: "\
 The process waits for `crun start'. A process with a terminal needs --console-socket.
@@ -183,7 +187,11 @@ The process waits for `crun start'. A process with a terminal needs --console-so
         name: "delete",
         summary: "remove definition for a container",
         arguments: "CONTAINER",
-        options: &[switch("force", Some('f'), "delete the container even if it is still running"), REGEX],
+        options: &[
+            switch("force", Some('f'), "delete the container even if it is still running"),
+            REGEX,
+            TRACE,
+        ],
         notes: "
   crun delete web
   crun delete --force web             # kills it first
@@ -233,6 +241,7 @@ The process waits for `crun start'. A process with a terminal needs --console-so
             PRESERVE_FDS,
             option("process", Some('p'), "FILE", "path to the process.json"),
             option("process-label", None, "LABEL", "set the SELinux label for the process"),
+            TRACE,
             switch_with_value("tty", Some('t'), "TTY", "allocate a pseudo-TTY ('false' and 'no': do not)").one_of(&["true", "false", "no"]),
             option("user", Some('u'), "USERSPEC", "specify the user in the form UID[:GID]"),
         ],
@@ -408,6 +417,7 @@ What follows CONTAINER are options for ps(1), which then shows the table.
             PID_FILE,
             PIDFD_SOCKET,
             PRESERVE_FDS,
+            TRACE,
         ],
         notes: "\
 The container is deleted after its process has ended, whose exit status is returned.
@@ -464,7 +474,7 @@ engine's file, as /usr/share/containers/seccomp.json.
         name: "start",
         summary: "start a container",
         arguments: "CONTAINER",
-        options: &[],
+        options: &[TRACE],
         notes: "
   crun start web
 ",

@@ -17,6 +17,7 @@ mod log;
 mod output;
 mod runc;
 mod size;
+mod trace;
 
 use std::ffi::c_int;
 

@@ -52,6 +52,7 @@ use sys::mount::MountAttr;
 pub(crate) use failure::{At, Failure, Step};
 
 use crate::hooks::KEPT;
+use crate::timeline::marks;
 use crate::unix_socket::send_descriptor;
 
 /// What the runtime says.
@@ -75,6 +76,24 @@ pub(crate) enum ToInit {
     Attended,
     /// Execute the program, or wait for the start of a created container.
     Go,
+}
+
+impl ToInit {
+    /// The one of that number.
+    pub(crate) fn numbered(number: u8) -> Option<Self> {
+        let all = [
+            Self::Placed,
+            Self::Pid,
+            Self::Mapped,
+            Self::Network,
+            Self::Mounted,
+            Self::NotMounted,
+            Self::HooksRun,
+            Self::Attended,
+            Self::Go,
+        ];
+        all.into_iter().find(|message| *message as u8 == number)
+    }
 }
 
 /// What init says.
@@ -185,7 +204,7 @@ pub(crate) fn understand(
     let number = i32::from_ne_bytes(number);
     Ok(match kind {
         FAILED => Some(FromInit::Failed(Failure {
-            step: Step::ALL.get(usize::from(step)).copied().unwrap_or(Step::Runtime),
+            step: Step::numbered(step),
             index: u16::from_ne_bytes([i0, i1]),
             detail: u16::from_ne_bytes([d0, d1]),
             errno: Errno::from_raw_os_error(number),
@@ -256,6 +275,7 @@ impl InitEnd {
 
     /// Says what could not be done.
     pub(crate) fn tell_failed(&self, failure: Failure) -> Result<(), Errno> {
+        marks::failed(failure);
         self.tell(failure_message(failure))
     }
 
@@ -293,7 +313,7 @@ impl InitEnd {
             return Ok(());
         }
         let mut buffer = [0_u8; 1];
-        match receive(self.socket.as_fd(), &mut buffer)? {
+        match marks::wait(expected, || receive(self.socket.as_fd(), &mut buffer))? {
             1 if buffer[0] == expected as u8 => Ok(()),
             1 => Err(Errno::PROTO),
             _ => Err(Errno::PIPE),
@@ -303,7 +323,7 @@ impl InitEnd {
     /// Waits until the runtime says which pid this process has there.
     pub(crate) fn expect_pid(&self) -> Result<Pid, Errno> {
         let mut buffer = [0_u8; 5];
-        let length = receive(self.socket.as_fd(), &mut buffer)?;
+        let length = marks::wait(ToInit::Pid, || receive(self.socket.as_fd(), &mut buffer))?;
         let [kind, pid @ ..] = buffer;
         match (length, kind == ToInit::Pid as u8) {
             (5, true) => Pid::from_raw(i32::from_ne_bytes(pid)).ok_or(Errno::PROTO),
@@ -319,7 +339,9 @@ impl InitEnd {
     pub(crate) fn expect_descriptor(&self, expected: ToInit) -> Result<OwnedFd, Errno> {
         loop {
             let mut buffer = [0_u8; 1];
-            return match receive_with_descriptor(self.socket.as_fd(), &mut buffer)? {
+            let received =
+                marks::wait(expected, || receive_with_descriptor(self.socket.as_fd(), &mut buffer));
+            return match received? {
                 (0, _) => Err(Errno::PIPE),
                 (_, Some(descriptor)) if buffer[0] == expected as u8 => Ok(descriptor),
                 _ if buffer[0] == ToInit::NotMounted as u8 => Err(Errno::PERM),

@@ -81,8 +81,8 @@ pub(crate) fn spawn(
 ) -> core::result::Result<Child, Errno> {
     // SAFETY: `child` is the life of init, of a joining process, of one that changes the mounts of a running container,
     // of the relay, of a hook's process or of one that only waits in a namespace. They walk a plan by system calls until
-    // the exec or the exit: they neither allocate nor free nor lock, and what they share with the runtime, the open
-    // descriptors, is the kernel's.
+    // the exec or the exit: they neither allocate nor free nor lock, and what they share with the runtime is the
+    // kernel's, the open descriptors, or atomic, the place for their marks.
     unsafe { sys::clone::spawn(namespaces, cgroup, child) }
 }
 

@@ -4,6 +4,7 @@ mod company;
 mod describe;
 mod elsewhere;
 mod given;
+mod removal;
 mod unit;
 mod used;
 
@@ -24,7 +25,6 @@ use sys::clone::Namespaces;
 use sys::signal::{SignalSet, set_mask};
 
 use crate::channel::Failure;
-use crate::delete::{remove_cgroup, remove_unit};
 use crate::error::{Code, Context, Error, Result};
 use crate::foreground::{self, Adoption, Company};
 use crate::hooks::Hooks;
@@ -43,6 +43,7 @@ use crate::spawn::{self, Spawned};
 use crate::spec::Spec;
 use crate::state::{StateDirectory, StateRoot, Status, start_time};
 use crate::terminal::Terminal;
+use crate::timeline::{Timeline, of_container};
 use crate::warning::{self, Tell, Warnings};
 use given::Given;
 
@@ -79,6 +80,8 @@ pub struct CreateOptions {
     /// Whether the running executable is kept from the container (CVE-2019-5736). An embedder whose executable is not
     /// root's to lose may do without.
     pub self_protection: bool,
+    /// Where it is noted what is done when.
+    pub timeline: Timeline,
 }
 
 impl CreateOptions {
@@ -99,6 +102,7 @@ impl CreateOptions {
             seccomp_receiver: None,
             cgroup_manager: CgroupManager::default(),
             self_protection: true,
+            timeline: Timeline::default(),
         }
     }
 }
@@ -171,10 +175,17 @@ struct Starting {
     receivers: Receivers,
     has_own_pid_namespace: bool,
     kept: bool,
+    timeline: Timeline,
 }
 
 impl Starting {
-    fn new(directory: StateDirectory, plan: &Plan, terminal: Option<Terminal>, receivers: Receivers) -> Self {
+    fn new(
+        directory: StateDirectory,
+        plan: &Plan,
+        terminal: Option<Terminal>,
+        receivers: Receivers,
+        timeline: &Timeline,
+    ) -> Self {
         Self {
             directory,
             cgroup: OnceCell::new(),
@@ -188,6 +199,7 @@ impl Starting {
             receivers,
             has_own_pid_namespace: plan.namespaces.creates(Namespaces::PID),
             kept: false,
+            timeline: timeline.clone(),
         }
     }
 
@@ -211,20 +223,7 @@ impl Drop for Starting {
         if self.kept {
             return;
         }
-        // The error that led here is the one to be told; nothing of what fails now could be helped.
-        if let Some(spawned) = &self.spawned {
-            spawned.end();
-        }
-        if let Some(cgroup) = self.cgroup.get() {
-            drop(cgroup.undo());
-        }
-        drop(self.unit.take());
-        if self.spawned.is_some()
-            && let Some(hooks) = &self.hooks
-        {
-            drop(hooks.run_poststop());
-        }
-        drop(self.directory.remove());
+        self.timeline.clone().look("takes everything back", || self.take_back());
     }
 }
 
@@ -297,20 +296,18 @@ fn run_blocked(
     let Some(spawned) = &started.spawned else { return Ok(0) };
     let master = started.terminal.take().and_then(Terminal::into_kept);
     let company = Company { adoption: started.adoption.as_ref(), proxy: started.proxy.as_ref(), master };
-    let ended = foreground::wait(spawned.child(), company)?;
+    let ended = started
+        .timeline
+        .measure_wait("waits for the container's end", || foreground::wait(spawned.child(), company))?;
+    started.timeline.add_end_of_program();
     if keep {
         return ended.status();
     }
-    let has_own_pids = || started.has_own_pid_namespace;
-    let cgroup = started.cgroup.get();
-    let removed = match &started.unit_name {
-        Some(unit) => remove_unit(unit, cgroup),
-        None => cgroup.map_or(Ok(()), |cgroup| remove_cgroup(root, id, cgroup, has_own_pids).map(drop)),
-    };
-    started.proxy.iter().filter_map(Proxy::failure).for_each(&mut *tell);
-    started.hooks.iter().flat_map(|hooks| hooks.run_poststop()).for_each(tell);
-    started.directory.remove()?;
-    removed?;
+    options.timeline.measure("removal", || {
+        let removed = started.remove(root, id, tell);
+        options.timeline.look("let go of the rest", || drop(started));
+        removed
+    })?;
     ended.status()
 }
 
@@ -343,12 +340,13 @@ fn begin(
     kind: Kind,
     tell: &mut Tell<'_>,
 ) -> Result<Starting> {
-    let given = Given::read(options)?;
-    let (bundle, spec) = (given.bundle.as_path(), given.spec()?);
+    let timeline = &options.timeline;
+    let given = timeline.measure("read the configuration", || Given::read(options))?;
+    let (bundle, spec) = (given.bundle.as_path(), timeline.measure("parse", || given.spec())?);
     let notify_directory = root.notify_directory(id);
     let request = options.request(id, bundle, &notify_directory);
-    let host = Host::new();
-    let mut plan = Plan::new(&spec, &request, &host)?;
+    let host = Host::new().with_timeline(timeline);
+    let mut plan = timeline.measure("plan", || Plan::new(&spec, &request, &host))?;
     plan.warnings(&spec, &request).into_iter().for_each(&mut *tell);
     if let Some(path) = &options.pid_file {
         pid_file::check(path)?;
@@ -357,12 +355,16 @@ fn begin(
 
     let agent = Connection::open(&plan.process)?;
     let receivers = company::pidfd_receivers(&spec, options)?;
-    let directory = root.create(id)?;
-    let mut starting = Starting::new(directory, &plan, terminal, receivers);
-    starting.directory.write_config(&used::used(&given.config, &plan.namespaces)?)?;
+    let directory = timeline.measure("make the state directory", || root.create(id))?;
+    let mut starting = Starting::new(directory, &plan, terminal, receivers, timeline);
+    timeline.measure("keep the configuration", || {
+        starting.directory.write_config(&used::used(&given.config, &plan.namespaces)?)
+    })?;
     let without_cgroup = Request { cgroup_manager: CgroupManager::Disabled, ..request };
-    let refused = starting.begin_cgroup_anywhere(&mut plan, root, &host, || {
-        Plan::without_filter(&spec, &without_cgroup, &host)
+    let refused = timeline.measure("make the cgroup", || {
+        starting.begin_cgroup_anywhere(&mut plan, root, &host, || {
+            Plan::without_filter(&spec, &without_cgroup, &host)
+        })
     })?;
     refused.as_ref().map(warning::no_cgroup).into_iter().for_each(&mut *tell);
     let fifo = if kind == Kind::Create { Some(starting.directory.create_fifo()?) } else { None };
@@ -375,6 +377,7 @@ fn begin(
         agent: agent.as_ref(),
         hooks: starting.hooks.clone(),
         report: report.as_ref().map(AsFd::as_fd),
+        timeline,
     };
     let fifo = fifo.as_ref().map(AsFd::as_fd);
     make_process(&mut starting, &plan, root, options, (fifo, &beside), |starting| {
@@ -382,7 +385,7 @@ fn begin(
     })?;
     starting.warnings(&spec).for_each(tell);
     if kind != Kind::Create {
-        starting.finish_start(kind)?;
+        timeline.measure("poststart", || starting.finish_start(kind))?;
     }
     Ok(starting)
 }
@@ -403,14 +406,23 @@ fn make_process(
         _ => Rung::Newest,
     };
     loop {
-        let executable_view =
-            if options.self_protection { self_protection::protect(&plan.namespaces)? } else { None };
         let cgroup = starting.cgroup.get();
-        let prepared = Prepared::new(plan, cgroup, root, rung, executable_view, beside)?;
+        let timeline = &options.timeline;
+        let prepared = timeline.measure("prepare", || {
+            let protect = || self_protection::protect(&plan.namespaces);
+            let executable_view = match options.self_protection {
+                true => timeline.measure("view of the executable", protect)?,
+                false => None,
+            };
+            Prepared::new(plan, cgroup, root, rung, executable_view, beside)
+        })?;
         starting.spawned = Some(spawn::spawn(&prepared, cgroup, fifo)?);
-        let attended = attend(starting);
+        let attended = timeline.measure("attend to init", || attend(starting));
+        starting.tell(plan, &attended);
         let failure = starting.spawned.as_ref().and_then(Spawned::failure);
-        match failure.and_then(|failure| prepared.next_rung(failure)) {
+        let next = failure.and_then(|failure| prepared.next_rung(failure));
+        timeline.look("let go of what was prepared", || drop(prepared));
+        match next {
             Some(next) if attended.is_err() => rung = next,
             _ => return attended,
         }
@@ -442,7 +454,9 @@ fn attend(
     }
     let cgroup = starting.cgroup.get();
     spawned.tell_attended();
-    let write_pid_file = || pid_file.map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid));
+    let timeline = &starting.timeline;
+    let write = |path: &Path| timeline.measure("pid file", || pid_file::write(path, spawned.child().pid));
+    let write_pid_file = || pid_file.map_or(Ok(()), write);
     let mut limits = plan.limits_from_outside();
     let delegation = plan.cgroup.as_ref().and_then(|cgroup| cgroup.delegation.as_ref());
     if kind == Kind::Create || delegation.is_some() || starting.terminal.is_some() {
@@ -450,10 +464,12 @@ fn attend(
         if let (Some(delegation), Some(cgroup)) = (delegation, cgroup) {
             let below = starting.cgroup_below_unit(plan)?;
             let cgroup = below.as_ref().unwrap_or(cgroup);
-            delegation.carry_out(cgroup, spawned.child().pid, plan.namespaces.id_maps.as_ref())?;
+            timeline.measure("delegation", || {
+                delegation.carry_out(cgroup, spawned.child().pid, plan.namespaces.id_maps.as_ref())
+            })?;
         }
         if let Some(terminal) = &starting.terminal {
-            terminal.take_over(spawned)?;
+            timeline.measure("terminal", || terminal.take_over(spawned))?;
         }
     }
     if kind == Kind::Create {
@@ -479,16 +495,19 @@ fn attend_outside(
     kind: Kind,
 ) -> Result<()> {
     let pid = spawned.child().pid;
+    let timeline = &starting.timeline;
     if let Some(filter) = &plan.process.filter {
         // Before the status, which tells others that they can join.
-        starting.directory.write_filter(&filter.to_bytes())?;
+        timeline.measure("keep the filter", || starting.directory.write_filter(&filter.to_bytes()))?;
     }
     let restrict_devices = || match (starting.cgroup.get(), &plan.cgroup) {
         (Some(cgroup), Some(planned)) if !starting.has_device_program() => {
-            cgroup.restrict_devices(&planned.device_rules)
+            timeline.measure("device program", || Ok(cgroup.restrict_devices(&planned.device_rules)?))
         }
         _ => Ok(()),
     };
+    let write_status =
+        |status: &Status| timeline.measure("keep the status", || starting.directory.write_status(status));
     let path = |cgroup: &CgroupPlan| cgroup.path.clone();
     let mut status = status(plan, pid, bundle, kind, plan.cgroup.as_ref().map(path).as_ref())?;
     let at_once = starting.cgroup.get().is_none_or(Cgroup::restricts_devices_at_once);
@@ -497,21 +516,31 @@ fn attend_outside(
     }
     if plan.unit().is_some() {
         // Whatever becomes of this runtime, the unit is not lost: it can be found by what is written here.
-        starting.directory.write_status(&status)?;
-        starting.begin_unit(pid)?;
+        write_status(&status)?;
+        timeline.measure("ask systemd for the unit", || starting.begin_unit(pid))?;
     }
     spawned.serve(plan, || starting.finish_cgroup(plan, pid))?;
     let unit_path = starting.finish_unit(plan)?;
     if plan.unit().is_none() || unit_path.as_ref().is_some_and(|path| status.change_path(path)) {
-        starting.directory.write_status(&status)?;
+        write_status(&status)?;
     }
     if at_once {
         restrict_devices()?;
     }
     // Last, because it may slow down what the process is still doing.
-    scheduling::apply(&plan.process, pid)?;
+    timeline.measure("scheduler and I/O priority", || scheduling::apply(&plan.process, pid))?;
     starting.run_early_hooks(plan, spawned)?;
     starting.receivers.send(spawned.child().pidfd.as_fd())
+}
+
+impl Starting {
+    /// Adds to the timeline what init did, which has come as far as `attended` says.
+    fn tell(&self, plan: &Plan, attended: &Result<()>) {
+        let Some(spawned) = &self.spawned else { return };
+        let outcome = || spawned.outcome(attended, &plan.process.name);
+        let of = |step, index| of_container(plan, step, index);
+        spawned.tell(|| format!("init ({})", self.directory.id()), outcome, &of);
+    }
 }
 
 fn status(plan: &Plan, pid: Pid, bundle: &Path, kind: Kind, path: Option<&CgroupPath>) -> Result<Status> {

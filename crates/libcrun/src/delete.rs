@@ -20,6 +20,7 @@ use crate::kill::kill_others;
 use crate::plan;
 use crate::spec::{self, Spec};
 use crate::state::{StateDirectory, StateRoot};
+use crate::timeline::Timeline;
 use crate::warning::Warnings;
 
 /// How long a killed process may take to end.
@@ -28,12 +29,31 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the first process of a pid namespace may take to end those in namespaces within that.
 const PATIENCE_BESIDE_OTHERS: Duration = Duration::from_secs(3);
 
+/// How to delete a container.
+#[derive(Debug, Clone, Default)]
+pub struct DeleteOptions {
+    /// Whether it is killed if it runs. An unknown container is no error then.
+    pub force: bool,
+    /// Where it is noted what is done when.
+    pub timeline: Timeline,
+}
+
+/// Deletes a container as [`delete_with`] does, with `force` or not.
+///
+/// # Errors
+/// Those of [`delete_with`].
+pub fn delete(root: &StateRoot, id: &ContainerId, force: bool) -> Result<Warnings> {
+    delete_with(root, id, &DeleteOptions { force, ..DeleteOptions::default() })
+}
+
 /// Deletes a container that is created or stopped; with `force` also a running one, after killing it. Forced, an
 /// unknown container is no error.
 ///
 /// # Errors
 /// When the container does not exist, is running, or something of it cannot be removed.
-pub fn delete(root: &StateRoot, id: &ContainerId, force: bool) -> Result<Warnings> {
+pub fn delete_with(root: &StateRoot, id: &ContainerId, options: &DeleteOptions) -> Result<Warnings> {
+    let DeleteOptions { force, timeline } = options;
+    let force = *force;
     let directory = match root.open(id) {
         Err(error) if force && error.code() == Code::ContainerNotFound => return Ok(Vec::new()),
         other => other?,
@@ -54,23 +74,28 @@ pub fn delete(root: &StateRoot, id: &ContainerId, force: bool) -> Result<Warning
     if !force && !matches!(container.phase()?, Phase::Created | Phase::Stopped) {
         return Err(words::not_deletable(id.as_str()));
     }
-    end_process(root, &container)?;
+    timeline.measure_wait("end the process", || end_process(root, &container))?;
     let mut warnings = Vec::new();
-    match container.cgroup() {
-        _ if container.unit().is_some() => warnings.extend(delete_unit(&container).err()),
-        Ok(Some(cgroup)) => {
-            let has_own_pids = || container.has_own_pid_namespace().unwrap_or(false);
-            warnings.extend(warning(&cgroup, remove_cgroup(root, id, &cgroup, has_own_pids)));
-        }
-        Ok(None) => {}
-        Err(error) => warnings.push(error),
-    }
-    match container.later_hooks() {
+    warnings.extend(timeline.look("remove the cgroup", || remove_own_cgroup(root, &container)));
+    timeline.look("poststop hooks", || match container.later_hooks() {
         Ok(hooks) => warnings.extend(hooks.iter().flat_map(Hooks::run_poststop)),
         Err(error) => warnings.push(error),
-    }
-    container.directory.remove()?;
+    });
+    timeline.measure("remove the state", || container.directory.remove())?;
     Ok(warnings)
+}
+
+/// Removes the cgroup of a container whose process has ended, or its unit; returns what is to be told.
+fn remove_own_cgroup(root: &StateRoot, container: &Container) -> Option<Error> {
+    match container.cgroup() {
+        _ if container.unit().is_some() => delete_unit(container).err(),
+        Ok(Some(cgroup)) => {
+            let has_own_pids = || container.has_own_pid_namespace().unwrap_or(false);
+            warning(&cgroup, remove_cgroup(root, &container.id, &cgroup, has_own_pids))
+        }
+        Ok(None) => None,
+        Err(error) => Some(error),
+    }
 }
 
 /// Kills the container's process, and without a pid namespace of its own all others too, and waits for its end.

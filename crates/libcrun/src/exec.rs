@@ -36,6 +36,7 @@ use crate::spawn::Spawned;
 use crate::spec;
 use crate::state::StateRoot;
 use crate::terminal::Terminal;
+use crate::timeline::of_process;
 use cgroup::Home;
 use joining::{Joined, Joining};
 use namespaced::Namespaced;
@@ -63,20 +64,25 @@ pub fn exec_telling(
     options: &ExecOptions,
     tell: &mut dyn FnMut(Error),
 ) -> Result<i32> {
-    let container = Container::open(root, id)?;
+    let timeline = &options.timeline;
+    let container = timeline.measure("read the state", || Container::open(root, id))?;
     let pidfd = container.open_process().map_err(|_| words::exec_not_running(id.as_str()))?;
     let mut home = Home::new(&container).map_err(|error| why_not(&container, error))?;
     if home.is_frozen() && !options.ignore_paused {
         return Err(words::exec_paused(id.as_str()));
     }
-    let config = container.directory.read_config()?;
-    let spec = spec::parse(&config, &container.directory.file("config.json"))?;
-    let mut plan = plan::plan(&spec, options)?;
-    plan.filter = plan::saved_filter(&container, &spec, options)?;
-    let namespaces = Namespaced::new(&container, &spec, &mut plan)?;
-    home.choose(&options.cgroups)?;
+    let config = timeline.measure("read the configuration", || container.directory.read_config())?;
+    let spec =
+        timeline.measure("parse", || spec::parse(&config, &container.directory.file("config.json")))?;
+    let (plan, namespaces) = timeline.measure("plan", || {
+        let mut plan = plan::plan(&spec, options)?;
+        plan.filter = plan::saved_filter(&container, &spec, options)?;
+        let namespaces = Namespaced::new(&container, &spec, &mut plan)?;
+        home.choose(&options.cgroups)?;
+        Ok((plan, namespaces))
+    })?;
     plan.warning().into_iter().for_each(tell);
-    let joined = Joined { container: &container, spec: &spec, pidfd, namespaces };
+    let joined = Joined { container: &container, spec: &spec, pidfd, namespaces, timeline };
     let before = set_mask(SignalSet::ALL).context(Code::System, || "block signals")?;
     let status = run(joined, home, &plan, options);
     set_mask(before).context(Code::System, || "restore the signal mask")?;
@@ -85,8 +91,10 @@ pub fn exec_telling(
 
 fn run(joined: Joined<'_>, mut home: Home<'_>, plan: &ProcessPlan, options: &ExecOptions) -> Result<i32> {
     // Other processes of the container see this one from the clone on.
+    let timeline = &options.timeline;
+    let has_users = joined.namespaces.kinds.contains(Namespaces::USER);
     let mut protection = match options.self_protection {
-        true => self_protection::protect_joining(joined.namespaces.kinds.contains(Namespaces::USER))?,
+        true => timeline.measure("view of the executable", || self_protection::protect_joining(has_users))?,
         false => Protection::default(),
     };
     let detached_by = options.detach.then_some("--detach");
@@ -107,12 +115,15 @@ fn run(joined: Joined<'_>, mut home: Home<'_>, plan: &ProcessPlan, options: &Exe
     };
     let container = joined.container;
     let why = |error| why_not(container, error);
-    let joining = Joining::new(joined, plan, process).map_err(why)?;
+    let joining = timeline.measure("prepare", || Joining::new(joined, plan, process)).map_err(why)?;
     let spawned = home.make(|cgroup| joining.spawn_in(cgroup)).map_err(why)?;
-    let started = attend(&spawned, &joining, home.cgroup(), terminal.as_ref()).and_then(|()| {
+    let started = timeline.measure("attend to the process", || {
+        attend(&spawned, &joining, home.cgroup(), terminal.as_ref())?;
         receivers.send(spawned.child().pidfd.as_fd())?;
         options.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, spawned.child().pid))
     });
+    let of = |step, index| of_process(plan, step, index);
+    spawned.tell(|| format!("exec ({})", container.id), || spawned.outcome(&started, &plan.name), &of);
     if let Err(error) = started {
         spawned.end_soon();
         // One that was killed without a word was perhaps the first of the container's processes to notice that all are.
@@ -130,7 +141,11 @@ fn run(joined: Joined<'_>, mut home: Home<'_>, plan: &ProcessPlan, options: &Exe
         return Ok(0);
     }
     let master = terminal.and_then(Terminal::into_kept);
-    foreground::wait(spawned.child(), Company { master, ..Company::default() })?.status()
+    let company = Company { master, ..Company::default() };
+    let ended =
+        timeline.measure_wait("waits for the process' end", || foreground::wait(spawned.child(), company))?;
+    timeline.add_end_of_program();
+    ended.status()
 }
 
 /// The error for what could not be done, perhaps only because the container ends.

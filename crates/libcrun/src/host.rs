@@ -12,6 +12,7 @@ use cgroups::Layout;
 
 use crate::error::Result;
 use crate::plan::UserNamespace;
+use crate::timeline::Timeline;
 use crate::user_namespace;
 use users::SubordinateIds;
 
@@ -27,6 +28,7 @@ pub struct Host {
     cgroups: OnceCell<Layout>,
     apparmor: OnceCell<Option<String>>,
     has_selinux: OnceCell<bool>,
+    timeline: Timeline,
 }
 
 /// What confines processes on a host beyond the usual permissions.
@@ -60,7 +62,18 @@ impl Host {
             cgroups: OnceCell::from(cgroups),
             apparmor: OnceCell::from(None),
             has_selinux: OnceCell::from(false),
+            timeline: Timeline::default(),
         }
+    }
+
+    /// The same host, with a note of how long each question took.
+    pub(crate) fn with_timeline(self, timeline: &Timeline) -> Self {
+        Self { timeline: timeline.clone(), ..self }
+    }
+
+    /// Where that is noted.
+    pub(crate) fn timeline(&self) -> &Timeline {
+        &self.timeline
     }
 
     /// The same host, on which this user may map these ids.
@@ -95,13 +108,15 @@ impl Host {
 
     /// Which ids beyond its own this user may map.
     pub(crate) fn subordinate_ids(&self) -> SubordinateIds {
-        *self.subordinate_ids.get_or_init(|| SubordinateIds::of(self.effective_uid()))
+        let look = || SubordinateIds::of(self.effective_uid());
+        *self.subordinate_ids.get_or_init(|| self.timeline.look("host: subordinate ids", look))
     }
 
     /// What the user namespace at this path, which the container joins, lets its processes be; nothing where that cannot be
     /// seen.
     pub(crate) fn user_namespace_at(&self, path: &Path) -> Option<UserNamespace> {
-        self.joined_user_namespace.get_or_init(|| user_namespace::at(path)).clone()
+        let look = || self.timeline.look("host: user namespace", || user_namespace::at(path));
+        self.joined_user_namespace.get_or_init(look).clone()
     }
 
     /// Whether the user namespace at this path, which the container joins, is that of this process.
@@ -114,19 +129,19 @@ impl Host {
     /// map every id to itself.
     pub fn is_rootless(&self) -> bool {
         let look = || self.effective_uid() != 0 || !sys::namespace::is_in_initial_user_namespace();
-        *self.is_rootless.get_or_init(look)
+        *self.is_rootless.get_or_init(|| self.timeline.look("host: rights of this process", look))
     }
 
     /// What AppArmor confines this process to, in the kernel's words; nothing where it does not run.
     pub fn apparmor(&self) -> Option<&str> {
-        self.apparmor.get_or_init(apparmor).as_deref()
+        self.apparmor.get_or_init(|| self.timeline.look("host: AppArmor", apparmor)).as_deref()
     }
 
     /// Whether SELinux runs. The kernel has its filesystem then, mounted or not.
     pub fn has_selinux(&self) -> bool {
         let names = |line: &str| line.split_whitespace().last() == Some("selinuxfs");
         let look = || std::fs::read_to_string("/proc/filesystems").is_ok_and(|text| text.lines().any(names));
-        *self.has_selinux.get_or_init(look)
+        *self.has_selinux.get_or_init(|| self.timeline.look("host: SELinux", look))
     }
 
     /// How cgroups are laid out.
@@ -137,7 +152,7 @@ impl Host {
         if let Some(layout) = self.cgroups.get() {
             return Ok(layout);
         }
-        let layout = Layout::detect()?;
+        let layout = self.timeline.measure("host: cgroups", || Ok(Layout::detect()?))?;
         Ok(self.cgroups.get_or_init(|| layout))
     }
 }

@@ -15,7 +15,7 @@
 //! The operations stand on top: [`create`], [`run`], [`start`], [`exec`], [`kill`], [`delete`], [`snapshot`], [`list`],
 //! [`pause`], [`resume`], [`processes`], [`statistics`], [`watch`], [`update`], [`add_mounts`], [`remove_mounts`].
 //! [`describe`] tells what a start would do, and [`check::check`] whether this machine can do it. What succeeds but is not all
-//! that was asked for comes with [`Warnings`].
+//! that was asked for comes with [`Warnings`]; what was done when, a [`Timeline`] collects.
 //! The library prints nothing, keeps no global state and installs no signal handlers. While a container is being made
 //! all signals of the calling thread are blocked, and for the moment of the clone the thread may be in another network
 //! or pid namespace and the process not be traceable; both are as before when the operation returns.
@@ -75,6 +75,7 @@ pub mod spec;
 mod start;
 mod state;
 mod terminal;
+mod timeline;
 mod unix_socket;
 mod update;
 mod user_namespace;
@@ -82,7 +83,7 @@ mod warning;
 
 pub use container::{Phase, Snapshot, annotations, list, matching, snapshot};
 pub use create::{CreateOptions, Ended, RunMode, create, create_telling, describe, run, run_telling};
-pub use delete::delete;
+pub use delete::{DeleteOptions, delete, delete_with};
 pub use error::{Code, Error, Object, Result, errno_name};
 pub use events::{Event, IntelRdt, Statistics, statistics, watch};
 pub use exec::{ExecOptions, exec, exec_telling};
@@ -98,5 +99,6 @@ pub use plan::{CgroupManager, Notify, Request};
 pub use processes::processes;
 pub use start::{StartOptions, start, start_with};
 pub use state::{StateRoot, Status};
+pub use timeline::{Span, SpanKind, SpanResult, Timeline, Track};
 pub use update::update;
 pub use warning::Warnings;

@@ -26,7 +26,7 @@ use crate::prepare::{ByInit, ForRunning, PreparedMount};
 use crate::relay::Entry;
 use crate::report;
 use crate::self_protection;
-use crate::spawn::Spawned;
+use crate::spawn::{Observed, Spawned};
 use crate::spec::{self, Mount, Spec};
 use crate::state::StateRoot;
 use inside::Way;
@@ -231,7 +231,7 @@ impl Visit<'_> {
                 }
             }
         };
-        entry.spawn(live, self.cgroup, Placement::Done, describe)
+        entry.spawn(Observed::default(), live, (self.cgroup, Placement::Done), describe)
     }
 
     /// The parent's part, until the work is done.

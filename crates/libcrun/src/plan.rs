@@ -163,8 +163,8 @@ impl Plan {
     pub(crate) fn new(spec: &Spec<'_>, request: &Request<'_>, host: &Host) -> Result<Self> {
         let mut plan = Self::without_filter(spec, request, host)?;
         let Request { id, bundle, seccomp_receiver: receiver, .. } = *request;
-        plan.process.filter =
-            FilterPlan::new(spec, FilterSubject { id, bundle, status: "creating", receiver })?;
+        let subject = FilterSubject { id, bundle, status: "creating", receiver };
+        plan.process.filter = host.timeline().measure("seccomp filter", || FilterPlan::new(spec, subject))?;
         Ok(plan)
     }
 

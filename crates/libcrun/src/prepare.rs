@@ -36,6 +36,7 @@ use crate::plan::{Join, MountOperation, Plan, ProcessPlan};
 use crate::procfs::ProcFs;
 use crate::receiver::Connection;
 use crate::state::StateRoot;
+use crate::timeline::Timeline;
 pub(crate) use by_init::ByInit;
 use classic::Classic;
 pub(crate) use devices::ATTRIBUTES as NODE_ATTRIBUTES;
@@ -53,6 +54,7 @@ pub(crate) struct Prepared<'p> {
     /// Which kinds a process in between has joined for init, before it made that.
     pub(crate) joined: Cell<Namespaces>,
     pub(crate) process: PreparedProcess<'p>,
+    pub(crate) timeline: &'p Timeline,
 }
 
 /// What there is of the root filesystem before the container's process exists.
@@ -129,6 +131,7 @@ pub(crate) struct Beside<'a> {
     pub(crate) agent: Option<&'a Connection>,
     pub(crate) hooks: Option<Rc<Hooks>>,
     pub(crate) report: Option<BorrowedFd<'a>>,
+    pub(crate) timeline: &'a Timeline,
 }
 
 /// Opens a directory of the host only to name it.
@@ -168,13 +171,14 @@ impl<'p> Prepared<'p> {
         executable_view: Option<ReadOnlyView>,
         beside: &'p Beside<'_>,
     ) -> Result<Self> {
+        let timeline = beside.timeline;
         let joins = open_joins(&plan.namespaces.join)?;
         let root_path = open_root(plan)?;
         let env = home::environment(&plan.process, root_path.as_fd());
         let env = env.context(Code::InvalidConfig, || "process.env")?;
         let root = match plan.rootfs.own_mounts {
             false => PreparedRoot::Directory,
-            true => prepare_root(plan, root_path, cgroup, state_root, rung)?,
+            true => prepare_root(plan, root_path, cgroup, (state_root, beside.timeline), rung)?,
         };
         let needs_proc =
             !plan.sysctls.is_empty() || !plan.process.labels.is_empty() || plan.namespaces.time_by_init;
@@ -190,7 +194,7 @@ impl<'p> Prepared<'p> {
             hooks: beside.hooks.as_deref(),
             report: beside.report,
         };
-        Ok(Self { plan, root, joins, joined: Cell::default(), process })
+        Ok(Self { plan, root, joins, joined: Cell::default(), process, timeline })
     }
 }
 
@@ -198,14 +202,14 @@ fn prepare_root(
     plan: &Plan,
     root_path: OwnedFd,
     cgroup: Option<&Cgroup>,
-    state_root: &StateRoot,
+    (state_root, timeline): (&StateRoot, &Timeline),
     rung: Rung,
 ) -> Result<PreparedRoot> {
     let takes_trees = || !plan.is_rootless || may_clone(root_path.as_fd());
     let root = if rung == Rung::Newest && sys::mount::can_open_namespace() && takes_trees() {
         RootTree::Namespace(root_path)
     } else {
-        match clone_root(plan, root_path.as_fd()) {
+        match timeline.look("clone of the rootfs", || clone_root(plan, root_path.as_fd())) {
             // The mount namespace is somebody else's.
             Err(Errno::PERM) if rung != Rung::Classic && by_init::can_do(plan) => {
                 return ByInit::new(plan, cgroup, state_root).map(PreparedRoot::ByInit);
@@ -222,23 +226,34 @@ fn prepare_root(
             })?),
         }
     };
-    let mounts = prepare_mounts(&plan.rootfs.mounts, cgroup)?;
+    let mounts = prepare_mounts(&plan.rootfs.mounts, cgroup, timeline)?;
     // In a user namespace no node can be made, whatever capabilities a process has there. Where the host's nodes are out of
     // reach later, it has to be known here whether they will be needed.
     let mounts_devices = plan.namespaces.contains(Namespaces::USER)
         || matches!(root, RootTree::Namespace(_)) && plan.is_rootless;
-    let device_nodes = if mounts_devices { devices::prepare(plan)? } else { Vec::new() };
+    let device_nodes = match mounts_devices {
+        true => timeline.measure("devices of the host", || devices::prepare(plan))?,
+        false => Vec::new(),
+    };
     let masks = match plan.rootfs.masked.as_slice() {
         [] => None,
-        _ => Some(Masks::new(state_root.empty_directory()?.as_fd())?),
+        _ => Some(timeline.measure("masks", || Masks::new(state_root.empty_directory()?.as_fd()))?),
     };
     let clones_binds_inside = rung == Rung::ClonesInside;
     Ok(PreparedRoot::Trees(Trees { root, clones_binds_inside, mounts, device_nodes, masks }))
 }
 
-fn prepare_mounts(mounts: &[MountOperation], cgroup: Option<&Cgroup>) -> Result<Vec<PreparedMount>> {
+fn prepare_mounts(
+    mounts: &[MountOperation],
+    cgroup: Option<&Cgroup>,
+    timeline: &Timeline,
+) -> Result<Vec<PreparedMount>> {
     let mut user_namespaces = UserNamespaces::default();
-    mounts.iter().map(|mount| mounts::prepare(mount, cgroup, &mut user_namespaces)).collect()
+    let prepared = mounts.iter().map(|mount| {
+        let prepare = || mounts::prepare(mount, cgroup, &mut user_namespaces);
+        timeline.measure_one("open", &mount.destination, prepare)
+    });
+    prepared.collect()
 }
 
 /// What of the mounts for a running container there is before somebody enters it.
@@ -265,7 +280,7 @@ impl ForRunning {
                 let needs = "adding mounts to a running container takes open_tree(2) and mount_setattr(2) (Linux 5.12)";
                 Err(Error::os(Code::Unsupported, needs, errno))
             }
-            _ => prepare_mounts(mounts, cgroup).map(Self::Ready),
+            _ => prepare_mounts(mounts, cgroup, &Timeline::default()).map(Self::Ready),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::foreground;
 use crate::init::join::{self, Joins};
 use crate::init::{Placement, credentials};
 use crate::plan::SetUpIds;
-use crate::spawn::Spawned;
+use crate::spawn::{Observed, Spawned};
 
 /// Where the process in between goes.
 #[derive(Debug, Clone, Copy)]
@@ -90,13 +90,13 @@ impl<'a> Entry<'a> {
     /// Makes the process, whose life is `live`. `describe` makes an error of what a relay could not do.
     pub(crate) fn spawn(
         self,
+        observed: Observed,
         live: impl Fn(&InitEnd, Placement) -> i32,
-        cgroup: Option<&Cgroup>,
-        placement: Placement,
+        (cgroup, placement): (Option<&Cgroup>, Placement),
         describe: impl Fn(Failure) -> Error,
     ) -> Result<Spawned> {
         let none = Namespaces::empty();
-        Spawned::new(self.borrowed, live, |live| match self.relay {
+        Spawned::new(observed, self.borrowed, live, |live| match self.relay {
             None => clone_into(none, cgroup, placement, live),
             Some(relay) => clone_by_relay(relay, none, cgroup, placement, live, describe),
         })

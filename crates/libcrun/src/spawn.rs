@@ -6,12 +6,14 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cgroups::Cgroup;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
+use sys::clock::Clock;
 use sys::clone::{Child, Namespaces};
 use sys::signal::SignalFd;
 
@@ -30,6 +32,7 @@ use crate::procfs::ProcFs;
 use crate::relay::{self, Relay, Users};
 use crate::report;
 use crate::state::has_executed;
+use crate::timeline::{Marks, Of, Outcome, Room, Timeline};
 use crate::user_namespace::map_ids;
 use crate::warning;
 
@@ -49,6 +52,24 @@ pub(crate) struct Spawned {
     ending: OnceCell<SignalFd>,
     /// How it was to be judged when memory is short, if that could not be had.
     refused_score: Cell<Option<i32>>,
+    observed: Observed,
+}
+
+/// Where it is noted what is done for a process, and where that leaves its marks.
+#[derive(Debug, Default)]
+pub(crate) struct Observed {
+    timeline: Timeline,
+    marks: Option<Arc<Marks>>,
+    /// When it was found to have become its program.
+    executed: Cell<u64>,
+}
+
+impl Observed {
+    /// For a process that is about to be made; `room` is asked only where there is a timeline.
+    pub(crate) fn new<'a>(timeline: &Timeline, room: impl FnOnce() -> Room<'a>) -> Result<Self> {
+        let marks = if timeline.is_on() { timeline.room(&room())? } else { None };
+        Ok(Self { timeline: timeline.clone(), marks, executed: Cell::new(0) })
+    }
 }
 
 /// How far a process has to come before its parent goes on.
@@ -105,7 +126,8 @@ pub(crate) fn spawn(
     let cgroup = cgroup.filter(|_| plan.unit().is_none());
     let (borrowed, relay) = enter_for_child(prepared)?;
     let new = plan.namespaces.clone;
-    let spawned = Spawned::new(borrowed, live, |live| match relay {
+    let observed = Observed::new(prepared.timeline, || Room::for_container(plan))?;
+    let spawned = Spawned::new(observed, borrowed, live, |live| match relay {
         None => clone_into(new, cgroup, placement, live),
         Some(relay) => {
             relay::clone_by_relay(relay, new - Namespaces::PID, cgroup, placement, live, |failure| {
@@ -155,16 +177,22 @@ pub(crate) fn placement(plan: &Plan, is_unified_only: Option<bool>) -> Placement
 impl Spawned {
     /// Makes a process whose life is `live`, by `clone`, and returns from the namespaces that were entered for it.
     pub(crate) fn new(
+        observed: Observed,
         borrowed: ForChildren,
         live: impl Fn(&InitEnd, Placement) -> i32,
         clone: impl FnOnce(&dyn Fn(Placement) -> i32) -> Result<Cloned>,
     ) -> Result<Self> {
         let (runtime_end, init_end) = channel::pair().context(Code::System, || "create the socket pair")?;
         let runtime_end = Cell::new(Some(runtime_end));
-        let cloned = clone(&|placement| {
-            // With a copy of the other end open, the end of the runtime would go unnoticed.
-            drop(runtime_end.take());
-            live(&init_end, placement)
+        let cloned = observed.timeline.measure("clone", || {
+            clone(&|placement| {
+                if let Some(marks) = &observed.marks {
+                    Marks::begin(marks);
+                }
+                // With a copy of the other end open, the end of the runtime would go unnoticed.
+                drop(runtime_end.take());
+                live(&init_end, placement)
+            })
         })?;
         drop(init_end);
         let closed = || Error::new(Code::System, "the channel to the container's process is closed");
@@ -172,7 +200,17 @@ impl Spawned {
             Ok(channel) => {
                 let (is_ready, failure, terminal, deadline) = Default::default();
                 let (ending, refused_score) = Default::default();
-                Ok(Self { cloned, channel, is_ready, failure, terminal, deadline, ending, refused_score })
+                Ok(Self {
+                    cloned,
+                    channel,
+                    is_ready,
+                    failure,
+                    terminal,
+                    deadline,
+                    ending,
+                    refused_score,
+                    observed,
+                })
             }
             Err(error) => {
                 cloned.end();
@@ -250,8 +288,8 @@ impl Spawned {
         }
         if maps.is_some() {
             // Later it could not be looked at any more by a runtime without privileges.
-            self.set_up(adjustment, maps)?;
-            self.channel.tell(ToInit::Mapped);
+            self.observed.timeline.measure("ids of the process", || self.set_up(adjustment, maps))?;
+            self.say(ToInit::Mapped);
         }
         self.give_network(plan)?;
         self.place(adjustment.filter(|_| maps.is_none()), None, cgroup()?)
@@ -263,12 +301,18 @@ impl Spawned {
         if !plan.namespaces.network_by_runtime {
             return Ok(());
         }
+        self.observed.timeline.measure("network namespace", || self.make_network())
+    }
+
+    fn make_network(&self) -> Result<()> {
         let own = open_network_namespace()?;
         sys::namespace::unshare(Namespaces::NETWORK)
             .context(Code::Namespace, || "create the network namespace")?;
         let made = open_network_namespace().and_then(|namespace| {
             self.channel.hand_over(ToInit::Network, namespace.as_fd());
-            sys::net::bring_loopback_up().context(Code::Namespace, || "bring the loopback interface up")
+            self.observed.timeline.measure("loopback device", || {
+                sys::net::bring_loopback_up().context(Code::Namespace, || "bring the loopback interface up")
+            })
         });
         sys::namespace::join(own.as_fd(), Namespaces::NETWORK)
             .context(Code::Namespace, || "return to the runtime's own network namespace")?;
@@ -282,12 +326,17 @@ impl Spawned {
         id_maps: Option<&IdMaps>,
         cgroup: Option<&Cgroup>,
     ) -> Result<()> {
-        self.set_up(oom_score_adj, id_maps)?;
+        let timeline = &self.observed.timeline;
+        if oom_score_adj.is_some() || id_maps.is_some() {
+            timeline.measure("ids of the process", || self.set_up(oom_score_adj, id_maps))?;
+        }
         if let Some(cgroup) = cgroup {
-            cgroup.add_process(self.cloned.child.pid, self.cloned.in_unified_cgroup)?;
+            timeline.measure("move into the cgroup", || {
+                Ok(cgroup.add_process(self.cloned.child.pid, self.cloned.in_unified_cgroup)?)
+            })?;
         }
         if self.cloned.placement != Placement::Done {
-            self.channel.tell(ToInit::Placed);
+            self.say(ToInit::Placed);
         }
         Ok(())
     }
@@ -326,7 +375,7 @@ impl Spawned {
 
     /// Says that these hooks are done.
     pub(crate) fn tell_hooks_run(&self) {
-        self.channel.tell(ToInit::HooksRun);
+        self.say(ToInit::HooksRun);
     }
 
     /// Waits until the process is set up, and gives it the `limits` that it cannot raise itself: only then, or those on
@@ -347,12 +396,12 @@ impl Spawned {
 
     /// Says that everything around the process is done.
     pub(crate) fn tell_attended(&self) {
-        self.channel.tell(ToInit::Attended);
+        self.say(ToInit::Attended);
     }
 
     /// Lets the process go on, to its program or to the FIFO where it waits for its start.
     pub(crate) fn let_go(&self) {
-        self.channel.tell(ToInit::Go);
+        self.say(ToInit::Go);
     }
 
     /// Lets the process become its program, with `limits` as for [`Self::make_ready`]; returns when it has.
@@ -380,8 +429,59 @@ impl Spawned {
         Err(explain(Error::new(Code::System, message), death.was_killed, cgroup))
     }
 
+    /// Says something to the process.
+    fn say(&self, message: ToInit) {
+        self.observed.timeline.say(match message {
+            ToInit::Placed => "says: in its cgroup",
+            ToInit::Mapped => "says: ids are mapped",
+            ToInit::HooksRun => "says: hooks are done",
+            ToInit::Attended => "says: attended",
+            _ => "says: go",
+        });
+        self.channel.tell(message);
+    }
+
+    /// How far a timeline follows the process, which is to become `program`; what its parent did has ended so.
+    pub(crate) fn outcome<'p>(&self, attended: &Result<()>, program: &'p str) -> Outcome<'p> {
+        match (attended, self.observed.executed.get()) {
+            (Err(error), _) => Outcome::Failed(Clock::Monotonic.now(), error.to_string()),
+            (Ok(()), 0) => Outcome::Waits(Clock::Monotonic.now()),
+            (Ok(()), at) => Outcome::Executed(at, program),
+        }
+    }
+
+    /// Adds to the timeline what the process has done so far. `name` is what it is called, `of` knows its plan.
+    pub(crate) fn tell<'p>(
+        &self,
+        name: impl FnOnce() -> String,
+        outcome: impl FnOnce() -> Outcome<'p>,
+        of: Of<'_>,
+    ) {
+        if let Some(marks) = &self.observed.marks {
+            self.observed.timeline.add_process((name(), self.child().pid), marks, &outcome(), of);
+        }
+    }
+
     /// Listens to the process until it has come that far; `describe` makes an error of a failure it reports.
     fn hear(&self, until: Until, cgroup: Option<&Cgroup>, describe: impl Fn(Failure) -> Error) -> Result<()> {
+        let what = match until {
+            Until::AtHooks => "waits for init at the hooks",
+            Until::Ready => "waits for init to be ready",
+            Until::Executed => "waits for the exec",
+        };
+        self.observed.timeline.measure_wait(what, || self.listen(until, cgroup, describe))?;
+        if self.observed.timeline.is_on() && until == Until::Executed {
+            self.observed.executed.set(Clock::Monotonic.now());
+        }
+        Ok(())
+    }
+
+    fn listen(
+        &self,
+        until: Until,
+        cgroup: Option<&Cgroup>,
+        describe: impl Fn(Failure) -> Error,
+    ) -> Result<()> {
         let failed = || "hear from the container's process";
         let mut text = Vec::new();
         loop {

@@ -14,6 +14,7 @@ use crate::id::ContainerId;
 use crate::notify::{Proxy, Waited};
 use crate::plan::HookKind;
 use crate::state::{EXEC_FIFO, StateRoot};
+use crate::timeline::Timeline;
 
 /// How to start a container.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +22,8 @@ pub struct StartOptions {
     /// The socket of a service manager that waits for the container to be ready, as when it was created
     /// ([`crate::CreateOptions::notify_socket`]).
     pub notify_socket: Option<PathBuf>,
+    /// Where it is noted what is done when.
+    pub timeline: Timeline,
 }
 
 /// Starts a created container as [`start_with`] does, without options.
@@ -38,7 +41,8 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<()> {
 /// When the container does not exist, has ended, or was started before; and when a hook fails, which is the end of the
 /// container.
 pub fn start_with(root: &StateRoot, id: &ContainerId, options: &StartOptions) -> Result<()> {
-    let container = Container::open(root, id)?;
+    let timeline = &options.timeline;
+    let container = timeline.measure("read the state", || Container::open(root, id))?;
     if !container.is_alive()? {
         return Err(words::container_not_running(id.as_str()));
     }
@@ -46,17 +50,26 @@ pub fn start_with(root: &StateRoot, id: &ContainerId, options: &StartOptions) ->
     let is_followed = hooks.is_some() || options.notify_socket.is_some();
     let process = if is_followed { Some(container.open_process()?) } else { None };
     let report = if hooks.is_some() { container.directory.open_report()? } else { None };
-    let proxy = release(&container, options.notify_socket.as_deref())?;
+    let manager = options.notify_socket.as_deref();
+    let proxy = timeline.measure("let the process go", || release(&container, manager))?;
     let Some(process) = process else { return Ok(()) };
     if let Some(hooks) = hooks {
-        let started = follow_to_program(&container, &hooks, report.as_ref(), &process);
-        let started = started.and_then(|()| hooks.run(HookKind::Poststart, container.status.pid));
+        let started = timeline.measure_wait("waits for the exec", || {
+            follow_to_program(&container, &hooks, report.as_ref(), &process)
+        });
+        let poststart = || hooks.run(HookKind::Poststart, container.status.pid);
+        let started = started.and_then(|()| timeline.measure("poststart hooks", poststart));
         // What is wrong with its removal is not what was wrong with it.
         started.inspect_err(|_| drop(delete(root, id, true)))?;
     }
     match proxy {
-        Some(proxy) if proxy.wait(&process, None)? == Waited::Ready => proxy.tell_ready(container.pid()),
-        _ => Ok(()),
+        Some(proxy) => timeline.measure_wait("waits for the program to be ready", || {
+            match proxy.wait(&process, None)? {
+                Waited::Ready => proxy.tell_ready(container.pid()),
+                _ => Ok(()),
+            }
+        }),
+        None => Ok(()),
     }
 }
 

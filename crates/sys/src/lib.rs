@@ -8,6 +8,7 @@
 
 pub mod binding;
 pub mod bpf;
+pub mod clock;
 pub mod clone;
 pub mod cwd;
 pub mod entry;
@@ -21,6 +22,7 @@ pub mod personality;
 pub mod probe;
 pub mod scheduling;
 pub mod seccomp;
+pub mod shared;
 pub mod signal;
 
 pub use rustix::io::Errno;

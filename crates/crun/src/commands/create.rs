@@ -5,29 +5,39 @@ use std::path::{Path, PathBuf};
 use libcrun::{Code, CreateOptions, Error, Result, RunMode, StartOptions, self_protection};
 
 use super::{Context, listening_descriptors, notify_socket, seccomp_receiver};
+use crate::trace::traced;
 
 pub(super) fn create(context: &Context<'_>) -> Result<i32> {
     ensure_protectable(context)?;
-    let options = options(context)?;
+    let (mut options, root, id) = (options(context)?, context.root(), context.id()?);
     let tell = &mut |warning| context.log.warn(&warning);
-    libcrun::create_telling(&context.root(), &context.id()?, &options, tell).map(|()| 0)
+    traced(context, |timeline| {
+        options.timeline = timeline;
+        libcrun::create_telling(&root, &id, &options, tell).map(|()| 0)
+    })
 }
 
 pub(super) fn start(context: &Context<'_>) -> Result<i32> {
-    let options = StartOptions { notify_socket: notify_socket() };
-    libcrun::start_with(&context.root(), &context.id()?, &options).map(|()| 0)
+    let (root, id, notify_socket) = (context.root(), context.id()?, notify_socket());
+    traced(context, |timeline| {
+        let options = StartOptions { notify_socket, timeline };
+        libcrun::start_with(&root, &id, &options).map(|()| 0)
+    })
 }
 
 pub(super) fn run(context: &Context<'_>) -> Result<i32> {
     ensure_protectable(context)?;
-    let options = options(context)?;
+    let (mut options, root, id) = (options(context)?, context.root(), context.id()?);
     let mode = if context.has("detach") {
         RunMode::Detached
     } else {
         RunMode::Foreground { keep: context.has("keep") }
     };
     let tell = &mut |warning| context.log.warn(&warning);
-    libcrun::run_telling(&context.root(), &context.id()?, &options, mode, tell)
+    traced(context, |timeline| {
+        options.timeline = timeline;
+        libcrun::run_telling(&root, &id, &options, mode, tell)
+    })
 }
 
 /// What the options say, for who makes a container and who only tells how.

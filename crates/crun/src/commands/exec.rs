@@ -6,6 +6,7 @@ use libcrun::{Code, Error, ExecOptions, Result};
 
 use super::create::ensure_protectable;
 use super::{Context, seccomp_receiver};
+use crate::trace::traced;
 
 pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
     ensure_protectable(context)?;
@@ -15,7 +16,7 @@ pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
         return Err(Error::new(Code::InvalidOption, "`exec` requires a minimum of 2 arguments"));
     }
     let values = |name| context.invocation.options.values(name).map(str::to_owned).collect();
-    let options = ExecOptions {
+    let mut options = ExecOptions {
         args,
         env: values("env"),
         cwd: context.value("cwd").map(str::to_owned),
@@ -42,8 +43,12 @@ pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
         seccomp_receiver: seccomp_receiver(),
         ..ExecOptions::default()
     };
+    let (root, id) = (context.root(), context.id()?);
     let tell = &mut |warning| context.log.warn(&warning);
-    libcrun::exec_telling(&context.root(), &context.id()?, &options, tell)
+    traced(context, |timeline| {
+        options.timeline = timeline;
+        libcrun::exec_telling(&root, &id, &options, tell)
+    })
 }
 
 /// `UID[:GID]`, in numbers only: a name, or what is left of one, must never be taken for 0 (CVE-2026-30892).

@@ -1,8 +1,9 @@
 //! `kill` and `delete`, for one container or all that match an expression; `pause` and `resume`.
 
-use libcrun::{ContainerId, Result, signals};
+use libcrun::{ContainerId, DeleteOptions, Result, signals};
 
 use super::Context;
+use crate::trace::traced;
 
 pub(super) fn kill(context: &Context<'_>) -> Result<i32> {
     let signal = signals::parse(context.positional(1).unwrap_or("TERM"))?;
@@ -18,11 +19,13 @@ pub(super) fn kill(context: &Context<'_>) -> Result<i32> {
 
 pub(super) fn delete(context: &Context<'_>) -> Result<i32> {
     let root = context.root();
-    for_each(context, |id| {
-        libcrun::delete(&root, id, context.has("force"))?
-            .iter()
-            .for_each(|warning| context.log.warn(warning));
-        Ok(())
+    traced(context, |timeline| {
+        let options = DeleteOptions { force: context.has("force"), timeline };
+        for_each(context, |id| {
+            let warnings = libcrun::delete_with(&root, id, &options)?;
+            warnings.iter().for_each(|warning| context.log.warn(warning));
+            Ok(())
+        })
     })
 }
 

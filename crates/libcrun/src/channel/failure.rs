@@ -2,6 +2,8 @@
 
 use rustix::io::Errno;
 
+use crate::timeline::marks;
+
 /// What could not be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -44,6 +46,11 @@ macro_rules! steps {
                 match self {
                     $(Self::$step => $name,)*
                 }
+            }
+
+            /// The one of that number.
+            pub(crate) fn numbered(number: u8) -> Self {
+                Self::ALL.get(usize::from(number)).copied().unwrap_or(Self::Runtime)
             }
         }
     };
@@ -116,7 +123,7 @@ steps! {
     Exec = "exec",
 }
 
-/// Names the step of a call that fails.
+/// Names the step of a call that may fail, and notes for a timeline that it was taken.
 pub(crate) trait At<T> {
     /// For a step that works on one thing only.
     fn at(self, step: Step) -> Result<T, Failure>;
@@ -130,6 +137,8 @@ impl<T> At<T> for Result<T, Errno> {
     }
 
     fn at_entry(self, step: Step, index: usize) -> Result<T, Failure> {
+        let entry = u16::try_from(index).unwrap_or(u16::MAX);
+        marks::step(step, entry, self.as_ref().err().copied());
         self.map_err(|errno| Failure::new(step, index, errno))
     }
 }

@@ -48,8 +48,8 @@ impl Starting {
         if plan.hooks.as_ref().is_some_and(|hooks| hooks.stop_init()) {
             let describe = |failure| report::container_failure(plan, failure);
             spawned.await_hooks(self.cgroup.get(), describe)?;
-            self.run_hooks(HookKind::Prestart)?;
-            self.run_hooks(HookKind::CreateRuntime)?;
+            self.timeline.measure("prestart hooks", || self.run_hooks(HookKind::Prestart))?;
+            self.timeline.measure("createRuntime hooks", || self.run_hooks(HookKind::CreateRuntime))?;
             spawned.tell_hooks_run();
         }
         Ok(())

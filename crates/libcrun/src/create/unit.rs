@@ -23,10 +23,11 @@ impl Starting {
             }
             // systemd makes only some of the v1 hierarchies' directories, and takes those that are there.
         }
-        let cgroup = Cgroup::create(&plan.layout, &plan.path)?;
-        if let Err(error) = cgroup.apply(&plan.writes) {
+        let made = self.timeline.measure("directories", || Ok(Cgroup::create(&plan.layout, &plan.path)?));
+        let cgroup = made?;
+        if let Err(error) = self.timeline.measure("limits", || Ok(cgroup.apply(&plan.writes)?)) {
             drop(cgroup.undo());
-            return Err(error.into());
+            return Err(error);
         }
         let _ = self.cgroup.set(cgroup);
         Ok(())
@@ -53,7 +54,8 @@ impl Starting {
     /// The cgroup for the process, when systemd has made it.
     pub(super) fn finish_cgroup(&self, plan: &Plan, pid: Pid) -> Result<Option<&Cgroup>> {
         if let (Some(unit), Some(planned)) = (self.unit.borrow_mut().as_mut(), &plan.cgroup) {
-            let cgroup = unit.finish(&planned.layout, pid)?;
+            let cgroup =
+                self.timeline.measure_wait("waits for systemd", || Ok(unit.finish(&planned.layout, pid)?))?;
             // On v1 it is there already.
             let _ = self.cgroup.set(cgroup);
         }
@@ -65,9 +67,12 @@ impl Starting {
         let (Some(cgroup), Some(planned), Some(unit)) = (self.cgroup.get(), &plan.cgroup, plan.unit()) else {
             return Ok(None);
         };
-        cgroup.hand_on_controllers()?;
-        cgroup.apply(&planned.writes)?;
-        cgroup.apply_burst_below(&planned.writes);
+        self.timeline.measure("limits", || {
+            cgroup.hand_on_controllers()?;
+            cgroup.apply(&planned.writes)?;
+            cgroup.apply_burst_below(&planned.writes);
+            Ok(())
+        })?;
         Ok(Some(unit.container_path(cgroup.path())))
     }
 

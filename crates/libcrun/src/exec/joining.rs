@@ -23,8 +23,9 @@ use crate::procfs::ProcFs;
 use crate::relay::Entry;
 use crate::report;
 use crate::scheduling;
-use crate::spawn::Spawned;
+use crate::spawn::{Observed, Spawned};
 use crate::spec::Spec;
+use crate::timeline::{Room, Timeline};
 
 /// The running container that is joined.
 pub(super) struct Joined<'a> {
@@ -33,6 +34,7 @@ pub(super) struct Joined<'a> {
     /// Its first process.
     pub(super) pidfd: OwnedFd,
     pub(super) namespaces: Namespaced,
+    pub(super) timeline: &'a Timeline,
 }
 
 /// What the joining process needs, acquired before it exists.
@@ -44,6 +46,7 @@ pub(super) struct Joining<'p> {
     pub(super) process: PreparedProcess<'p>,
     /// The name of its session keyring: with the caller's it would hold the caller's keys.
     keyring: CString,
+    timeline: &'p Timeline,
 }
 
 /// A container with a new mount namespace has made its root that namespace's; any other was put into a root directory.
@@ -55,11 +58,11 @@ fn has_new_mount_namespace(spec: &Spec<'_>) -> bool {
 
 impl<'p> Joining<'p> {
     pub(super) fn new(
-        joined: Joined<'_>,
+        joined: Joined<'p>,
         plan: &ProcessPlan,
         process: impl FnOnce(StringArray, Option<ProcFs>) -> PreparedProcess<'p>,
     ) -> Result<Self> {
-        let Joined { container, spec, pidfd, namespaces } = joined;
+        let Joined { container, spec, pidfd, namespaces, timeline } = joined;
         let root_path = format!("/proc/{}/root", container.status.pid);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, &root_path, flags, Mode::empty())
@@ -76,6 +79,7 @@ impl<'p> Joining<'p> {
             root: (!has_new_mount_namespace(spec)).then_some(root),
             process: process(env, proc),
             keyring: container.id.to_c_string(),
+            timeline,
         })
     }
 
@@ -97,7 +101,9 @@ impl<'p> Joining<'p> {
             None => (cgroup, placement),
         };
         let describe = |failure| report::process_failure(self.process.plan, failure);
-        let spawned = entry.spawn(live, cgroup, placement, describe)?;
+        let room = || Room::for_joining(self.process.plan, kinds);
+        let observed = Observed::new(self.timeline, room)?;
+        let spawned = entry.spawn(observed, live, (cgroup, placement), describe)?;
         spawned.tell_pid(self.process.plan);
         Ok(spawned)
     }

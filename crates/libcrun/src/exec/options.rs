@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::timeline::Timeline;
+
 /// What to run, where it differs from the container's own process.
 #[derive(Debug, Clone)]
 pub struct ExecOptions {
@@ -48,6 +50,8 @@ pub struct ExecOptions {
     /// As for [`crate::CreateOptions`]. A program with several threads can only be kept from the container by being
     /// executed through a read-only mount.
     pub self_protection: bool,
+    /// As for [`crate::CreateOptions`].
+    pub timeline: Timeline,
 }
 
 impl Default for ExecOptions {
@@ -73,6 +77,7 @@ impl Default for ExecOptions {
             ignore_paused: false,
             seccomp_receiver: None,
             self_protection: true,
+            timeline: Timeline::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::channel::{At, Failure, InitEnd, Step};
 use crate::plan::{FilterPlan, Receiver};
 use crate::prepare::PreparedProcess;
 use crate::receiver::Connection;
+use crate::timeline::marks;
 
 /// Learns what a seccomp agent is told: the pid that the process has outside.
 pub(crate) fn hear_pid(process: &PreparedProcess<'_>, channel: &InitEnd) -> Result<(), Failure> {
@@ -43,6 +44,7 @@ pub(crate) fn load_at_last(process: &PreparedProcess<'_>, channel: &InitEnd) -> 
 }
 
 fn load(filter: &FilterPlan, process: &PreparedProcess<'_>, channel: &InitEnd) -> Result<(), Failure> {
+    marks::filter();
     let loaded = match (process.agent, &filter.receiver) {
         (Some(agent), Some(receiver)) => {
             let stack = agent.take_stack().ok_or(Errno::NOMEM).at(Step::Seccomp)?;

@@ -12,6 +12,7 @@ use crate::following;
 use crate::hooks::{self, Call, Hooks, Tail, call};
 use crate::plan::{HookKind, HookPlan};
 use crate::receiver::{DIGITS, decimal};
+use crate::timeline::marks;
 
 impl Init<'_> {
     /// Waits for the runtime's hooks, if there are some: they find the container in its namespaces and its cgroup, with its
@@ -58,11 +59,13 @@ impl Init<'_> {
         for (index, hook) in list.hooks.iter().enumerate() {
             let mut tail = Tail::new();
             let call_of = self.call_of(hooks, kind, hook, [&list.state.before, pid, &list.state.after]);
-            let Err(trouble) = call(&call_of, &mut tail) else { continue };
             let before = match kind {
                 HookKind::StartContainer => hooks.plan.list(HookKind::CreateContainer).hooks.len(),
                 _ => 0,
             };
+            let called = call(&call_of, &mut tail);
+            marks::step(Step::HookRun, u16::try_from(before + index).unwrap_or(u16::MAX), None);
+            let Err(trouble) = called else { continue };
             self.tell_output(tail.bytes());
             return Err(hooks::inside(trouble, before + index));
         }

@@ -14,6 +14,7 @@ use crate::following;
 use crate::hooks::Hooks;
 use crate::plan::ProcessPlan;
 use crate::prepare::PreparedProcess;
+use crate::timeline::marks;
 
 /// Makes the runtime's executable unwritable for the container, where [`crate::self_protection`] found that needed.
 pub(crate) fn protect_executable(process: &PreparedProcess<'_>) -> Result<(), Failure> {
@@ -83,6 +84,7 @@ fn try_candidate(process: &ProcessPlan, index: usize) -> Result<(), Failure> {
 /// opening and writing is not taken for the signal.
 pub(crate) fn wait_on_fifo(fifo: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut byte = [0_u8; 1];
+    marks::wait_for_start();
     loop {
         match read(fifo, &mut byte) {
             Ok(1) => return Ok(()),

@@ -189,6 +189,11 @@ pub(crate) struct StateDirectory {
 }
 
 impl StateDirectory {
+    /// The name of the container whose it is.
+    pub(crate) fn id(&self) -> String {
+        self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
     /// The path of a file in it, for messages.
     pub(crate) fn file(&self, name: &str) -> String {
         self.path.join(name).display().to_string()
