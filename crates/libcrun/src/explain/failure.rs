@@ -76,9 +76,6 @@ pub(crate) fn start_failed(error: Error, plan: &Plan, failure: Failure) -> Error
         (Step::MountAttach | Step::AttachRoot | Step::NewNamespaces, Errno::NOSPC) => {
             no_room_for_a_mount(error)
         }
-        (Step::MountCreate, Errno::NODEV) => error.with_code(Code::Unsupported).with_hint(
-            "this kernel has no such filesystem, or its module is not loaded: see `/proc/filesystems`",
-        ),
         _ => process_failed(error, &plan.process, failure),
     }
 }
