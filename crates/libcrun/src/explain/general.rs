@@ -79,7 +79,7 @@ fn not_found(path: &Path) -> Option<String> {
     let wanted = there.join(missing);
     if let Ok(target) = std::fs::read_link(&wanted) {
         let (link, target) = (wanted.display(), target.display());
-        return Some(format!("`{link}` is a symbolic link to `{target}`, which does not exist"));
+        return Some(format!("`{link}` is a symbolic link to `{target}`, which is not there"));
     }
     let mut names: Vec<String> = Vec::new();
     for entry in std::fs::read_dir(&there).ok()?.flatten().take(LOOKED_AT) {
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(said("x"), "in `TOP` there is only `rootfs`");
         assert_eq!(said("rootf/etc"), "`TOP` has no `rootf`, but `rootfs`");
         std::os::unix::fs::symlink("/nope", top.join("link")).unwrap();
-        assert_eq!(said("link/x"), "`TOP/link` is a symbolic link to `/nope`, which does not exist");
+        assert_eq!(said("link/x"), "`TOP/link` is a symbolic link to `/nope`, which is not there");
         std::fs::write(top.join("file"), "").unwrap();
         let error = diagnosed(Errno::NOTDIR, &top.join("file/x"));
         assert!(error.hint().unwrap().ends_with("/file` is no directory"));
