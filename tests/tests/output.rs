@@ -282,7 +282,10 @@ fn errors_go_to_the_log_as_one_json_object() {
         let line = crun.cmd(["state", "unknown"]).error();
         let text = fs::read_to_string(&log).unwrap();
         let object: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-        assert_eq!(keys(&object), ["level", "msg", "time"].into());
+        assert_eq!(keys(&object), ["code", "errno", "level", "msg", "object", "time"].into());
+        // What engines read comes first, in this order.
+        let places = ["{\"msg\":", ",\"level\":", ",\"time\":", ",\"code\":"].map(|key| text.find(key));
+        assert!(places[0] == Some(0) && places.is_sorted(), "{text}");
         assert_eq!((object["level"].as_str(), object["msg"].as_str()), (Some("error"), Some(line.as_str())));
         assert!(is_time(object["time"].as_str().unwrap()), "{object}");
         fs::remove_file(&log).unwrap();

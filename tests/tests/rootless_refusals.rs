@@ -73,7 +73,8 @@ fn a_root_filesystem_that_keeps_the_containers_root_out_is_named() {
     chown(bundle.rootfs(), Some(0), Some(0)).unwrap();
     fs::set_permissions(bundle.rootfs(), Permissions::from_mode(0o700)).unwrap();
     crun.run(&bundle).error_with([
-        "rootfs` of 0:0 with mode 0700 is closed to user 100000, who is root of the container: `chown 100000:100000`",
+        "rootfs` of 0:0 with mode 0700 is closed to user 100000, who is root of the container)",
+        "`chown 100000:100000`",
         "Permission denied",
     ]);
 }
@@ -125,7 +126,7 @@ fn a_state_directory_that_cannot_be_made_is_explained() {
     crun.with("--root=/run/nobodys/crun").cmd(["run", "--bundle", path, "x"]).error_with([
         "mkdir `/run/nobodys/crun`",
         "the directory `/run` of 0:0",
-        &format!("set XDG_RUNTIME_DIR to one of your own, such as /run/user/{UID}"),
+        &format!("set XDG_RUNTIME_DIR to a directory of your own, such as /run/user/{UID}"),
         "Permission denied",
     ]);
 }

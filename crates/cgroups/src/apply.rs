@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use rustix::io::Errno;
 
 use crate::cgroup::{Cgroup, Member};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::files::{read_small, write_value};
 use crate::layout::MOUNT_POINT;
 use crate::resources::{IfMissing, Write, former};
@@ -45,9 +45,7 @@ impl Cgroup {
     }
 
     pub(crate) fn unavailable(&self, controller: &str) -> Error {
-        let directory = format!("{MOUNT_POINT}{}", self.path);
-        let message = format!("controller `{controller}` is not available under {directory}");
-        Error { kind: ErrorKind::NoController, path: Some(directory), ..Error::plain(message) }
+        Error::no_controller(controller, &format!("{MOUNT_POINT}{}", self.path))
     }
 }
 
@@ -203,7 +201,9 @@ pub(crate) fn below_usage(controller: &str, attempt: &str, used: &str, errno: Op
     let message = format!(
         "cannot set the {controller} limit lower than its current usage: {used} bytes are used, {attempt}"
     );
-    Error { errno, ..Error::plain(message) }
+    let mut error = Error::plain(message);
+    error.errno = errno;
+    error
 }
 
 fn has_controller_of(member: &Member, write: &Write) -> bool {

@@ -9,8 +9,9 @@ pub struct Error {
     pub message: String,
     /// The kernel's reason, where the kernel had one.
     pub errno: Option<Errno>,
-    /// The file or directory it was being done to, where it was one.
-    pub path: Option<String>,
+    /// Where in the message the file or directory is that it was being done to, where it was one: how long it is, and what
+    /// follows. Words may come before it.
+    path: Option<(usize, usize)>,
     /// What kind of thing went wrong.
     pub kind: ErrorKind,
 }
@@ -45,7 +46,22 @@ impl Error {
     /// An error of the kernel while doing `what` to a file or a directory.
     pub(crate) fn at(what: &str, path: impl Into<String>, errno: Errno) -> Self {
         let path = path.into();
-        Self { path: Some(path.clone()), ..Self::kernel(format!("{what} `{path}`"), errno) }
+        Self { path: Some((path.len(), 1)), ..Self::kernel(format!("{what} `{path}`"), errno) }
+    }
+
+    /// An error for want of a controller in the cgroup of this directory.
+    pub(crate) fn no_controller(controller: &str, directory: &str) -> Self {
+        let message = format!("controller `{controller}` is not available under {directory}");
+        let path = Some((directory.len(), 0));
+        Self { kind: ErrorKind::NoController, path, ..Self::plain(message) }
+    }
+
+    /// The file or directory it was being done to, where it was one.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        let (length, behind) = self.path?;
+        let end = self.message.len().checked_sub(behind)?;
+        self.message.get(end.checked_sub(length)?..end)
     }
 
     /// An error in what systemd does, or does not do.
@@ -64,3 +80,18 @@ impl std::fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_an_error_is_there_whatever_is_said_before_it() {
+        let mut error = Error::at("write `1` to", "/sys/fs/cgroup/a/x", Errno::INVAL);
+        assert_eq!(error.message, "write `1` to `/sys/fs/cgroup/a/x`");
+        error.message = format!("after all: {}", error.message);
+        assert_eq!(error.path(), Some("/sys/fs/cgroup/a/x"));
+        assert_eq!(Error::no_controller("rdma", "/sys/fs/cgroup/a").path(), Some("/sys/fs/cgroup/a"));
+        assert_eq!(Error::plain("x").path(), None);
+    }
+}

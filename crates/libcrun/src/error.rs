@@ -22,16 +22,14 @@ pub type Result<T> = core::result::Result<T, Error>;
 ///
 /// [`fmt::Display`] gives the one line a person and an engine see: `message: reason`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
+pub struct Error(Box<Inner>);
+
+/// On the heap, because a failure is rare, and a result that is handed on for each call should be small.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Inner {
     code: Code,
     errno: Option<Errno>,
     message: String,
-    details: Option<Box<Details>>,
-}
-
-/// What only some errors have; on the heap, so that a result stays small.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Details {
     object: Option<Object>,
     step: Option<&'static str>,
     hint: Option<String>,
@@ -40,34 +38,41 @@ struct Details {
 impl Error {
     /// An error without a reason of the kernel's.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self::of(code, Doing::from(message.into()), None)
+        Self::said(code, message.into(), None)
     }
 
     /// An error for which the kernel gave a reason.
     pub fn os(code: Code, message: impl Into<String>, errno: Errno) -> Self {
-        Self::of(code, Doing::from(message.into()), Some(errno))
+        Self::said(code, message.into(), Some(errno))
+    }
+
+    // Out of the way of what is fine, and once for the many places that call it.
+    #[cold]
+    #[inline(never)]
+    fn said(code: Code, message: String, errno: Option<Errno>) -> Self {
+        Self::of(code, Doing::from(message), errno)
     }
 
     /// An error while doing something.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn of(code: Code, doing: Doing, errno: Option<Errno>) -> Self {
-        let error = Self { code, errno, message: doing.words, details: None };
-        match doing.object {
-            Some(object) => error.about(object),
-            None => error,
-        }
+        let Doing { words: message, object } = doing;
+        Self(Box::new(Inner { code, errno, message, object, step: None, hint: None }))
     }
 
     /// The same error, about `object`.
     #[must_use]
+    #[inline(never)]
     pub fn about(mut self, object: impl Into<Object>) -> Self {
-        self.details_mut().object = Some(object.into());
+        self.0.object = Some(object.into());
         self
     }
 
     /// The same error, in the step of a start that has this name.
     #[must_use]
     pub(crate) fn in_step(mut self, step: &'static str) -> Self {
-        self.details_mut().step = Some(step);
+        self.0.step = Some(step);
         self
     }
 
@@ -75,76 +80,72 @@ impl Error {
     /// pass on to their users.
     #[must_use]
     pub(crate) fn because(mut self, cause: &str) -> Self {
-        self.message = format!("{} ({cause})", self.message);
+        self.0.message = format!("{} ({cause})", self.0.message);
         self
     }
 
     /// The same error with what is known about its cause beyond that, and what helps.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.details_mut().hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     /// The same error, of a kind that says more.
     #[must_use]
     pub(crate) fn with_code(mut self, code: Code) -> Self {
-        self.code = code;
+        self.0.code = code;
         self
     }
 
     /// The same error in other words.
     #[must_use]
     pub(crate) fn in_words(mut self, message: String) -> Self {
-        self.message = message;
+        self.0.message = message;
         self
-    }
-
-    fn details_mut(&mut self) -> &mut Details {
-        self.details.get_or_insert_default()
     }
 
     /// What kind of thing went wrong.
     #[must_use]
-    pub const fn code(&self) -> Code {
-        self.code
+    pub fn code(&self) -> Code {
+        self.0.code
     }
 
     /// What was being done, to which object; without the kernel's reason.
     #[must_use]
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// The kernel's reason, where there is one.
     #[must_use]
-    pub const fn errno(&self) -> Option<Errno> {
-        self.errno
+    pub fn errno(&self) -> Option<Errno> {
+        self.0.errno
     }
 
     /// What it was being done to, where that is known as a value.
     #[must_use]
     pub fn object(&self) -> Option<&Object> {
-        self.details.as_ref()?.object.as_ref()
+        self.0.object.as_ref()
     }
 
     /// The step of the container's process in which it failed, as `mount-attach`.
     #[must_use]
     pub fn step(&self) -> Option<&'static str> {
-        self.details.as_ref()?.step
+        self.0.step
     }
 
     /// What is known about the cause beyond the kernel's reason, and what helps; in a line.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
-        self.details.as_ref()?.hint.as_deref()
+        self.0.hint.as_deref()
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        match self.errno {
+        f.write_str(&self.0.message)?;
+        match self.0.errno {
             Some(errno) => write!(f, ": {}", reason(errno)),
             None => Ok(()),
         }
@@ -161,8 +162,8 @@ impl From<cgroups::Error> for Error {
             _ if error.errno.is_none() && Object::place_in(&error.message).is_some() => Code::InvalidConfig,
             _ => Code::Cgroup,
         };
-        let doing = match error.path {
-            Some(path) => Doing { words: error.message, object: Some(Object::Path(path.into())) },
+        let doing = match error.path().map(|path| Object::Path(path.into())) {
+            Some(path) => Doing::to(error.message, path),
             None => Doing::from(error.message),
         };
         Self::of(code, doing, error.errno)

@@ -16,7 +16,7 @@ mod program;
 mod similar;
 mod user_namespace;
 
-pub(crate) use failure::{process_failed, process_not_made, start_failed};
+pub(crate) use failure::{out_of_memory, process_failed, process_not_made, start_failed};
 pub use general::diagnose;
 pub use machine::Machine;
 pub(crate) use path::{closed, closed_to, denied, lets_in, state_root_closed};

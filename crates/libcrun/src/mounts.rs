@@ -17,6 +17,7 @@ use sys::signal::{SignalSet, set_mask};
 use crate::channel::{Failure, InitEnd, Step};
 use crate::container::{Container, Phase};
 use crate::error::{Code, Context, Error, Result, words};
+use crate::explain;
 use crate::foreground;
 use crate::host::Host;
 use crate::id::ContainerId;
@@ -256,7 +257,7 @@ impl Visit<'_> {
             Error::new(Code::System, format!("{who} {}, perhaps after some of the changes", death.how));
         match self.cgroup {
             Some(cgroup) if death.was_killed && cgroup.has_run_out_of_memory() => {
-                words::out_of_memory(&error)
+                explain::out_of_memory(&error, cgroup)
             }
             _ => error,
         }

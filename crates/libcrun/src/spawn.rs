@@ -19,7 +19,7 @@ use sys::signal::SignalFd;
 
 use crate::channel::{self, Failure, FromInit, InitEnd, RuntimeEnd, Step, ToInit};
 use crate::clone::{Cloned, ForChildren, clone_into};
-use crate::error::{Code, Context, Error, Result, words};
+use crate::error::{Code, Context, Error, Result};
 use crate::explain;
 use crate::filesystem;
 use crate::foreground;
@@ -536,7 +536,9 @@ impl Spawned {
 /// An error that may be one for want of memory: the kernel knows.
 fn explain(error: Error, for_want_of_memory: bool, cgroup: Option<&Cgroup>) -> Error {
     match cgroup {
-        Some(cgroup) if for_want_of_memory && cgroup.has_run_out_of_memory() => words::out_of_memory(&error),
+        Some(cgroup) if for_want_of_memory && cgroup.has_run_out_of_memory() => {
+            explain::out_of_memory(&error, cgroup)
+        }
         _ => error,
     }
 }

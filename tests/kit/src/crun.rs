@@ -472,7 +472,11 @@ impl Crun {
             ["out", "err"].map(|suffix| self.work.path().join(format!("{}.{suffix}", new_id())));
         command.stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
         let child = start(&mut command).unwrap_or_else(|error| panic!("cannot run {what}: {error}"));
-        Running::new(child, what, [stdout, stderr], &self.work)
+        let running = Running::new(child, what, [stdout, stderr], &self.work);
+        let is_ours = self.program.starts_with(self.work.path()) || self.program == binary();
+        // What comes on the standard error of these two may be the container's.
+        let is_alone = !command.get_args().any(|arg| arg == "run" || arg == "exec");
+        if is_ours { running.of_the_runtime(is_alone) } else { running }
     }
 
     /// Runs the bundle in the foreground, and looks whether it left anything.

@@ -12,6 +12,7 @@
 //! | [`terminal`] | a terminal to start a command at, or that of a container |
 //! | [`console`] | who listens on a console socket |
 //! | [`running`] | a command of it, running or done |
+//! | [`golden`] | the files with all errors that tests provoke |
 //! | [`hooks`] | hooks for a bundle: scripts that write to a log |
 //! | [`mapped_root`] | a user namespace of an ordinary user, for a runtime that is root only there |
 //! | [`mountinfo`] | what is mounted in a container, in parts |
@@ -35,6 +36,7 @@ pub mod container;
 pub mod cpu;
 pub mod crun;
 pub mod dbus_peer;
+pub mod golden;
 pub mod hooks;
 pub mod lane;
 pub mod leftovers;

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::crun::PATIENCE;
+use crate::golden;
 use crate::lane::patience;
 
 /// A command of the runtime that is running.
@@ -23,12 +24,30 @@ pub struct Running {
     stdout: PathBuf,
     stderr: PathBuf,
     work: Arc<TempDir>,
+    words: Words,
+}
+
+/// Whose the words on the standard error are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Words {
+    /// Another program's.
+    Foreign,
+    /// The runtime's, or its container's.
+    Mixed,
+    /// The runtime's alone.
+    Own,
 }
 
 impl Running {
     pub(crate) fn new(child: Child, what: String, files: [PathBuf; 2], work: &Arc<TempDir>) -> Self {
         let [stdout, stderr] = files;
-        Self { child, what, stdout, stderr, work: Arc::clone(work) }
+        Self { child, what, stdout, stderr, work: Arc::clone(work), words: Words::Foreign }
+    }
+
+    /// The same, of the runtime under test; `is_alone` when no container writes to its standard error.
+    pub(crate) fn of_the_runtime(mut self, is_alone: bool) -> Self {
+        self.words = if is_alone { Words::Own } else { Words::Mixed };
+        self
     }
 
     /// The pid of the runtime (outside of views: there it is that of the program that enters the view).
@@ -68,14 +87,19 @@ impl Running {
         let code = status.code().unwrap_or_else(|| {
             panic!("{} was killed by signal {:?}: {}", self.what, status.signal(), self.read_stderr())
         });
-        Output {
+        let output = Output {
             code,
             stdout: self.stdout(),
             stderr: self.read_stderr(),
             what: self.what.clone(),
             files: [self.stdout.clone(), self.stderr.clone()],
+            words: self.words,
             _work: Arc::clone(&self.work),
+        };
+        if self.words == Words::Own && matches!(code, 1 | 64) {
+            output.look_up_error();
         }
+        output
     }
 
     fn read_stderr(&self) -> String {
@@ -101,6 +125,7 @@ pub struct Output {
     pub stderr: String,
     what: String,
     files: [PathBuf; 2],
+    words: Words,
     _work: Arc<TempDir>,
 }
 
@@ -124,20 +149,59 @@ impl Output {
         self.stdout
     }
 
-    /// Asserts an error: exit status 1 and exactly one line on standard error, which is returned without its newline.
+    /// Asserts an error: exit status 1 and exactly one line on standard error, which is returned without its newline,
+    /// and perhaps one with a hint.
     #[must_use]
     pub fn error(self) -> String {
-        let line = self.stderr.strip_suffix('\n').unwrap_or("").to_owned();
-        assert!(self.code == 1 && !line.is_empty() && !line.contains('\n'), "not one error line: {self}");
-        line
+        self.error_and_hint().0
     }
 
-    /// Asserts an error that contains all these words.
+    /// Standard error without hints, which only this runtime gives.
+    #[must_use]
+    pub fn without_hint(&self) -> String {
+        self.stderr.split_inclusive('\n').filter(|line| !line.starts_with("hint: ")).collect()
+    }
+
+    /// The hint of an error.
+    ///
+    /// # Panics
+    /// When it is no error, or has none.
+    #[must_use]
+    pub fn hint(self) -> String {
+        let shown = self.to_string();
+        self.error_and_hint().1.unwrap_or_else(|| panic!("an error without a hint: {shown}"))
+    }
+
+    fn error_and_hint(self) -> (String, Option<String>) {
+        let text = self.stderr.strip_suffix('\n').unwrap_or("");
+        let (line, hint) = match text.split_once("\nhint: ") {
+            Some((line, hint)) => (line.to_owned(), Some(hint.to_owned())),
+            None => (text.to_owned(), None),
+        };
+        let is_one = !line.is_empty()
+            && !line.contains('\n')
+            && !hint.as_ref().is_some_and(|hint| hint.contains('\n'));
+        assert!(self.code == 1 && is_one, "not one error line: {self}");
+        if self.words != Words::Foreign {
+            golden::check(text);
+        }
+        (line, hint)
+    }
+
+    /// Looks for what the runtime said last in the golden file.
+    fn look_up_error(&self) {
+        let lines: Vec<_> = self.stderr.lines().filter(|line| !line.starts_with("Try `crun")).collect();
+        let Some(last) = lines.iter().rposition(|line| !line.starts_with("hint: ")) else { return };
+        golden::check(&lines[last..].join("\n"));
+    }
+
+    /// Asserts an error that contains all these words, in its line or in its hint.
     pub fn error_with<const N: usize>(self, words: [&str; N]) {
         let shown = self.to_string();
-        let line = self.error();
+        let (line, hint) = self.error_and_hint();
         for word in words {
-            assert!(line.contains(word), "`{word}` is not in the error line `{line}`: {shown}");
+            let is_there = line.contains(word) || hint.as_ref().is_some_and(|hint| hint.contains(word));
+            assert!(is_there, "`{word}` is not in the error line `{line}`: {shown}");
         }
     }
 

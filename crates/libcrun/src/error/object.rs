@@ -61,7 +61,12 @@ pub(crate) struct Doing {
 
 /// That something is done to a path of the host: ``open `/run/x` ``.
 pub(crate) fn doing(what: &str, path: impl AsRef<Path>) -> Doing {
-    let path = path.as_ref();
+    doing_to(what, path.as_ref())
+}
+
+#[cold]
+#[inline(never)]
+fn doing_to(what: &str, path: &Path) -> Doing {
     Doing { words: format!("{what} `{}`", path.display()), object: Some(path.into()) }
 }
 
@@ -79,6 +84,8 @@ impl Doing {
 }
 
 impl From<String> for Doing {
+    #[cold]
+    #[inline(never)]
     fn from(words: String) -> Self {
         let object = Object::place_in(&words);
         Self { words, object }

@@ -66,7 +66,7 @@ pub(crate) fn not_deletable(id: &str) -> Error {
 
 /// Said when a process has found too little memory to become its program.
 pub(crate) fn out_of_memory(error: &Error) -> Error {
-    let message = format!("OOM: the memory limit could be too low: {}", error.message);
+    let message = format!("OOM: the memory limit could be too low: {}", error.message());
     error.clone().in_words(message).with_code(Code::OutOfMemory)
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use cgroups::Cgroup;
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::io::Errno;
 use sys::clone::Namespaces;
@@ -12,7 +13,7 @@ use sys::mount::MountAttr;
 use super::path::{closed_to, denied, lets_in};
 use super::{Concern, Machine, Obstacle, limits, obstacles};
 use crate::channel::{Failure, Step};
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, words};
 use crate::plan::{MountOperation, MountSource, Plan, ProcessPlan};
 
 /// The error for a process that could not be made in new namespaces, and in one of these cgroups.
@@ -55,6 +56,15 @@ fn no_room_for_a_process(error: Error, cgroups: impl Iterator<Item = String>) ->
     }
 }
 
+/// The error for a process that has found too little memory in its cgroup.
+pub(crate) fn out_of_memory(error: &Error, cgroup: &Cgroup) -> Error {
+    let error = words::out_of_memory(error);
+    match cgroup.paths().find_map(|(_, path)| limits::memory(Path::new(&path))) {
+        Some(limit) => error.with_hint(limit),
+        None => error,
+    }
+}
+
 /// The error for a step of init that failed.
 pub(crate) fn start_failed(error: Error, plan: &Plan, failure: Failure) -> Error {
     let behind = |obstacle: Option<Obstacle>, code| match obstacle {
@@ -76,9 +86,6 @@ pub(crate) fn start_failed(error: Error, plan: &Plan, failure: Failure) -> Error
         (Step::MountAttach | Step::AttachRoot | Step::NewNamespaces, Errno::NOSPC) => {
             no_room_for_a_mount(error)
         }
-        (Step::MountCreate, Errno::NODEV) => error.with_code(Code::Unsupported).with_hint(
-            "this kernel has no such filesystem, or its module is not loaded: see `/proc/filesystems`",
-        ),
         _ => process_failed(error, &plan.process, failure),
     }
 }

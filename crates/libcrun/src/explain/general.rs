@@ -33,6 +33,9 @@ fn by_errno(error: Error) -> Error {
     let found = match errno {
         Errno::MFILE => Some((Code::DescriptorLimit, Some(limits::descriptors()))),
         Errno::NFILE => Some((Code::DescriptorLimit, limits::files())),
+        Errno::NODEV if error.code() == Code::Mount => {
+            Some((Code::Unsupported, Some(NO_FILESYSTEM.to_owned())))
+        }
         _ => match error.object() {
             Some(Object::Path(path)) if error.code() == Code::Cgroup => {
                 let path = path.clone();
@@ -51,6 +54,9 @@ fn by_errno(error: Error) -> Error {
         }
     }
 }
+
+const NO_FILESYSTEM: &str =
+    "this kernel has no such filesystem, or its module is not loaded: see `/proc/filesystems`";
 
 fn of_path(errno: Errno, path: &Path) -> Option<(Code, Option<String>)> {
     Some(match errno {
@@ -73,15 +79,13 @@ fn not_found(path: &Path) -> Option<String> {
     let wanted = there.join(missing);
     if let Ok(target) = std::fs::read_link(&wanted) {
         let (link, target) = (wanted.display(), target.display());
-        return Some(format!("`{link}` is a symbolic link to `{target}`, which does not exist"));
+        return Some(format!("`{link}` is a symbolic link to `{target}`, which is not there"));
     }
-    let mut names: Vec<String> = std::fs::read_dir(&there)
-        .ok()?
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .take(LOOKED_AT)
-        .collect();
-    names.sort_unstable();
+    let mut names: Vec<String> = Vec::new();
+    for entry in std::fs::read_dir(&there).ok()?.flatten().take(LOOKED_AT) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        names.insert(names.partition_point(|there| *there < name), name);
+    }
     let wanted = missing.as_os_str().to_string_lossy();
     let (shown, meant) = (there.display(), similar(&wanted, names.iter().map(String::as_str)));
     Some(match (meant.as_slice(), names.len()) {
@@ -172,7 +176,7 @@ mod tests {
         assert_eq!(said("x"), "in `TOP` there is only `rootfs`");
         assert_eq!(said("rootf/etc"), "`TOP` has no `rootf`, but `rootfs`");
         std::os::unix::fs::symlink("/nope", top.join("link")).unwrap();
-        assert_eq!(said("link/x"), "`TOP/link` is a symbolic link to `/nope`, which does not exist");
+        assert_eq!(said("link/x"), "`TOP/link` is a symbolic link to `/nope`, which is not there");
         std::fs::write(top.join("file"), "").unwrap();
         let error = diagnosed(Errno::NOTDIR, &top.join("file/x"));
         assert!(error.hint().unwrap().ends_with("/file` is no directory"));

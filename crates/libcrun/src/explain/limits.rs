@@ -26,6 +26,18 @@ fn of_cgroup(cgroup: &Path) -> Option<String> {
     Some(format!("`{}` is {most}, and {current} are there: end some, or raise it", file.display()))
 }
 
+/// The limit on memory of a cgroup, or of the nearest one above it that has one.
+pub(super) fn memory(cgroup: &Path) -> Option<String> {
+    // Without a limit version 1 says the largest number of pages there can be.
+    const NONE: u64 = 1 << 60;
+    cgroup.ancestors().find_map(|level| {
+        let files = ["memory.max", "memory.limit_in_bytes"].map(|file| level.join(file));
+        let of = |file: &PathBuf| number(file).filter(|limit| *limit < NONE);
+        let (file, limit) = files.iter().find_map(|file| Some((file, of(file)?)))?;
+        Some(format!("`{}` is {limit} bytes", file.display()))
+    })
+}
+
 fn of_user() -> Option<String> {
     let user = geteuid();
     let most = getrlimit(Resource::Nproc).current?;
@@ -119,6 +131,18 @@ mod tests {
         let file = top.join("a/pids.max");
         let said = of_cgroup(&inner).unwrap();
         assert_eq!(said, format!("`{}` is 7, and 7 are there: end some, or raise it", file.display()));
+        std::fs::remove_dir_all(top).unwrap();
+    }
+
+    #[test]
+    fn the_limit_on_memory_is_the_nearest_there_is() {
+        let top = std::env::temp_dir().join(format!("crun-memory-{}", std::process::id()));
+        std::fs::create_dir_all(top.join("a")).unwrap();
+        std::fs::write(top.join("a/memory.limit_in_bytes"), "9223372036854771712\n").unwrap();
+        assert_eq!(memory(&top.join("a")), None);
+        std::fs::write(top.join("memory.max"), "4096\n").unwrap();
+        let said = format!("`{}` is 4096 bytes", top.join("memory.max").display());
+        assert_eq!(memory(&top.join("a")), Some(said));
         std::fs::remove_dir_all(top).unwrap();
     }
 

@@ -1,10 +1,13 @@
 //! Which of the known names somebody may have meant.
 
-/// Those of `known` that `name` may have been meant for, the likeliest first: one that has it in it, or that takes one or
-/// two letters, or a third of them, to get to. At most three.
+/// As many are named.
+const MOST: usize = 3;
+
+/// Those of `known` that `name` may have been meant for, the likeliest first: one that takes a letter or a third of them to get
+/// to, or that has it in it.
 #[must_use]
 pub fn similar<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let allowed = (name.chars().count() / 3).max(2);
+    let allowed = (name.chars().count() / 3).max(1);
     let rank = |other: &str| match distance(name, other) {
         distance if distance <= allowed && distance < name.chars().count() => Some(distance),
         _ if name.len() >= 3 && (other.contains(name) || name.contains(other) && other.len() >= 3) => {
@@ -12,9 +15,14 @@ pub fn similar<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
         }
         _ => None,
     };
-    let mut found: Vec<_> = known.into_iter().filter_map(|other| Some((rank(other)?, other))).collect();
-    found.sort_unstable();
-    found.into_iter().map(|(_, other)| other).take(3).collect()
+    let mut found: Vec<(usize, &str)> = Vec::with_capacity(MOST + 1);
+    for other in known {
+        let Some(rank) = rank(other) else { continue };
+        let place = found.partition_point(|there| *there < (rank, other));
+        found.insert(place, (rank, other));
+        found.truncate(MOST);
+    }
+    found.into_iter().map(|(_, other)| other).collect()
 }
 
 /// How many letters are to be changed, put in or taken out.
@@ -54,7 +62,7 @@ mod tests {
     #[test]
     fn what_may_have_been_meant_comes_first() {
         let known = ["web-1", "web-2", "database", "db", "we"];
-        assert_eq!(similar("web1", known), ["web-1", "we", "web-2"]);
+        assert_eq!(similar("web1", known), ["web-1"]);
         assert_eq!(similar("data", known), ["database"]);
         assert_eq!(similar("web-1-extra", known), ["web-1"]);
         assert_eq!(similar("proxy", known), [""; 0]);

@@ -94,7 +94,8 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Error {
         _ => Object::Path(name.into()),
     };
     let error = Error::new(code, message).about(object);
-    match inner.and_then(|inner| line_of(text, &inner)) {
+    // What has a wrong value is named by its place.
+    match inner.filter(|_| !is_json).and_then(|inner| line_of(text, &inner)) {
         Some(line) => error.with_hint(line),
         None => error,
     }
@@ -102,6 +103,9 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Error {
 
 /// The line that an error is about, up to where reading stopped.
 fn line_of(text: &[u8], error: &serde_json::Error) -> Option<String> {
+    if text.trim_ascii().is_empty() {
+        return Some("it is empty".to_owned());
+    }
     const MOST: usize = 60;
     let line = text.split(|byte| *byte == b'\n').nth(error.line().checked_sub(1)?)?;
     let read = String::from_utf8_lossy(line.get(..error.column().min(line.len()))?).into_owned();
@@ -154,14 +158,14 @@ mod tests {
             (wrong.code(), wrong.object()),
             (Code::InvalidConfig, Some(&Object::Config("root.path".into())))
         );
-        assert_eq!(wrong.hint(), Some("line 3 was read up to `\"root\": {\"path\": 7`"));
+        assert_eq!(wrong.hint(), None);
         let broken = error("{\n  \"ociVersion\": \"1\",,\n}");
         assert_eq!(
             (broken.code(), broken.object()),
             (Code::MalformedJson, Some(&Object::Path("config.json".into())))
         );
         assert_eq!(broken.hint(), Some("line 2 was read up to `\"ociVersion\": \"1\",,`"));
-        assert_eq!(error("").hint(), None);
+        assert_eq!(error("\n").hint(), Some("it is empty"));
         let long = error(&format!("{{\"{}\"\u{1f}", "x".repeat(500)));
         assert!(long.hint().unwrap().chars().count() < 100, "{long:?}");
     }
