@@ -193,7 +193,7 @@ mod tests {
             let command = table::command(name).unwrap();
             short(&words(command), command.options)
         };
-        assert_eq!(of("start"), "Usage: crun [-?] [--help] [--usage] start CONTAINER\n");
+        assert_eq!(of("pause"), "Usage: crun [-?] [--help] [--usage] pause CONTAINER\n");
         assert_eq!(
             of("kill"),
             "Usage: crun [-ar?] [--all] [--regex] [--help] [--usage]\n            kill CONTAINER [SIGNAL]\n"
