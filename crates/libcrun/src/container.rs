@@ -93,9 +93,20 @@ impl Container {
             .context(Code::State, || format!("look at process {pid}"))
     }
 
-    /// Whether its process is gone or about to be.
+    /// Whether its process is gone or about to be; not, where that cannot be told.
     pub(crate) fn is_ending(&self) -> bool {
-        !self.is_alive().unwrap_or(false) || self.pid().is_none_or(is_ending)
+        match self.is_alive() {
+            Ok(true) => self.pid().is_some_and(|pid| is_ending(pid) == Ok(true)),
+            other => other == Ok(false),
+        }
+    }
+
+    /// A descriptor of its process for something that takes a running container.
+    pub(crate) fn open_running(&self) -> Result<OwnedFd> {
+        self.open_process().map_err(|error| match error.errno() {
+            Some(Errno::SRCH) => words::exec_not_running(self.id.as_str()),
+            _ => error,
+        })
     }
 
     /// A descriptor of its process.

@@ -66,7 +66,7 @@ pub fn exec_telling(
 ) -> Result<i32> {
     let timeline = &options.timeline;
     let container = timeline.measure("read the state", || Container::open(root, id))?;
-    let pidfd = container.open_process().map_err(|_| words::exec_not_running(id.as_str()))?;
+    let pidfd = container.open_running()?;
     let mut home = Home::new(&container).map_err(|error| why_not(&container, error))?;
     if home.is_frozen() && !options.ignore_paused {
         return Err(words::exec_paused(id.as_str()));

@@ -141,7 +141,7 @@ impl Visited {
             Phase::Paused => return Err(words::exec_paused(id.as_str())),
             Phase::Created | Phase::Running => {}
         }
-        let pidfd = container.open_process().map_err(|_| words::exec_not_running(id.as_str()))?;
+        let pidfd = container.open_running()?;
         let config = container.directory.read_config()?;
         Ok(Self { container, pidfd, config })
     }

@@ -36,10 +36,15 @@ pub(super) const GLOBAL: &[(&str, &str)] = &[
     ),
     (
         "log",
-        "Errors are written to the standard error in any case. The file is appended to: one line for a failure, nothing \
-         for a success, unless the level asks for more.",
+        "Errors are written to the standard error in any case. A file is appended to: one line for a failure, nothing \
+         for a success, unless the level asks for more. In the system's log and in systemd's journal, messages are those of \
+         *NAME*; the journal has the container as the field `ID`.",
     ),
-    ("log-format", "With `json` a line is an object with the keys `msg`, `level` and `time`."),
+    (
+        "log-format",
+        "With `json` a line is an object with the keys `msg`, `level` and `time`, and those of a failure also `code`, \
+         `step`, `object`, `errno` and `hint`, as far as they are known.",
+    ),
     ("root", "The default is given below FILES. Containers below another root are not seen."),
 ];
 
@@ -111,6 +116,18 @@ const LIFE: &[&str] = &["create", "start", "run", "state", "kill", "delete"];
 /// The commands.
 pub(super) const COMMANDS: &[Text] = &[
     Text {
+        name: "check",
+        description: &[
+            "Says whether this host can run containers for the user who asks: what was looked at, what is lost where \
+             something is missing, and what helps. With a bundle, also everything in it that could not be honoured here. \
+             Nothing is made or changed.",
+            "The exit status is **1** if something is missing that is needed: without a bundle, by the container of \
+             `crun spec`.",
+        ],
+        options: &[("format", "With `json`, an object for programs, described in *docs/check.md*.")],
+        see_also: &["plan", "explain", "features"],
+    },
+    Text {
         name: "create",
         description: &[
             "Makes the container of a bundle up to the point where its program would be executed: namespaces, mounts, \
@@ -161,8 +178,18 @@ pub(super) const COMMANDS: &[Text] = &[
             ("env", "As *NAME*`=`*VALUE*. The environment of the container's own process comes first."),
             ("cap", "It becomes bounding, effective, permitted and ambient."),
             ("tty", "In the foreground it is connected to the caller's terminal."),
+            ("ignore-paused", "The process is made and stands still until the container is resumed."),
         ],
         see_also: &["ps", "kill"],
+    },
+    Text {
+        name: "explain",
+        description: &[
+            "Says what an error means, what usually causes it, how to find out, and what to do. Codes do not change from \
+             version to version.",
+        ],
+        options: &[],
+        see_also: &["check"],
     },
     Text {
         name: "features",
@@ -210,6 +237,16 @@ pub(super) const COMMANDS: &[Text] = &[
         description: &["Stops every process of the container where it is, by the freezer of its cgroup."],
         options: &[],
         see_also: &["resume"],
+    },
+    Text {
+        name: "plan",
+        description: &[
+            "Prints in order what `run` would do with a bundle, and does nothing of it: namespaces, mounts, devices, writes \
+             to the cgroup, hooks, credentials, confinement. Where only the kernel can tell which of several ways is taken, \
+             the first is told and the others are alternatives. What `create` would refuse is refused.",
+        ],
+        options: &[("format", "With `json`, an object for programs, described in *docs/plan.md*.")],
+        see_also: &["check", "run"],
     },
     Text {
         name: "ps",
@@ -289,4 +326,5 @@ const BUNDLE: &[(&str, &str)] = &[
     ),
     ("pid-file", "It is there as a whole or not at all, once the container is made."),
     ("preserve-fds", "Those from 3 on; all others are closed."),
+    ("trace", "Written at the end, also of a start that fails; https://ui.perfetto.dev shows it."),
 ];

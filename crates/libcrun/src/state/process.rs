@@ -19,10 +19,10 @@ pub(crate) fn has_executed(pid: Pid) -> bool {
 
 /// Whether a process has ended or begun to: the first of a pid namespace first ends the others, and waits until their
 /// parents have taken note of it.
-pub(crate) fn is_ending(pid: Pid) -> bool {
+pub(crate) fn is_ending(pid: Pid) -> Result<bool, Errno> {
     let mut buffer = [0_u8; 1024];
-    let flags = stat(pid, &mut buffer).ok().flatten().and_then(flags);
-    flags.is_none_or(|flags| flags & EXITING != 0)
+    let flags = stat(pid, &mut buffer)?.and_then(flags);
+    Ok(flags.is_none_or(|flags| flags & EXITING != 0))
 }
 
 /// The kernel's `PF_FORKNOEXEC`.
@@ -85,7 +85,7 @@ mod tests {
         let stat = b"7 (a) R 1) S 1 7 7 0 -1 4194560 95 0 0 0 0 0 0 0 20 0 1 0 4242 0 0 0";
         assert_eq!(flags(stat), Some(4_194_560));
         assert!(has_executed(rustix::process::getpid()));
-        assert!(!is_ending(rustix::process::getpid()));
+        assert_eq!(is_ending(rustix::process::getpid()), Ok(false));
     }
 
     #[test]
