@@ -95,7 +95,8 @@ fn without_a_log_warnings_are_on_the_standard_error_if_the_level_asks_for_them()
     let crun = runtime!();
     assert_eq!(crun.run(&with_warning()).ok(), "");
     for level in ["--log-level=warning", "--log-level=debug", "--debug"] {
-        let output = crun.clone().with(level).run(&with_warning());
+        let container = crun.container(&with_warning());
+        let output = crun.clone().with(level).cmd(container.args(["run", "-b", "BUNDLE", "ID"]));
         assert!(output.stderr.contains("`/bin/false`"), "{level}: {output}");
         assert_eq!(output.code, 0, "{level}: {output}");
     }
