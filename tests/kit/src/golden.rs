@@ -72,7 +72,7 @@ pub(crate) fn check(message: &str) {
 /// Looks for a message in the golden file of that name.
 ///
 /// # Panics
-/// As [`check`].
+/// When it is not there, with how to put it there.
 pub fn check_in(area: &str, message: &str) {
     let directory = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../golden/errors"));
     // A test that fails has something else to say; a runtime on an older kernel has other words.
