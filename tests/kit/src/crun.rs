@@ -474,8 +474,9 @@ impl Crun {
         let child = start(&mut command).unwrap_or_else(|error| panic!("cannot run {what}: {error}"));
         let running = Running::new(child, what, [stdout, stderr], &self.work);
         let is_ours = self.program.starts_with(self.work.path()) || self.program == binary();
-        // What comes on the standard error of these two may be the container's.
-        let is_alone = !command.get_args().any(|arg| arg == "run" || arg == "exec");
+        // What comes on the standard error of the first two may be the container's; a state is asked for until it is
+        // there, or gone, and what is half made then is chance.
+        let is_alone = !command.get_args().any(|arg| arg == "run" || arg == "exec" || arg == "state");
         if is_ours { running.of_the_runtime(is_alone) } else { running }
     }
 
