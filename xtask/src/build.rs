@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{order, sh};
+use crate::sh;
 
 /// How the binary is linked. Static-pie costs relocations at every start; a fixed address costs the randomisation of
 /// this program's own layout. Which is the default is decided by measuring.
@@ -36,11 +36,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<()> {
 
 /// Builds a static release binary of a package and returns its path.
 pub(crate) fn release(package: &str, binary: &str, link: Link) -> Result<PathBuf> {
-    let mut flags = vec![];
-    if package == "crun" {
-        flags.push(format!("link-arg=-Wl,-T,{}", sh::checkout().join(order::SCRIPT).display()));
-    }
-    let path = static_release(package, binary, link, &flags, &target_directory()?)?;
+    let path = static_release(package, binary, link, &[], &target_directory()?)?;
     ensure!(kit::rootfs::is_static(&path), "{} is not static", path.display());
     Ok(path)
 }

@@ -1,5 +1,5 @@
 //! `cargo xtask order`: writes down which functions the commands run that engines call for every container, in the order
-//! in which they are first run, for the linker to put side by side ([`build`]).
+//! in which they are first run, for the linker to put side by side (`crates/crun/build.rs`).
 //!
 //! The kernel maps a program's code in pieces of 64 KiB, wherever one byte of a piece is run. With what a start needs strewn over
 //! all of the binary, all of the binary becomes resident, and each piece costs a page fault. What is written is a linker
@@ -26,12 +26,12 @@ use crate::order::map::Map;
 use crate::{build, sh};
 
 /// The linker script, from the root of the checkout.
-pub(crate) const SCRIPT: &str = "crates/crun/start.ld";
+const SCRIPT: &str = "crates/crun/start.ld";
 
 const HEAD: &str = "\
 /*
  * The functions that a start runs, in the order in which they are first run, so that they lie side by side.
- * Written by `cargo xtask order`; used by `cargo xtask build`.
+ * Written by `cargo xtask order`; used by build.rs.
  */
 SECTIONS {
   .text.start : {
