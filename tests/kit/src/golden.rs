@@ -131,7 +131,7 @@ fn area() -> Option<String> {
 
 /// The message without what differs from run to run; the hint in a line of its own, indented.
 fn normalised(message: &str) -> String {
-    let mut text = message.trim_end().replace("\nhint: ", "\n    hint: ");
+    let mut text = without_time(&message.trim_end().replace("\nhint: ", "\n    hint: "));
     let cache = crate::rootfs::cache_dir().unwrap();
     for (path, word) in [(home_of_sources(), "SOURCES"), (cache, "CACHE")] {
         text = text.replace(path.to_str().unwrap(), word);
@@ -141,6 +141,15 @@ fn normalised(message: &str) -> String {
         text = without_temporary(&text, elsewhere, &format!("{elsewhere}X"));
     }
     repeated(&controllers(&numbers(&ids(&text))))
+}
+
+/// When it was said, which is told under the name of runc.
+fn without_time(text: &str) -> String {
+    const BEFORE: &str = "time=\"";
+    match text.strip_prefix(BEFORE).and_then(|rest| rest.split_once('"')) {
+        Some((_, rest)) => format!("{BEFORE}TIME\"{rest}"),
+        None => text.to_owned(),
+    }
 }
 
 /// Which controllers a machine has is its affair.
@@ -264,6 +273,7 @@ mod tests {
             controllers("`/cgroup.controllers` has cpu io (crun explain x)"),
             "`/cgroup.controllers` has LIST (crun explain x)"
         );
+        assert_eq!(normalised("time=\"2026-11-24T16:37:23Z\" level=error"), "time=\"TIME\" level=error");
         assert_eq!(ids("t1x1z tt0012345x0007zt"), "t1x1z tIDt");
     }
 
