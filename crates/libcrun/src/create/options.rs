@@ -90,7 +90,7 @@ impl CreateOptions {
     }
 }
 
-/// What becomes of a container that [`run`] has started.
+/// What becomes of a container that [`crate::run`] has started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunMode {
     /// The caller waits until it ends; then it is removed unless it is to be kept.
@@ -102,7 +102,7 @@ pub enum RunMode {
     Detached,
 }
 
-/// How a process ended that [`run`] or [`crate::exec`] has run.
+/// How a process ended that [`crate::run`] or [`crate::exec`] has run.
 #[derive(Debug)]
 pub struct Ended {
     /// Its exit status, 128 plus the signal that ended it, or 0 when it was detached.
