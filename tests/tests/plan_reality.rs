@@ -269,14 +269,18 @@ fn the_ids_of_a_user_namespace_are_mapped_as_planned() {
     assert_eq!(by[..2], [json!("newgidmap"), json!("newuidmap")]);
 }
 
-/// Limits that any layout can have here: in the private place with version 2 there need be no controllers.
+/// Limits that any layout can have here: with version 2 there need be no controllers.
 fn limits(layout: &str) -> Value {
     let devices = json!([{"allow": false, "access": "rwm"}]);
-    match layout {
-        "version 2" => {
+    let is_unified = match layout {
+        "native" => Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+        layout => layout == "version 2",
+    };
+    match is_unified {
+        true => {
             json!({"unified": {"cgroup.max.depth": "5", "cgroup.max.descendants": "77"}, "devices": devices})
         }
-        _ => json!({"pids": {"limit": 77}, "cpu": {"shares": 2048}, "devices": devices}),
+        false => json!({"pids": {"limit": 77}, "cpu": {"shares": 2048}, "devices": devices}),
     }
 }
 
