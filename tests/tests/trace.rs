@@ -385,6 +385,20 @@ fn a_file_that_cannot_be_made_is_an_error_before_anything_is_done() {
 }
 
 #[test]
+fn a_fifo_that_nobody_reads_is_an_error_and_not_waited_for() {
+    let crun = runtime!();
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let container = crun.container(&Bundle::new().args(["true"]));
+    let fifo = fifo.to_str().unwrap();
+    container
+        .cmd(["run", "-b", &bundle_of(&container), "--trace", fifo, "ID"])
+        .error_with(["trace file", fifo]);
+    container.deleted();
+}
+
+#[test]
 fn a_full_disk_is_a_warning_and_not_the_end_of_the_container() {
     let crun = runtime!();
     let bundle = Bundle::new().sh("exit 3");

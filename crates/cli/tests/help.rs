@@ -11,8 +11,8 @@ use cli::args;
 use cli::help;
 use cli::table::COMMANDS;
 
-/// Set to write the files of the texts anew.
-const WRITE: &str = "WRITE_GOLDEN";
+/// Set to `accept`, the files of the texts are written anew.
+const WRITE: &str = "CRUN_GOLDEN";
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/help").join(name)
@@ -39,7 +39,7 @@ fn the_help_is_what_its_golden_files_say() {
     let mut differing = Vec::new();
     for (file, line) in texts() {
         let text = shown(&line);
-        if std::env::var_os(WRITE).is_some() {
+        if std::env::var_os(WRITE).is_some_and(|value| value == "accept") {
             fs::write(golden(&file), &text).unwrap();
         }
         if fs::read_to_string(golden(&file)).unwrap_or_default() != text {
@@ -48,7 +48,7 @@ fn the_help_is_what_its_golden_files_say() {
     }
     assert!(
         differing.is_empty(),
-        "other than the files say: {}; if that is meant: {WRITE}=1 cargo test -p crun-cli, and look at the difference",
+        "other than the files say: {}; if that is meant: {WRITE}=accept cargo test -p crun-cli, and look at the difference",
         differing.join(", ")
     );
 }

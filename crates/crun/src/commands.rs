@@ -48,12 +48,8 @@ pub(crate) fn run(invocation: &Invocation, log: &Log) -> Result<i32> {
     if invocation.global.value("root") == Some("") {
         return Err(Error::os(Code::System, "stat ``", rustix::io::Errno::NOENT));
     }
-    // A name nobody knows is wrong for every command; one this version cannot use only for those that make cgroups.
-    if let Err(error) = context.cgroup_manager()
-        && error.code() != Code::Unsupported
-    {
-        return Err(error);
-    }
+    // Wrong for every command, also for those that make no cgroup.
+    context.cgroup_manager()?;
     dispatch(&context, command.name)
 }
 
@@ -109,11 +105,12 @@ impl Context<'_> {
         self.invocation.options.value(option)
     }
 
-    /// Whether the output is to be JSON.
-    pub(crate) fn wants_json(&self) -> Result<bool> {
+    /// Whether the output is to be JSON and not in the other format of the command.
+    pub(crate) fn wants_json(&self, or: &str) -> Result<bool> {
         match self.value("format") {
-            None | Some("table") => Ok(false),
+            None => Ok(false),
             Some("json") => Ok(true),
+            Some(other) if other == or => Ok(false),
             Some(other) => Err(Error::new(Code::InvalidOption, format!("invalid format `{other}`"))),
         }
     }
@@ -188,7 +185,7 @@ pub(crate) fn print(text: &str) -> Result<i32> {
 fn version(context: &Context<'_>) -> String {
     let root = context.root();
     format!(
-        "crun version {VERSION}\ncommit: {COMMIT}\nrundir: {}\nspec: 1.0.0\n+SYSTEMD +CAP +SECCOMP +EBPF\n",
+        "crun version {VERSION}\ncommit: {COMMIT}\nrundir: {}\nspec: 1.0.0\n+SYSTEMD +SELINUX +APPARMOR +CAP +SECCOMP +EBPF\n",
         root.path().display()
     )
 }

@@ -27,6 +27,7 @@ use cli::args::Invocation;
 use crate::failed;
 use details::Details;
 use file::LogFile;
+pub(crate) use file::without_waiting;
 use journald::Journald;
 use record::Record;
 pub(crate) use stderr::say_usage;
@@ -78,9 +79,14 @@ impl Log {
         Ok(Self { sink, level, has_failed: Cell::new(false) })
     }
 
+    /// Whether messages of this level are asked for.
+    pub(crate) fn takes(&self, level: Level) -> bool {
+        level <= self.level
+    }
+
     /// Writes a message that is no failure, if the level asks for it.
     pub(crate) fn write(&self, level: Level, message: &str) {
-        if level > self.level {
+        if !self.takes(level) {
             return;
         }
         let record = Record::new(level, message);

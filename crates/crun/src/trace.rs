@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::Write;
 
-use libcrun::{Code, Error, Result, Span, SpanKind, SpanResult, Timeline, Track};
+use libcrun::{Result, Span, SpanKind, SpanResult, Timeline, Track};
 
 use crate::commands::Context;
-use crate::log::Level;
+use crate::failed;
+use crate::log::{Level, without_waiting};
 
 /// Does the `work` of a command. Where a trace or messages are asked for, it gets a timeline to fill, and they are written
 /// when it is done, also when it has failed.
@@ -34,12 +35,12 @@ struct Trace<'a> {
 impl<'a> Trace<'a> {
     /// Begins where one is asked for. That its file cannot be made is found out before anything else is.
     fn begin(context: &'a Context<'_>) -> Result<Option<Self>> {
-        let global = &context.invocation.global;
-        let tells = global.has("debug") || global.value("log-level") == Some("debug");
+        let tells = context.log.takes(Level::Debug);
         let Some(command) = context.invocation.command.filter(|_| tells || context.has("trace")) else {
             return Ok(None);
         };
-        let open = |path: &'a str| match File::create(path) {
+        let open = |path: &'a str| match without_waiting().write(true).create(true).truncate(true).open(path)
+        {
             Ok(file) => Ok((file, path)),
             Err(error) => Err(failed(format!("create the trace file `{path}`"), &error)),
         };
@@ -56,14 +57,17 @@ impl<'a> Trace<'a> {
             context.log.write(Level::Warning, &warning.to_string());
         }
         if self.tells {
-            let tracks = self.timeline.collected();
-            for (number, track) in tracks.iter().enumerate() {
-                // All that the caller did lies within its command.
-                let depth = usize::from(number == 0);
-                for span in track.spans.iter().filter(|span| is_told(span, depth)) {
-                    context.log.write(Level::Debug, &line(track, span));
-                }
-            }
+            tell(&self.timeline.collected(), context);
+        }
+    }
+}
+
+fn tell(tracks: &[Track], context: &Context<'_>) {
+    for (number, track) in tracks.iter().enumerate() {
+        // All that the caller did lies within its command.
+        let depth = usize::from(number == 0);
+        for span in track.spans.iter().filter(|span| is_told(span, depth)) {
+            context.log.write(Level::Debug, &line(track, span));
         }
     }
 }
@@ -80,11 +84,4 @@ fn line(track: &Track, span: &Span) -> String {
     let failed = if matches!(span.result, SpanResult::Failed(_)) { ", failed" } else { "" };
     let (milliseconds, fraction) = (nanoseconds / 1_000_000, nanoseconds / 1000 % 1000);
     format!("{}: {indent}{}: {milliseconds}.{fraction:03} ms{failed}", track.name, span.name)
-}
-
-fn failed(message: String, error: &std::io::Error) -> Error {
-    match error.raw_os_error() {
-        Some(raw) => Error::os(Code::System, message, rustix::io::Errno::from_raw_os_error(raw)),
-        None => Error::new(Code::System, message),
-    }
 }

@@ -59,15 +59,10 @@ fn plan(spec: &Spec<'_>) {
     for host in hosts() {
         for cgroup_manager in managers {
             let request = Request {
-                id: &id,
-                bundle: Path::new("/bundle"),
                 cgroup_manager,
                 preserve_fds: u32::MAX,
                 listen_fds: 1,
-                new_keyring: true,
-                pivot: true,
-                seccomp_receiver: None,
-                notify: None,
+                ..Request::new(&id, Path::new("/bundle"))
             };
             let _ = Plan::new(spec, &request, &host);
         }

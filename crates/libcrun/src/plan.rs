@@ -104,6 +104,24 @@ pub struct Request<'a> {
     pub notify: Option<Notify<'a>>,
 }
 
+impl<'a> Request<'a> {
+    /// For a container of which no more is said than its name and its bundle.
+    #[must_use]
+    pub const fn new(id: &'a ContainerId, bundle: &'a Path) -> Self {
+        Self {
+            id,
+            bundle,
+            cgroup_manager: CgroupManager::Cgroupfs,
+            preserve_fds: 0,
+            listen_fds: 0,
+            new_keyring: true,
+            pivot: true,
+            seccomp_receiver: None,
+            notify: None,
+        }
+    }
+}
+
 /// All that is to be done to start a container.
 #[derive(Debug)]
 pub(crate) struct Plan {

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use libcrun::Result;
 use libcrun::check::{CheckOptions, Finding, Report, Verdict};
-use libcrun::{Code, Error, Result};
 
 use super::{Context, print, seccomp_receiver};
 use crate::output;
@@ -13,11 +13,7 @@ use crate::output;
 const MISSING: i32 = 1;
 
 pub(super) fn check(context: &Context<'_>) -> Result<i32> {
-    let wants_json = match context.value("format") {
-        None | Some("text") => false,
-        Some("json") => true,
-        Some(other) => return Err(Error::new(Code::InvalidConfig, format!("invalid format `{other}`"))),
-    };
+    let wants_json = context.wants_json("text")?;
     let config = context.value("config");
     let options = CheckOptions {
         bundle: context.positional(0).or(config.map(|_| ".")).map(PathBuf::from),

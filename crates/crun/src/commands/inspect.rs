@@ -18,7 +18,7 @@ pub(super) fn list(context: &Context<'_>) -> Result<i32> {
         let ids = root.containers()?;
         return print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
     }
-    let wants_json = context.wants_json()?;
+    let wants_json = context.wants_json("table")?;
     let mut containers = Vec::new();
     for container in libcrun::list(&root)? {
         match container {

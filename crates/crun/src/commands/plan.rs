@@ -9,13 +9,9 @@ use super::{Context, print};
 use crate::output::json;
 
 pub(super) fn plan(context: &Context<'_>) -> Result<i32> {
-    let wants_json = match context.value("format") {
-        None | Some("text") => false,
-        Some("json") => true,
-        Some(other) => return Err(invalid(format!("invalid format `{other}`, it is `text` or `json`"))),
-    };
+    let wants_json = context.wants_json("text")?;
     let bundle = match (context.positional(0), context.value("bundle")) {
-        (Some(_), Some(_)) => return Err(invalid("the bundle is given twice, as argument and by --bundle")),
+        (Some(_), Some(_)) => return Err(given_twice()),
         (given, option) => PathBuf::from(given.or(option).unwrap_or(".")),
     };
     let options = CreateOptions { bundle, ..options(context)? };
@@ -34,6 +30,6 @@ fn id(context: &Context<'_>, options: &CreateOptions) -> Result<ContainerId> {
     ContainerId::new(name).or_else(|_| ContainerId::new("ID"))
 }
 
-fn invalid(message: impl Into<String>) -> Error {
-    Error::new(Code::InvalidConfig, message)
+fn given_twice() -> Error {
+    Error::new(Code::InvalidOption, "the bundle is given twice, as argument and by --bundle")
 }

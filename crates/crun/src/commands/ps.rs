@@ -10,7 +10,7 @@ use crate::output;
 
 /// With options behind the container, they are those of `ps(1)`, as for runc.
 pub(super) fn ps(context: &Context<'_>) -> Result<i32> {
-    let wants_json = context.wants_json()?;
+    let wants_json = context.wants_json("table")?;
     let pids: Vec<i32> = libcrun::processes(&context.root(), &context.id()?)?
         .into_iter()
         .map(|pid| pid.as_raw_nonzero().get())

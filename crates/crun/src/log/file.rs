@@ -11,9 +11,13 @@ use super::record::Record;
 use super::stderr::wants_colour;
 use crate::failed;
 
-/// Without waiting: a FIFO that nobody reads would keep the container from being made, first when it is opened and then
-/// when it is full. A terminal is not to become that of the runtime.
-const FLAGS: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY);
+/// How a file is opened that only tells of a container: a FIFO that nobody reads would keep the container from being made,
+/// first when it is opened and then when it is full. A terminal is not to become that of the runtime.
+pub(crate) fn without_waiting() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags(OFlags::NONBLOCK.union(OFlags::NOCTTY).bits().cast_signed());
+    options
+}
 
 #[derive(Debug)]
 pub(super) struct LogFile {
@@ -24,8 +28,7 @@ pub(super) struct LogFile {
 
 impl LogFile {
     pub(super) fn open(path: &str, json: bool) -> Result<Self, Error> {
-        let flags = FLAGS.bits().cast_signed();
-        let file = OpenOptions::new().append(true).create(true).custom_flags(flags).open(path);
+        let file = without_waiting().append(true).create(true).open(path);
         let file = file.map_err(|error| failed(format!("open log file `{path}`"), &error))?;
         Ok(Self { path: path.to_owned(), file, json })
     }

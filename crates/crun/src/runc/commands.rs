@@ -126,7 +126,7 @@ fn list(context: &Context<'_>) -> Result<i32> {
     if context.has("quiet") {
         return print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
     }
-    let wants_json = context.wants_json()?;
+    let wants_json = context.wants_json("table")?;
     // One that is just being made or removed is no reason not to list the others.
     let states: Vec<_> = ids.iter().filter_map(|id| state(context, id.as_str()).ok()).collect();
     print(&if wants_json { shapes::list_json(&states) } else { shapes::list_table(&states) })

@@ -170,17 +170,7 @@ impl<'a> Subject<'a> {
         bundle: &'r Path,
         seccomp_receiver: Option<&'r Path>,
     ) -> Request<'r> {
-        Request {
-            id,
-            bundle,
-            cgroup_manager: self.manager,
-            preserve_fds: 0,
-            listen_fds: 0,
-            new_keyring: true,
-            pivot: true,
-            seccomp_receiver,
-            notify: None,
-        }
+        Request { cgroup_manager: self.manager, seccomp_receiver, ..Request::new(id, bundle) }
     }
 
     /// Whether containers of this user have a user namespace of their own.

@@ -16,16 +16,11 @@ pub(super) fn not_found(root: &Path, id: &str) -> Option<String> {
     if let Some(place) = elsewhere {
         return Some(format!("one of that name is below `--root {}`", place.display()));
     }
-    let names: Vec<String> =
-        std::fs::read_dir(root).into_iter().flatten().flatten().filter_map(name).collect();
-    match similar(id, names.iter().map(String::as_str)).as_slice() {
-        [] => None,
-        meant => Some(format!("there is {}", quoted(meant))),
-    }
-}
-
-fn name(entry: std::fs::DirEntry) -> Option<String> {
-    is_state(&entry.path()).then(|| entry.file_name().into_string().ok())?
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let mut meant = similar(id, names.iter().map(String::as_str));
+    meant.retain(|name| is_state(&root.join(name)));
+    (!meant.is_empty()).then(|| format!("there is {}", quoted(&meant)))
 }
 
 /// Whether it is the directory of a container, of this runtime's or of runc's.

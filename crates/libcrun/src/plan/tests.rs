@@ -21,17 +21,7 @@ fn config(edit: impl FnOnce(&mut Value)) -> String {
 fn plan_on(host: &Host, manager: CgroupManager, text: &str) -> Result<Plan> {
     let spec = spec::parse(text.as_bytes(), "config.json")?;
     let id = ContainerId::new("web").unwrap();
-    let request = Request {
-        id: &id,
-        bundle: Path::new("/bundle"),
-        cgroup_manager: manager,
-        preserve_fds: 0,
-        listen_fds: 0,
-        new_keyring: true,
-        pivot: true,
-        seccomp_receiver: None,
-        notify: None,
-    };
+    let request = Request { cgroup_manager: manager, ..Request::new(&id, Path::new("/bundle")) };
     Plan::new(&spec, &request, host)
 }
 

@@ -89,17 +89,8 @@ mod tests {
         let text = config.to_string();
         let spec = spec::parse(text.as_bytes(), "config.json").unwrap();
         let id = ContainerId::new("web").unwrap();
-        let request = Request {
-            id: &id,
-            bundle: Path::new("/bundle"),
-            cgroup_manager: manager,
-            preserve_fds: 0,
-            listen_fds,
-            new_keyring: true,
-            pivot: true,
-            seccomp_receiver: None,
-            notify: None,
-        };
+        let request =
+            Request { cgroup_manager: manager, listen_fds, ..Request::new(&id, Path::new("/bundle")) };
         let plan = Plan::new(&spec, &request, host).unwrap();
         plan.warnings(&spec, &request).iter().map(ToString::to_string).collect()
     }

@@ -203,24 +203,14 @@ mod tests {
     use super::*;
     use crate::host::Host;
     use crate::id::ContainerId;
-    use crate::plan::{CgroupManager, Request};
+    use crate::plan::Request;
 
     /// What is refused of the configuration of `crun spec` with this changed, and whether the rest can be planned.
     fn refused(change: impl Fn(&mut serde_json::Value)) -> (Vec<(String, String)>, bool) {
         let mut config = serde_json::from_str(&spec::template(false, true)).unwrap();
         change(&mut config);
         let (host, id) = (Host::with(0, Layout::unified()), ContainerId::new("x").unwrap());
-        let request = Request {
-            id: &id,
-            bundle: Path::new("/b"),
-            cgroup_manager: CgroupManager::Cgroupfs,
-            preserve_fds: 0,
-            listen_fds: 0,
-            new_keyring: true,
-            pivot: true,
-            seccomp_receiver: None,
-            notify: None,
-        };
+        let request = Request::new(&id, Path::new("/b"));
         let text = config.to_string();
         let (refused, plan) = all(text.as_bytes(), "c", |spec| Plan::new(spec, &request, &host));
         (refused.into_iter().map(|(name, error)| (name, error.to_string())).collect(), plan.is_some())

@@ -106,17 +106,7 @@ fn describe_case(case: &Case) -> Description {
     let text = case.config.to_string();
     let spec = spec::parse(text.as_bytes(), "config.json").unwrap();
     let id = ContainerId::new("web").unwrap();
-    let request = Request {
-        id: &id,
-        bundle: Path::new("/bundle"),
-        cgroup_manager: case.manager,
-        preserve_fds: 0,
-        listen_fds: 0,
-        new_keyring: true,
-        pivot: true,
-        seccomp_receiver: None,
-        notify: None,
-    };
+    let request = Request { cgroup_manager: case.manager, ..Request::new(&id, Path::new("/bundle")) };
     let plan = Plan::new(&spec, &request, &case.host).unwrap();
     describe(&View {
         plan: &plan,
@@ -130,10 +120,10 @@ fn describe_case(case: &Case) -> Description {
     })
 }
 
-/// Compares a text with the file that has it, or with `CRUN_GOLDEN=write`, writes that.
+/// Compares a text with the file that has it, or with `CRUN_GOLDEN=accept`, writes that.
 fn compare(name: &str, text: &str) {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/plan").join(name);
-    if std::env::var_os("CRUN_GOLDEN").is_some_and(|what| what == "write") {
+    if std::env::var_os("CRUN_GOLDEN").is_some_and(|what| what == "accept") {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, text).unwrap();
         return;
@@ -143,7 +133,7 @@ fn compare(name: &str, text: &str) {
     assert!(
         golden == text,
         "tests/golden/plan/{name} says something else, first in line {}. If the change is meant:\n  \
-         CRUN_GOLDEN=write cargo test -p libcrun plan::show\nand read what `git diff` shows. Now it is:\n{text}",
+         CRUN_GOLDEN=accept cargo test -p libcrun plan::show\nand read what `git diff` shows. Now it is:\n{text}",
         line.unwrap_or_else(|| golden.lines().count().min(text.lines().count())) + 1,
     );
 }
