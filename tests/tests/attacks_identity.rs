@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use kit::bundle::Bundle;
 use kit::container::Container;
@@ -147,6 +148,8 @@ fn a_process_that_got_the_pid_of_one_that_ended_is_not_taken_for_it() {
     let crun = runtime!();
     let container = crun.start(&Bundle::new().args(["true"]));
     container.wait();
+    // A start time is told in ticks of 10 ms: a process of the same tick is one that no pid can come back to so soon.
+    std::thread::sleep(Duration::from_millis(20));
     let mut bystander = Command::new("sleep").arg("99").spawn().unwrap();
     with_foreign_process(&container, |status| status["pid"] = json!(bystander.id()));
     assert_eq!(container.status(), "stopped");

@@ -145,12 +145,9 @@ fn the_last_word_of_a_program_counts() {
 fn a_signal_ends_a_detached_run_that_waits() {
     let manager = Manager::new();
     let crun = manager.tells(runtime!());
-    let container = crun.container(&bundle("sleep 99"));
+    let container = crun.container(&bundle("exec sleep 99"));
     let running = crun.spawn(crun.command(container.args(["run", "-d", "-b", "BUNDLE", "ID"])));
-    wait_for("the program", || {
-        let state = container.cmd(["state", "ID"]);
-        (state.code == 0 && state.stdout.contains("running")).then_some(())
-    });
+    container.wait_program("sleep");
     std::thread::sleep(Duration::from_millis(200));
     signal(running.pid(), 15);
     running.wait().error_with(["given up on signal 15 while waiting for the container to be ready"]);

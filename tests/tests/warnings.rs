@@ -134,10 +134,7 @@ fn warnings_are_told_while_the_container_runs_and_when_its_start_fails() {
     let running = crun.spawn(crun.command(container.args(["run", "--bundle", "BUNDLE", "ID"])));
     let said = || fs::read_to_string(log.path()).unwrap().contains("HOME").then_some(());
     wait_for("a warning", said);
-    wait_for("the container", || {
-        let state = container.cmd(["state", "ID"]);
-        (state.code == 0 && state.stdout.contains("running")).then_some(())
-    });
+    container.wait_program("sleep");
     container.kill("KILL");
     assert_eq!(running.wait().code, 137);
     fs::write(log.path(), "").unwrap();

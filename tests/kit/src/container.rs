@@ -130,6 +130,16 @@ impl Container {
         wait_for("the container to stop", || (self.status() == "stopped").then_some(()));
     }
 
+    /// Waits until its init has become the program of that name: a `run` says "running" a moment before.
+    pub fn wait_program(&self, name: &str) {
+        let name = format!("{name}\n");
+        wait_for("the container's program", || {
+            let state = self.cmd(["state", "ID"]);
+            (state.code == 0 && state.json()["pid"] != 0).then_some(())?;
+            (fs::read_to_string(self.proc().join("comm")).ok()? == name).then_some(())
+        });
+    }
+
     /// Deletes it by force, and looks whether anything is left.
     pub fn delete(self) {
         drop(self);
