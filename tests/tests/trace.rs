@@ -230,7 +230,7 @@ fn both_processes_go_by_the_same_clock() {
     let in_time =
         |bundle: Bundle| bundle.namespace("time", Some("")).set("/linux/timeOffsets", offsets.clone());
     for bundle in [Bundle::new(), in_time(Bundle::new())] {
-        let trace = traced(&crun, &bundle.args(["sleep", "0.1"]));
+        let trace = traced(&crun, &bundle.args(["sleep", "0.4"]));
         let [whole, clone] = ["run", "clone"].map(|name| trace.span("crun", name));
         let (first, last) = (&trace.of("init")[0], trace.span("init", "the program runs"));
         // The clock of the calendar, which is the one that time namespaces share, may be set by a little meanwhile.
@@ -238,7 +238,7 @@ fn both_processes_go_by_the_same_clock() {
         assert!(last.begin >= first.begin && last.end <= whole.end, "{trace:#?}");
         let attended = trace.span("crun", "attend to init");
         assert!(first.begin <= attended.end, "init begins after it is done: {trace:#?}");
-        assert!(last.end - last.begin >= 90_000_000, "{last:?}");
+        assert!(last.end - last.begin >= 100_000_000, "{last:?}");
     }
 }
 
@@ -320,13 +320,14 @@ fn an_exec_shows_both_sides_and_how_long_its_program_runs() {
     let crun = runtime!();
     let container = crun.start(&Bundle::new().sh("echo up; sleep 99; true"));
     container.wait_output("up");
-    let (output, trace) = command(&container, ["exec", "ID", "sh", "-c", "sleep 0.05; exit 7"]);
+    let (output, trace) = command(&container, ["exec", "ID", "sh", "-c", "sleep 0.5; exit 7"]);
     assert_eq!(output.code, 7);
     let phases = ["read the state", "parse", "plan", "prepare", "clone", "attend to the process"];
     assert_in_order(&trace.names("crun", 1), &phases);
     assert_in_order(&trace.names("exec", 0), &["namespaces", "gives up rights", "program", "start"]);
     let program = trace.span("exec", "the program runs");
-    assert!(program.end - program.begin >= 50_000_000, "{trace:#?}");
+    // It begins when the runtime has noticed the exec, which a busy machine lets it do late.
+    assert!(program.end - program.begin >= 100_000_000, "{trace:#?}");
 }
 
 #[test]
