@@ -190,7 +190,11 @@ fn refuse_mounts(spec: &Spec<'_>, linux: &Linux<'_>, readonly: bool) -> Result<(
 }
 
 fn inner_paths(paths: Option<&[crate::spec::Text<'_>]>, name: &str) -> Result<Vec<InnerPath>> {
-    paths.unwrap_or_default().iter().map(|path| InnerPath::new(path, || name.to_owned())).collect()
+    let inner = |path: &crate::spec::Text<'_>| match path.starts_with('/') {
+        true => InnerPath::new(path, || name.to_owned()),
+        false => Err(invalid(format!("{name}: `{path}` is not an absolute path"))),
+    };
+    paths.unwrap_or_default().iter().map(inner).collect()
 }
 
 /// `linux.rootfsPropagation`; private unless something else is asked for.
