@@ -33,7 +33,7 @@ pub(crate) struct RootfsPlan {
     pub(crate) links: bool,
     pub(crate) masked: Vec<InnerPath>,
     pub(crate) read_only_paths: Vec<InnerPath>,
-    /// Whether the container has a mount namespace of its own to do all this in.
+    /// Whether the container has a mount namespace, new or joined, to do all this in.
     pub(crate) own_mounts: bool,
     /// Where the process starts; made when it is missing.
     pub(crate) working_directory: InnerPath,
