@@ -4,7 +4,10 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use kit::bundle::Bundle;
 use kit::{runtime, runtime_on_v2};
@@ -63,7 +66,7 @@ fn a_namespace_with_a_path_is_joined() {
     let first = crun.start(&Bundle::new().args(["sleep", "99"]));
     for (kind, name) in TYPES {
         if kind == "mount" {
-            continue; // a mount namespace brings its own root: the bundle's is not to be seen in it
+            continue; // below: the bundle's root has to be seen in it
         }
         let path = first.proc().join("ns").join(name);
         let mut bundle = inside(name).namespace(kind, path.to_str());
@@ -73,6 +76,85 @@ fn a_namespace_with_a_path_is_joined() {
         let expected = fs::read_link(&path).unwrap();
         assert_eq!(crun.run(&bundle).ok().trim(), expected.to_str().unwrap(), "{kind}");
     }
+}
+
+/// A process with a mount namespace of its own.
+struct Neighbour(Child);
+
+impl Neighbour {
+    fn new() -> Self {
+        let script = ["--mount", "sh", "-c", "echo; exec sleep 99"];
+        let mut child = Command::new("unshare").args(script).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        Self(child)
+    }
+
+    fn proc(&self, name: &str) -> PathBuf {
+        Path::new("/proc").join(self.0.id().to_string()).join(name)
+    }
+
+    fn mounts(&self) -> String {
+        fs::read_to_string(self.proc("mountinfo")).unwrap()
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn in_a_joined_mount_namespace_the_container_has_its_own_root_and_mounts() {
+    let (crun, neighbour) = (runtime!(), Neighbour::new());
+    let path = neighbour.proc("ns/mnt");
+    let bundle = Bundle::new().namespace("mount", path.to_str()).mount("/tmp", "tmpfs", "tmpfs", []);
+    let script = "readlink /proc/self/ns/mnt; touch /tmp/x; touch /x 2>&1; stat -fc %T /proc /dev/shm";
+    let expected = format!(
+        "{}\ntouch: /x: Read-only file system\nproc\ntmpfs\n",
+        fs::read_link(&path).unwrap().display()
+    );
+    let container = crun.start(&bundle.sh(&format!("{script}; echo done; exec sleep 99")));
+    container.wait_output("done");
+    assert_eq!(container.stdout(), format!("{expected}done\n"));
+    assert_eq!(crun.cmd(["exec", container.id(), "sh", "-c", script]).ok(), expected);
+    drop(neighbour);
+}
+
+#[test]
+fn those_whose_mount_namespace_is_joined_keep_their_root_and_the_host_its_mounts() {
+    let (crun, neighbour) = (runtime!(), Neighbour::new());
+    let identity = || fs::metadata(neighbour.proc("root/.")).map(|root| (root.dev(), root.ino())).unwrap();
+    let (root, path) = (identity(), neighbour.proc("ns/mnt"));
+    let bundle = Bundle::new().namespace("mount", path.to_str());
+    let rootfs = bundle.rootfs();
+    let _container = crun.start(&bundle.args(["sleep", "99"]));
+    let of_rootfs = |mounts: &str| mounts.contains(rootfs.to_str().unwrap());
+    assert!(of_rootfs(&neighbour.mounts()));
+    assert!(!of_rootfs(&fs::read_to_string("/proc/self/mountinfo").unwrap()));
+    assert_eq!(identity(), root);
+    drop(neighbour);
+}
+
+#[test]
+fn a_failed_start_leaves_no_mount_in_a_namespace_that_it_joined() {
+    let (crun, neighbour) = (runtime!(), Neighbour::new());
+    let before = neighbour.mounts();
+    let bundle = Bundle::new().namespace("mount", neighbour.proc("ns/mnt").to_str());
+    let failed = crun.run(&bundle.mount("/etc/passwd/x", "tmpfs", "tmpfs", []));
+    assert!(failed.error().contains("/etc/passwd/x"));
+    let paths = |mounts: &str| -> Vec<String> {
+        mounts.lines().map(|line| line.split(' ').nth(4).unwrap().to_owned()).collect()
+    };
+    assert_eq!(paths(&neighbour.mounts()), paths(&before));
+}
+
+#[test]
+fn nothing_is_mounted_for_a_container_in_the_hosts_mount_namespace() {
+    let crun = runtime!();
+    let refused = crun.run(&Bundle::new().namespace("mount", Some("/proc/self/ns/mnt"))).error();
+    assert!(refused.contains("mounts[0]: /proc: needs a new mount namespace"), "{refused}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub(crate) mod users;
 
 use std::cell::OnceCell;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use cgroups::Layout;
@@ -25,6 +26,7 @@ pub struct Host {
     is_rootless: OnceCell<bool>,
     joined_user_namespace: OnceCell<Option<UserNamespace>>,
     joins_own_user_namespace: OnceCell<bool>,
+    joins_hosts_mount_namespace: OnceCell<bool>,
     cgroups: OnceCell<Layout>,
     apparmor: OnceCell<Option<String>>,
     has_selinux: OnceCell<bool>,
@@ -59,6 +61,7 @@ impl Host {
             is_rootless: OnceCell::from(effective_uid != 0),
             joined_user_namespace: OnceCell::from(None),
             joins_own_user_namespace: OnceCell::from(false),
+            joins_hosts_mount_namespace: OnceCell::from(false),
             cgroups: OnceCell::from(cgroups),
             apparmor: OnceCell::from(None),
             has_selinux: OnceCell::from(false),
@@ -122,6 +125,18 @@ impl Host {
     /// Whether the user namespace at this path, which the container joins, is that of this process.
     pub(crate) fn is_own_user_namespace(&self, path: &Path) -> bool {
         *self.joins_own_user_namespace.get_or_init(|| user_namespace::is_own(path))
+    }
+
+    /// Whether the mount namespace at this path, which the container joins, is the host's: that of this process, or of the
+    /// first there is.
+    pub(crate) fn is_hosts_mount_namespace(&self, path: &Path) -> bool {
+        let identity = |path: &Path| std::fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+        let look = || {
+            let joined = identity(path);
+            let of_host = ["/proc/self/ns/mnt", "/proc/1/ns/mnt"].map(|path| identity(Path::new(path)));
+            joined.is_some() && of_host.contains(&joined)
+        };
+        *self.joins_hosts_mount_namespace.get_or_init(look)
     }
 
     /// Whether this process has no power over the host: it is not root, or root only of a user namespace. The user's

@@ -261,6 +261,7 @@ impl Init<'_> {
 
     /// Leaves the root filesystem as it was, after a failure.
     fn take_back(&self) {
+        self.leave_shared_mounts();
         if self.made.is_empty() {
             return;
         }

@@ -205,7 +205,7 @@ impl Plan {
         namespaces.settle_time(is_rootless);
         let has = |flag| namespaces.contains(flag);
         for (name, set) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
-            if set.is_some() && !has(Namespaces::UTS) {
+            if name_in(set).is_some() && !has(Namespaces::UTS) {
                 return Err(invalid(format!("{name} requires the UTS namespace")));
             }
         }
@@ -241,7 +241,7 @@ impl Plan {
             process,
             rootfs,
             cgroup,
-            hostname: spec.hostname.as_deref().map(str::to_owned),
+            hostname: name_in(&spec.hostname).map(str::to_owned),
             domainname: sysctl::domainname(spec, linux).map(str::to_owned),
             sysctls: sysctl::plan(spec, linux, &namespaces)?,
             keyring: request.new_keyring.then(|| request.id.to_c_string()),
@@ -268,6 +268,11 @@ impl Plan {
     pub(crate) fn unit(&self) -> Option<&Rc<UnitPlan>> {
         self.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_ref())
     }
+}
+
+/// The name of a host or a domain; an empty one is none, as for the C crun.
+fn name_in<'a>(field: &'a Option<spec::Text<'_>>) -> Option<&'a str> {
+    field.as_deref().filter(|name| !name.is_empty())
 }
 
 /// Whether the configuration says where the cgroup is to be.

@@ -153,7 +153,9 @@ impl<'p> Prepared<'p> {
     pub(crate) fn next_rung(&self, failure: Failure) -> Option<Rung> {
         match (&self.root, failure.step, failure.errno) {
             (PreparedRoot::Trees(_), Step::MountNamespace, _) => Some(Rung::CopiedNamespace),
-            (PreparedRoot::Trees(trees), Step::MountAttach, Errno::LOOP) if !trees.clones_binds_inside => {
+            (PreparedRoot::Trees(trees), Step::MountAttach, Errno::LOOP)
+                if !trees.clones_binds_inside && self.plan.namespaces.creates(Namespaces::MOUNT) =>
+            {
                 Some(Rung::ClonesInside)
             }
             // Before Linux 5.12, or taken away by a filter.
@@ -206,10 +208,16 @@ fn prepare_root(
     rung: Rung,
 ) -> Result<PreparedRoot> {
     let takes_trees = || !plan.is_rootless || may_clone(root_path.as_fd());
-    let root = if rung == Rung::Newest && sys::mount::can_open_namespace() && takes_trees() {
+    let joined = plan.namespaces.joins(Namespaces::MOUNT).is_some();
+    let root = if rung == Rung::Newest && !joined && sys::mount::can_open_namespace() && takes_trees() {
         RootTree::Namespace(root_path)
     } else {
         match timeline.look("clone of the rootfs", || clone_root(plan, root_path.as_fd())) {
+            // There is only the way of detached mounts: none other brings a mount of the host there.
+            Err(errno @ (Errno::NOSYS | Errno::PERM)) if joined => {
+                let needs = "mounts in a mount namespace that is joined take open_tree(2) (Linux 5.12)";
+                return Err(Error::os(Code::Unsupported, needs, errno));
+            }
             // The mount namespace is somebody else's.
             Err(Errno::PERM) if rung != Rung::Classic && by_init::can_do(plan) => {
                 return ByInit::new(plan, cgroup, state_root).map(PreparedRoot::ByInit);

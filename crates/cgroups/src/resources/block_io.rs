@@ -86,6 +86,18 @@ impl BlockIo {
         ]
     }
 
+    /// runtime-spec config-linux.md#block-io: an entry has at least one of the two.
+    fn refuse_devices_without_weight(&self) -> Result<()> {
+        let has_none = |device: &&WeightDevice| device.weight.is_none() && device.leaf_weight.is_none();
+        match self.weight_device.iter().find(has_none) {
+            None => Ok(()),
+            Some(WeightDevice { major, minor, .. }) => {
+                let what = format!("{major}:{minor} has neither weight nor leafWeight");
+                Err(invalid("blockIO.weightDevice", what))
+            }
+        }
+    }
+
     pub(super) fn unified_writes(&self, writes: &mut Vec<Write>) -> Result<()> {
         let no_leaves = |path| invalid(path, "cannot be set with cgroup v2");
         if weight("leafWeight", self.leaf_weight)?.is_some() {
@@ -96,6 +108,7 @@ impl BlockIo {
             let other = Write::new("io", "io.weight", io_weight(weight));
             writes.push(Write::new("io", "io.bfq.weight", weight).or_else(other));
         }
+        self.refuse_devices_without_weight()?;
         for WeightDevice { major, minor, weight: value, leaf_weight } in &self.weight_device {
             if weight("weightDevice.leafWeight", *leaf_weight)?.is_some() {
                 return Err(no_leaves("blockIO.weightDevice.leafWeight"));
@@ -127,6 +140,7 @@ impl BlockIo {
         if let Some(weight) = weight("leafWeight", self.leaf_weight)? {
             writes.push(Write::new("blkio", "blkio.leaf_weight", weight));
         }
+        self.refuse_devices_without_weight()?;
         for WeightDevice { major, minor, weight: value, leaf_weight } in &self.weight_device {
             if let Some(weight) = weight("weightDevice.weight", *value)? {
                 weights(writes, "_device", format!("{major}:{minor} {weight}"));
@@ -212,6 +226,15 @@ mod tests {
             assert!(error.message.ends_with("eafWeight: cannot be set with cgroup v2"), "{error}");
             assert_eq!(lines(BlockIo::legacy_writes, text).len(), 1);
         }
+    }
+
+    #[test]
+    fn a_device_without_a_weight_is_refused() {
+        let io = parsed(r#"{"weightDevice":[{"major":8,"minor":0}]}"#);
+        let error = io.unified_writes(&mut Vec::new()).unwrap_err();
+        let expected = "linux.resources.blockIO.weightDevice: 8:0 has neither weight nor leafWeight";
+        assert_eq!(error.message, expected);
+        assert_eq!(io.legacy_writes(&mut Vec::new()).unwrap_err(), error);
     }
 
     #[test]

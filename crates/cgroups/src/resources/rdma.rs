@@ -20,6 +20,9 @@ pub(super) fn writes(resources: &Resources, writes: &mut Vec<Write>) -> Result<(
         if device.is_empty() || device.contains(char::is_whitespace) {
             return Err(invalid("rdma", format!("`{device}` is not a device's name")));
         }
+        if hca_handles.is_none() && hca_objects.is_none() {
+            return Err(invalid("rdma", format!("`{device}` has neither hcaHandles nor hcaObjects")));
+        }
         let mut line = device.clone();
         for (key, number) in [("hca_handle", hca_handles), ("hca_object", hca_objects)] {
             if let Some(number) = number {
@@ -27,9 +30,7 @@ pub(super) fn writes(resources: &Resources, writes: &mut Vec<Write>) -> Result<(
                 line.push_str(&format!(" {key}={}", (*number).min(i32::MAX.cast_unsigned())));
             }
         }
-        if line.len() > device.len() {
-            writes.push(Write::new("rdma", "rdma.max", line));
-        }
+        writes.push(Write::new("rdma", "rdma.max", line));
     }
     Ok(())
 }
@@ -50,7 +51,12 @@ mod tests {
         assert_eq!(written(r#"{"mlx5_0":{"hcaHandles":3}}"#).unwrap(), ["mlx5_0 hca_handle=3"]);
         let both = r#"{"mlx5_0":{"hcaHandles":3,"hcaObjects":4294967295}}"#;
         assert_eq!(written(both).unwrap(), ["mlx5_0 hca_handle=3 hca_object=2147483647"]);
-        assert!(written(r#"{"mlx5_0":{}}"#).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_entry_without_a_limit_is_refused() {
+        let error = written(r#"{"mlx5_0":{}}"#).unwrap_err();
+        assert_eq!(error.message, "linux.resources.rdma: `mlx5_0` has neither hcaHandles nor hcaObjects");
     }
 
     #[test]

@@ -66,7 +66,15 @@ impl FilterPlan {
     pub(crate) fn new(spec: &Spec<'_>, subject: Subject<'_>) -> Result<Option<Self>> {
         let (program, skipped) = match (annotation(spec, RAW), profile(spec)) {
             (Some(data), _) => (raw_program(data)?, Vec::new()),
-            (None, Some(profile)) => compile(spec, profile)?,
+            (None, Some(profile)) => {
+                let has_metadata = profile.listener_metadata.as_deref().is_some_and(|data| !data.is_empty());
+                if has_metadata && receiver(spec, subject)?.is_none() {
+                    return Err(invalid(
+                        "linux.seccomp.listenerMetadata: there is no listenerPath to send it to",
+                    ));
+                }
+                compile(spec, profile)?
+            }
             (None, None) => return refuse_plugins(spec).map(|()| None),
         };
         Ok(Some(Self { skipped, ..Self::of_program(spec, program, subject)? }))
@@ -166,6 +174,12 @@ fn refuse_plugins(spec: &Spec<'_>) -> Result<()> {
 }
 
 fn compile(spec: &Spec<'_>, profile: &Seccomp<'_>) -> Result<(Vec<Instruction>, Vec<String>)> {
+    let mut rules = profile.syscalls.iter().flatten();
+    if let Some(index) = rules.position(|rule| rule.names.is_empty()) {
+        return Err(invalid(format!(
+            "linux.seccomp.syscalls[{index}].names: empty, so the rule is for no call"
+        )));
+    }
     let refuse_unknown_names = annotation(spec, FAIL_UNKNOWN).is_some_and(|value| value != "0");
     let options = Options { refuse_unknown_names, ..Options::default() };
     let filter = seccomp::compile(&profile.profile()?, &options);

@@ -121,6 +121,9 @@ pub(super) fn plan(linux: &Linux<'_>, user: Option<&User>, host: &Host) -> Resul
         }
         seen |= kind;
         match entry.path.as_deref().filter(|path| !path.is_empty()) {
+            Some(path) if !path.starts_with('/') => {
+                return Err(invalid(format!("linux.namespaces: {name}: `{path}` is not an absolute path")));
+            }
             Some(path) => plan.join.push(Join { kind, path: PathBuf::from(path) }),
             None if kind == Namespaces::CGROUP => plan.cgroup = true,
             None if ONLY_BY_CLONE.contains(kind) => plan.clone |= kind,

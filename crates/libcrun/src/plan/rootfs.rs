@@ -33,7 +33,7 @@ pub(crate) struct RootfsPlan {
     pub(crate) links: bool,
     pub(crate) masked: Vec<InnerPath>,
     pub(crate) read_only_paths: Vec<InnerPath>,
-    /// Whether the container has a mount namespace of its own to do all this in.
+    /// Whether the container has a mount namespace, new or joined, to do all this in.
     pub(crate) own_mounts: bool,
     /// Where the process starts; made when it is missing.
     pub(crate) working_directory: InnerPath,
@@ -112,9 +112,11 @@ pub(super) fn plan(
 ) -> Result<RootfsPlan> {
     let missing = |block: &str| invalid(format!("invalid config file, no `{block}` block specified"));
     let root = spec.root.as_ref().ok_or_else(|| missing("root"))?;
-    let own_mounts = namespaces.creates(Namespaces::MOUNT);
-    if !own_mounts {
-        refuse_mounts(spec, linux, root.readonly == Some(true))?;
+    let wanted = wanted_of_mounts(spec, linux, root.readonly == Some(true));
+    let own_mounts =
+        namespaces.creates(Namespaces::MOUNT) || wanted.is_some() && may_change_joined(namespaces, host);
+    if let Some(what) = wanted.filter(|_| !own_mounts) {
+        return Err(invalid(format!("{what}: needs a new mount namespace")));
     }
     let label = MountLabel::new(spec, host)?;
     let around = Surroundings {
@@ -171,8 +173,14 @@ pub(super) fn plan(
     })
 }
 
-/// Without a mount namespace of its own a container must not change anybody's mounts; what would need that is refused.
-fn refuse_mounts(spec: &Spec<'_>, linux: &Linux<'_>, readonly: bool) -> Result<()> {
+/// Whether mounts can be made in a mount namespace that is joined. Those of the host are nobody's to change for a container.
+fn may_change_joined(namespaces: &NamespacePlan, host: &Host) -> bool {
+    let joined = namespaces.joins(Namespaces::MOUNT);
+    joined.is_some_and(|join| !host.is_rootless() && !host.is_hosts_mount_namespace(&join.path))
+}
+
+/// The first part of the configuration that takes mounts.
+fn wanted_of_mounts(spec: &Spec<'_>, linux: &Linux<'_>, readonly: bool) -> Option<String> {
     let any = |paths: &Option<Vec<_>>| paths.as_ref().is_some_and(|paths| !paths.is_empty());
     let wanted = [
         ("root.readonly", readonly),
@@ -180,17 +188,17 @@ fn refuse_mounts(spec: &Spec<'_>, linux: &Linux<'_>, readonly: bool) -> Result<(
         ("linux.readonlyPaths", any(&linux.readonly_paths)),
     ];
     if let Some((index, mount)) = spec.mounts.iter().flatten().enumerate().next() {
-        let destination = &mount.destination;
-        return Err(invalid(format!("mounts[{index}]: {destination}: needs a new mount namespace")));
+        return Some(format!("mounts[{index}]: {}", mount.destination));
     }
-    match wanted.into_iter().find(|(_, wanted)| *wanted) {
-        Some((path, _)) => Err(invalid(format!("{path}: needs a new mount namespace"))),
-        None => Ok(()),
-    }
+    wanted.into_iter().find(|(_, wanted)| *wanted).map(|(path, _)| path.to_owned())
 }
 
 fn inner_paths(paths: Option<&[crate::spec::Text<'_>]>, name: &str) -> Result<Vec<InnerPath>> {
-    paths.unwrap_or_default().iter().map(|path| InnerPath::new(path, || name.to_owned())).collect()
+    let inner = |path: &crate::spec::Text<'_>| match path.starts_with('/') {
+        true => InnerPath::new(path, || name.to_owned()),
+        false => Err(invalid(format!("{name}: `{path}` is not an absolute path"))),
+    };
+    paths.unwrap_or_default().iter().map(inner).collect()
 }
 
 /// `linux.rootfsPropagation`; private unless something else is asked for.

@@ -5,7 +5,7 @@ use std::ffi::CString;
 
 use sys::clone::Namespaces;
 
-use super::{NamespacePlan, invalid};
+use super::{NamespacePlan, invalid, name_in};
 use crate::error::Result;
 use crate::spec::{Linux, Spec};
 
@@ -31,7 +31,7 @@ pub(super) fn plan(spec: &Spec<'_>, linux: &Linux<'_>, namespaces: &NamespacePla
     for (name, value) in linux.sysctl.iter().flatten() {
         let steps = steps(name);
         let namespace = namespace(name, &steps)?;
-        if namespace == Namespaces::UTS && spec.domainname.as_deref().is_some_and(|name| !name.is_empty()) {
+        if namespace == Namespaces::UTS && name_in(&spec.domainname).is_some() {
             return Err(invalid(format!("the sysctl `{name}` conflicts with OCI field `domainname`")));
         }
         if !namespaces.contains(namespace) {
@@ -50,7 +50,7 @@ pub(super) fn plan(spec: &Spec<'_>, linux: &Linux<'_>, namespaces: &NamespacePla
 
 /// The domain name of the container, by whichever of two ways it is given.
 pub(super) fn domainname<'a>(spec: &'a Spec<'_>, linux: &'a Linux<'_>) -> Option<&'a str> {
-    let field = spec.domainname.as_deref();
+    let field = name_in(&spec.domainname);
     let sysctl = || linux.sysctl.iter().flatten().find(|(name, _)| steps(name) == ["kernel", "domainname"]);
     // As the kernel takes it from the file: up to the end of the line.
     field.or_else(|| sysctl().and_then(|(_, value)| value.lines().next()))

@@ -160,7 +160,7 @@ fn without_options_a_mount_gets_those_of_its_destination() {
 #[test]
 fn contradictions_are_refused_before_anything_is_touched() {
     type Edit = fn(&mut Value);
-    let cases: [(Edit, &str); 11] = [
+    let cases: [(Edit, &str); 14] = [
         (|c| c["linux"] = Value::Null, "invalid config file, no `linux` block specified"),
         (|c| c["root"] = Value::Null, "invalid config file, no `root` block specified"),
         (|c| c["process"] = Value::Null, "block `process` not found"),
@@ -169,6 +169,18 @@ fn contradictions_are_refused_before_anything_is_touched() {
         (
             |c| c["linux"]["namespaces"] = json!([{"type": "uts"}, {"type": "uts"}]),
             "duplicate namespace type: `uts`",
+        ),
+        (
+            |c| c["linux"]["namespaces"] = json!([{"type": "uts", "path": "proc/1/ns/uts"}]),
+            "linux.namespaces: uts: `proc/1/ns/uts` is not an absolute path",
+        ),
+        (
+            |c| c["linux"]["maskedPaths"] = json!(["/proc/acpi", "proc/kcore"]),
+            "linux.maskedPaths: `proc/kcore` is not an absolute path",
+        ),
+        (
+            |c| c["linux"]["readonlyPaths"] = json!(["sys"]),
+            "linux.readonlyPaths: `sys` is not an absolute path",
         ),
         (|c| c["mounts"][0] = json!({"destination": "/x"}), "invalid mount type for `/x`"),
         (
@@ -272,6 +284,17 @@ fn mappings_beside_a_user_namespace_that_is_joined_are_left_alone() {
         }
     });
     assert!(plan.namespaces.joins(Namespaces::USER).is_some() && plan.namespaces.id_maps.is_none());
+}
+
+#[test]
+fn an_empty_name_of_a_host_or_domain_is_none() {
+    let plan = plan(|config| {
+        config["linux"]["namespaces"] = json!([{"type": "mount"}]);
+        for key in ["hostname", "domainname"] {
+            config[key] = json!("");
+        }
+    });
+    assert_eq!((plan.hostname, plan.domainname), (None, None));
 }
 
 #[test]

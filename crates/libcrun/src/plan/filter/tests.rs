@@ -79,6 +79,8 @@ fn what_a_profile_cannot_say_is_refused_with_its_place() {
             "linux.seccomp.flags[0]: `X` is none of SECCOMP_FILTER_FLAG_TSYNC",
         ),
         (rule(json!({"names": ["mkdir"], "action": "X"})), "linux.seccomp.syscalls[0].action: "),
+        (rule(json!({"names": [], "action": "SCMP_ACT_ERRNO"})), "linux.seccomp.syscalls[0].names: empty"),
+        (with(allowing(), "listenerMetadata", json!("m")), "linux.seccomp.listenerMetadata: "),
         (
             rule(json!({"names": ["mkdir"], "action": "SCMP_ACT_KILL", "errnoRet": 1})),
             "linux.seccomp.syscalls[0].errnoRet: ",
