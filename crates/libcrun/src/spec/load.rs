@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
+use super::objects::Objects;
 use super::{Mount, Process, Resources, Spec, Text};
 use crate::error::{Code, Error, Object, Result, words};
 
@@ -26,7 +27,7 @@ pub fn parse_process<'a>(text: &'a [u8], name: &str) -> Result<Process<'a>> {
     parse_as(text, name)
 }
 
-/// An array would do for a parser that takes the fields by their order.
+/// Says so in words: at the top there is no place in the document that could be named.
 fn ensure_object(text: &[u8], name: &str, what: &str) -> Result<()> {
     match text.trim_ascii_start().starts_with(b"[") {
         true => Err(Error::new(Code::InvalidConfig, format!("load `{name}`: {what} must be an object"))),
@@ -69,7 +70,9 @@ pub(crate) fn parse_annotations<'a>(text: &'a [u8], name: &str) -> Result<BTreeM
 }
 
 pub(super) fn parse_as<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Result<T> {
-    serde_json::from_slice(text).map_err(|_| explain::<T>(text, name))
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let parsed = T::deserialize(Objects(&mut deserializer));
+    parsed.and_then(|value| deserializer.end().map(|()| value)).map_err(|_| explain::<T>(text, name))
 }
 
 /// Parses once more, this time keeping track of where in the document the parser is. Only done when parsing has
@@ -77,7 +80,7 @@ pub(super) fn parse_as<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Re
 #[cold]
 fn explain<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Error {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let (place, inner) = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+    let (place, inner) = match serde_path_to_error::deserialize::<_, T>(Objects(&mut deserializer)) {
         Err(error) => (Some(error.path().to_string()).filter(|path| path != "."), Some(error.into_inner())),
         // The value is fine, so it is what follows it.
         Ok(_) => (None, deserializer.end().err()),
@@ -198,6 +201,21 @@ mod tests {
         assert!(message(r#"{"blockIO":{"weight":70000}}"#).contains("blockIO.weight: invalid value"));
         let resources = parse_resources(br#"{"pids":{"limit":7},"devices":null}"#, "r.json").unwrap();
         assert_eq!(resources.pids.unwrap().limit, 7);
+    }
+
+    #[test]
+    fn an_array_is_no_object_at_any_depth() {
+        let message = |text: &str| parse(text.as_bytes(), "config.json").unwrap_err().to_string();
+        assert!(message(r#"["1.0.0"]"#).starts_with("load `config.json`: invalid type: sequence"));
+        for (text, place) in [
+            (r#"{"ociVersion":"1.0.0","process":{"user":[1000]}}"#, "process.user"),
+            (r#"{"ociVersion":"1.0.0","process":{"rlimits":[["RLIMIT_CORE",1,1]]}}"#, "process.rlimits[0]"),
+            (r#"{"ociVersion":"1.0.0","linux":{"resources":{"unified":{},"memory":[]}}}"#, "memory"),
+            (r#"{"ociVersion":"1.0.0","linux":{"resources":{"rdma":{"mlx":[1]}}}}"#, "rdma.mlx"),
+        ] {
+            let message = message(text);
+            assert!(message.contains(&format!("{place}: invalid type: sequence")), "{message}");
+        }
     }
 
     #[test]
