@@ -81,7 +81,7 @@ pub(super) fn parse_as<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Re
 fn explain<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Error {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let (place, inner) = match serde_path_to_error::deserialize::<_, T>(Objects(&mut deserializer)) {
-        Err(error) => (Some(error.path().to_string()).filter(|path| path != "."), Some(error.into_inner())),
+        Err(error) => (place(&error.path().to_string()), Some(error.into_inner())),
         // The value is fine, so it is what follows it.
         Ok(_) => (None, deserializer.end().err()),
     };
@@ -102,6 +102,12 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Error {
         Some(line) => error.with_hint(line),
         None => error,
     }
+}
+
+/// A place in the document in words, if it is one: what could not be read as the name of a field is none.
+fn place(path: &str) -> Option<String> {
+    let path = path.strip_suffix('?').map_or(path, |above| above.trim_end_matches('.'));
+    (!matches!(path, "" | ".")).then(|| path.to_owned())
 }
 
 /// The line that an error is about, up to where reading stopped.
@@ -151,6 +157,13 @@ mod tests {
         assert!(message("{\n  nonsense").contains("line 2 column 3"));
         assert!(message("").contains("EOF while parsing"));
         assert!(message(r#"{"ociVersion":"1.0.0"} x"#).contains("trailing characters"));
+    }
+
+    #[test]
+    fn a_text_that_ends_within_an_object_names_that_and_no_field_of_it() {
+        assert!(message("{").starts_with("load `config.json`: EOF"));
+        assert!(message(r#"{"root":{"path":"/x","rea"#).starts_with("load `config.json`: root: EOF"));
+        assert!(message(r#"{"mounts":[{1:2}]}"#).starts_with("load `config.json`: mounts[0]: key must be"));
     }
 
     #[test]
