@@ -24,7 +24,7 @@ fn exec_of(container: &Container, document: &str) -> Output {
 }
 
 /// Documents that cannot be honoured, and what the error says beside the file's name.
-const NO_PROCESSES: [(&str, &str); 27] = [
+const NO_PROCESSES: [(&str, &str); 29] = [
     ("", "EOF while parsing a value at line 1 column 0"),
     ("{", "EOF while parsing an object"),
     ("[]", "the process must be an object"),
@@ -52,6 +52,8 @@ const NO_PROCESSES: [(&str, &str); 27] = [
     (r#"{"args":["true"],"consoleSize":{"height":-1}}"#, "consoleSize.height: invalid value: integer `-1`"),
     (r#"{"args":["true"],"oomScoreAdj":"low"}"#, r#"oomScoreAdj: invalid type: string "low""#),
     (r#"{"args":["true"],"apparmorProfile":[]}"#, "apparmorProfile: invalid type: sequence"),
+    (r#"{"args":["true"],"user":[]}"#, "user: invalid type: sequence"),
+    (r#"{"args":["true"],"capabilities":[["CAP_KILL"]]}"#, "capabilities: invalid type: sequence"),
 ];
 
 #[test]

@@ -208,6 +208,19 @@ fn a_signal_to_the_runtime_ends_the_hook_it_waits_for() {
 }
 
 #[test]
+fn what_a_program_has_started_before_its_start_failed_ends_with_it() {
+    let crun = runtime!();
+    // A pid namespace would end with its first process.
+    let bundle = log(Bundle::new().sh("sleep 4716 & echo program >>/log/log; wait")).namespace("pid", None);
+    let hook = "until grep -q program $LOG; do sleep 0.01; done; echo some; echo words >&2; exit 3";
+    let bundle = with(&bundle, "poststart", hook);
+    for command in ["run", "run -d"] {
+        let _ = failure(&crun, &bundle, command);
+        assert_eq!(sleeping("4716"), 0, "{command}");
+    }
+}
+
+#[test]
 fn a_hook_of_init_ends_with_the_runtime_that_waits_for_it() {
     let crun = runtime!();
     for (kind, namespaces) in [("createContainer", true), ("startContainer", false)] {

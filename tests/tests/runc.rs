@@ -167,6 +167,18 @@ fn what_stands_behind_the_container_of_exec_is_the_programs() {
 }
 
 #[test]
+fn a_program_has_the_limits_of_the_containers_process_and_by_the_own_name_those_of_the_caller() {
+    let Named { runc, crun, .. } = named!();
+    let limit = json!([{"type": "RLIMIT_NOFILE", "soft": 77, "hard": 99}]);
+    let bundle = sleeper().set("/process/rlimits", limit).set("/process/oomScoreAdj", json!(321));
+    let container = runc.start(&bundle);
+    let script = "ulimit -n; cat /proc/self/oom_score_adj";
+    let args = ["exec", container.id(), "sh", "-c", script];
+    assert_eq!(runc.cmd(args).ok(), "77\n321\n");
+    assert_ne!(crun.cmd(args).ok(), "77\n321\n");
+}
+
+#[test]
 fn a_process_object_takes_nothing_from_the_containers_process() {
     let Named { runc, dir, .. } = named!();
     let bundle = sleeper().set("/process/user", json!({"uid": 7, "gid": 8})).env("A=b");

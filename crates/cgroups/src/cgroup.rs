@@ -80,7 +80,7 @@ impl Cgroup {
         for hierarchy in &layout.hierarchies {
             if let Err(error) = cgroup.join_hierarchy(hierarchy, layout.is_unified() && hierarchy.unified) {
                 // The first error is the one worth telling; a directory that will not go is the lesser evil.
-                drop(cgroup.undo());
+                drop(cgroup.undo(&|| Leftovers::Leave));
                 return Err(error);
             }
         }
@@ -207,13 +207,14 @@ impl Cgroup {
         self.remove_levels(leftovers, |_| 1)
     }
 
-    /// Removes what [`Cgroup::create`] made, including the parents it had to make, unless others are in it by now.
+    /// Removes what [`Cgroup::create`] made, including the parents it had to make, unless others are in it by now; `leftovers` is asked
+    /// about those in the cgroup itself, if it was made.
     ///
     /// # Errors
     /// Names the first directory that could not be removed; the others are removed all the same.
-    pub fn undo(&self) -> Result<Removed> {
+    pub fn undo(&self, leftovers: &dyn Fn() -> Leftovers) -> Result<Removed> {
         self.members.iter().for_each(Member::undo_child);
-        self.remove_levels(&|| Leftovers::Leave, |member| member.created)
+        self.remove_levels(leftovers, |member| member.created)
     }
 
     fn remove_levels(

@@ -47,6 +47,8 @@ use given::Given;
 
 /// What a start has made so far. Dropped before [`Starting::keep`], it takes everything back, last things first.
 struct Starting {
+    root: StateRoot,
+    id: ContainerId,
     directory: StateDirectory,
     /// Known from the beginning, or once systemd has made it.
     cgroup: OnceCell<Cgroup>,
@@ -66,6 +68,7 @@ struct Starting {
 
 impl Starting {
     fn new(
+        (root, id): (&StateRoot, &ContainerId),
         directory: StateDirectory,
         plan: &Plan,
         terminal: Option<Terminal>,
@@ -73,6 +76,8 @@ impl Starting {
         timeline: &Timeline,
     ) -> Self {
         Self {
+            root: root.clone(),
+            id: id.clone(),
             directory,
             cgroup: OnceCell::new(),
             unit: RefCell::new(None),
@@ -190,7 +195,7 @@ fn run_blocked(
         return ended.status();
     }
     options.timeline.measure("removal", || {
-        let removed = started.remove(root, id, tell);
+        let removed = started.remove(tell);
         options.timeline.look("let go of the rest", || drop(started));
         removed
     })?;
@@ -242,7 +247,7 @@ fn begin(
     let agent = Connection::open(&plan.process)?;
     let receivers = company::pidfd_receivers(&spec, options)?;
     let directory = timeline.measure("make the state directory", || root.create(id))?;
-    let mut starting = Starting::new(directory, &plan, terminal, receivers, timeline);
+    let mut starting = Starting::new((root, id), directory, &plan, terminal, receivers, timeline);
     timeline.measure("keep the configuration", || {
         starting.directory.write_config(&used::used(&given.config, &plan.namespaces)?)
     })?;

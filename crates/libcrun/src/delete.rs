@@ -188,11 +188,20 @@ pub(crate) fn remove_cgroup(
     cgroup: &Cgroup,
     has_own_pid_namespace: impl Fn() -> bool,
 ) -> Result<Removed> {
-    let leftovers = || match has_own_pid_namespace() || is_shared(root, id, cgroup.path()) {
+    Ok(cgroup.remove(&|| leftovers(root, id, cgroup, has_own_pid_namespace()))?)
+}
+
+/// What becomes of those that are in the cgroup of a container whose first process has ended.
+pub(crate) fn leftovers(
+    root: &StateRoot,
+    id: &ContainerId,
+    cgroup: &Cgroup,
+    has_own_pid_namespace: bool,
+) -> Leftovers {
+    match has_own_pid_namespace || is_shared(root, id, cgroup.path()) {
         true => Leftovers::Leave,
         false => Leftovers::Kill,
-    };
-    Ok(cgroup.remove(&leftovers)?)
+    }
 }
 
 /// Ends the unit of a container, wherever it has got to when its creator was killed.

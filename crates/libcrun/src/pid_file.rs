@@ -6,6 +6,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{
     Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, openat, renameat, statat, unlinkat,
@@ -17,6 +18,9 @@ use crate::error::{Code, Context, Result};
 
 const WRITE: OFlags = OFlags::CREATE.union(OFlags::WRONLY).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 const MODE: Mode = Mode::from_raw_mode(0o644);
+
+/// How long a FIFO may be without a reader.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Fails where [`write`] would, as far as that can be told beforehand: while there is no process yet that would have to
 /// be ended for it.
@@ -88,8 +92,25 @@ fn create_temporary(directory: BorrowedFd<'_>) -> core::result::Result<(String, 
 }
 
 fn write_in_place(path: &Path, text: &[u8]) -> core::result::Result<(), Errno> {
-    let file = openat(CWD, path, WRITE | OFlags::TRUNC, MODE)?;
-    write_all(file.as_fd(), text)
+    write_all(open_in_place(path, PATIENCE)?.as_fd(), text)
+}
+
+/// Opens what is at `path`, which may be a FIFO whose reader is still to come: the kernel would wait for that without end.
+fn open_in_place(path: &Path, patience: Duration) -> core::result::Result<OwnedFd, Errno> {
+    let start = Instant::now();
+    loop {
+        match openat(CWD, path, WRITE | OFlags::TRUNC | OFlags::NONBLOCK, MODE) {
+            Err(Errno::NXIO) if start.elapsed() < patience && is_fifo(path) => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn is_fifo(path: &Path) -> bool {
+    let stat = statat(CWD, path, AtFlags::empty());
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
 }
 
 fn write_all(file: BorrowedFd<'_>, text: &[u8]) -> core::result::Result<(), Errno> {
@@ -163,6 +184,15 @@ mod tests {
         write_pid(&path);
         assert_eq!(reader.join().unwrap(), b"42");
         assert!(fs::symlink_metadata(&path).unwrap().file_type().is_fifo());
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_fifo_that_nobody_reads_is_not_waited_for_without_end() {
+        let (directory, path) = place("nobody");
+        rustix::fs::mknodat(CWD, &path, FileType::Fifo, MODE, 0).unwrap();
+        let opened = open_in_place(&path, Duration::from_millis(20));
+        assert_eq!(opened.unwrap_err(), Errno::NXIO);
         fs::remove_dir_all(directory).unwrap();
     }
 

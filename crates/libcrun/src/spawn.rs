@@ -36,6 +36,7 @@ pub(crate) struct Spawned {
     cloned: Cloned,
     channel: RuntimeEnd,
     is_ready: Cell<bool>,
+    was_let_go: Cell<bool>,
     /// What it has said could not be done.
     failure: Cell<Option<Failure>>,
     /// The runtime's end of its terminal, once it has handed that over.
@@ -178,12 +179,13 @@ impl Spawned {
         let closed = || Error::new(Code::System, "the channel to the container's process is closed");
         match borrowed.leave().and_then(|()| runtime_end.take().ok_or_else(closed)) {
             Ok(channel) => {
-                let (is_ready, failure, terminal, deadline) = Default::default();
+                let (is_ready, was_let_go, failure, terminal, deadline) = Default::default();
                 let (ending, refused_score) = Default::default();
                 Ok(Self {
                     cloned,
                     channel,
                     is_ready,
+                    was_let_go,
                     failure,
                     terminal,
                     deadline,
@@ -209,6 +211,11 @@ impl Spawned {
         if process.receiver().is_some() {
             self.channel.tell_pid(self.child().pid);
         }
+    }
+
+    /// Whether it may have become its program.
+    pub(crate) fn was_let_go(&self) -> bool {
+        self.was_let_go.get()
     }
 
     /// What it has said could not be done.

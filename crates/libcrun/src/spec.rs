@@ -6,6 +6,7 @@
 mod hooks;
 mod linux;
 mod load;
+mod objects;
 mod process;
 mod profile;
 mod scheduling;

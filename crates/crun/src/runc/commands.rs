@@ -75,6 +75,9 @@ fn execute(command: &Command, invocation: &mut Invocation) -> Result<i32> {
     if let Some(file) = &kept {
         invocation.options.push("process", process::path(file));
     }
+    if command.name == "exec" {
+        invocation.options.push(commands::exec::LIMITS_OF_CONTAINER, String::new());
+    }
     if command.name == "ps" && invocation.positionals.len() == 1 {
         invocation.positionals.push("-ef".to_owned());
     }

@@ -1,21 +1,22 @@
 //! The end of a container that [`crate::run`] has run, or whose start has failed.
 
+use cgroups::{Cgroup, Leftovers};
+
 use super::Starting;
-use crate::delete::{remove_cgroup, remove_unit};
+use crate::delete::{leftovers, remove_cgroup, remove_unit};
 use crate::error::{Error, Result};
-use crate::id::ContainerId;
 use crate::notify::Proxy;
-use crate::state::StateRoot;
 use crate::warning::Tell;
 
 impl Starting {
     /// Removes a container whose process has ended.
-    pub(super) fn remove(&self, root: &StateRoot, id: &ContainerId, tell: &mut Tell<'_>) -> Result<()> {
+    pub(super) fn remove(&self, tell: &mut Tell<'_>) -> Result<()> {
         let (timeline, cgroup) = (&self.timeline, self.cgroup.get());
         let has_own_pids = || self.has_own_pid_namespace;
         let removed = timeline.measure("remove the cgroup", || match &self.unit_name {
             Some(unit) => remove_unit(unit, cgroup),
-            None => cgroup.map_or(Ok(()), |cgroup| remove_cgroup(root, id, cgroup, has_own_pids).map(drop)),
+            None => cgroup
+                .map_or(Ok(()), |cgroup| remove_cgroup(&self.root, &self.id, cgroup, has_own_pids).map(drop)),
         });
         self.proxy.iter().filter_map(Proxy::failure).for_each(&mut *tell);
         timeline.look("poststop hooks", || self.run_poststop()).into_iter().for_each(tell);
@@ -34,7 +35,7 @@ impl Starting {
             spawned.end();
         }
         if let Some(cgroup) = self.cgroup.get() {
-            drop(cgroup.undo());
+            drop(cgroup.undo(&|| self.leftovers(cgroup)));
         }
         drop(self.unit.take());
         if self.spawned.is_some()
@@ -43,5 +44,16 @@ impl Starting {
             drop(hooks.run_poststop());
         }
         drop(self.directory.remove());
+    }
+
+    /// What becomes of those that are in the cgroup after the end of a process whose start has failed: what that has started
+    /// is found by the cgroup only, as at the end of any container. As long as it was none of its program, it started nothing.
+    fn leftovers(&self, cgroup: &Cgroup) -> Leftovers {
+        match &self.spawned {
+            Some(spawned) if spawned.was_let_go() => {
+                leftovers(&self.root, &self.id, cgroup, self.has_own_pid_namespace)
+            }
+            _ => Leftovers::Leave,
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use cgroups::systemd::{MissingProperties, UnitStart};
-use cgroups::{Cgroup, CgroupPath};
+use cgroups::{Cgroup, CgroupPath, Leftovers};
 use rustix::process::Pid;
 
 use super::Starting;
@@ -26,7 +26,7 @@ impl Starting {
         let made = self.timeline.measure("directories", || Ok(Cgroup::create(&plan.layout, &plan.path)?));
         let cgroup = made?;
         if let Err(error) = self.timeline.measure("limits", || Ok(cgroup.apply(&plan.writes)?)) {
-            drop(cgroup.undo());
+            drop(cgroup.undo(&|| Leftovers::Leave));
             return Err(error);
         }
         let _ = self.cgroup.set(cgroup);
@@ -37,7 +37,7 @@ impl Starting {
     pub(super) fn begin_unit_again(&mut self, plan: &Plan, root: &StateRoot) -> Result<()> {
         let Some(cgroup) = plan.cgroup.as_ref().filter(|cgroup| cgroup.unit.is_some()) else { return Ok(()) };
         if let Some(cgroup) = self.cgroup.take() {
-            drop(cgroup.undo());
+            drop(cgroup.undo(&|| Leftovers::Leave));
         }
         drop(self.unit.take());
         self.begin_cgroup(cgroup, root)

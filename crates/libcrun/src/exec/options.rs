@@ -21,6 +21,8 @@ pub struct ExecOptions {
     pub capabilities: Vec<String>,
     /// Whether `execve(2)` may give no more privileges, whatever the container's own process is allowed.
     pub no_new_privileges: bool,
+    /// Whether the resource limits and the OOM score of the container's own process hold for it, too.
+    pub limits_of_container: bool,
     /// Whether it gets a terminal.
     pub terminal: bool,
     /// The AppArmor profile, if it is not to be the container's.
@@ -64,6 +66,7 @@ impl Default for ExecOptions {
             additional_gids: Vec::new(),
             capabilities: Vec::new(),
             no_new_privileges: false,
+            limits_of_container: false,
             terminal: false,
             apparmor_profile: None,
             selinux_label: None,

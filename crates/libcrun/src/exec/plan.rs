@@ -90,6 +90,10 @@ fn apply_options<'a>(
     if options.no_new_privileges {
         process.no_new_privileges = Some(true);
     }
+    if let Some(own) = own.filter(|_| options.limits_of_container) {
+        process.rlimits.clone_from(&own.rlimits);
+        process.oom_score_adj = own.oom_score_adj;
+    }
     process.terminal = Some(options.terminal);
     add_groups(process, options);
 }

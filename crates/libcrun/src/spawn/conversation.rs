@@ -70,6 +70,7 @@ impl Spawned {
 
     /// Lets the process go on, to its program or to the FIFO where it waits for its start.
     pub(crate) fn let_go(&self) {
+        self.was_let_go.set(true);
         self.say(ToInit::Go);
     }
 

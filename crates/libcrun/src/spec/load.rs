@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
+use super::objects::Objects;
 use super::{Mount, Process, Resources, Spec, Text};
 use crate::error::{Code, Error, Object, Result, words};
 
@@ -26,7 +27,7 @@ pub fn parse_process<'a>(text: &'a [u8], name: &str) -> Result<Process<'a>> {
     parse_as(text, name)
 }
 
-/// An array would do for a parser that takes the fields by their order.
+/// Says so in words: at the top there is no place in the document that could be named.
 fn ensure_object(text: &[u8], name: &str, what: &str) -> Result<()> {
     match text.trim_ascii_start().starts_with(b"[") {
         true => Err(Error::new(Code::InvalidConfig, format!("load `{name}`: {what} must be an object"))),
@@ -69,7 +70,9 @@ pub(crate) fn parse_annotations<'a>(text: &'a [u8], name: &str) -> Result<BTreeM
 }
 
 pub(super) fn parse_as<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Result<T> {
-    serde_json::from_slice(text).map_err(|_| explain::<T>(text, name))
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let parsed = T::deserialize(Objects(&mut deserializer));
+    parsed.and_then(|value| deserializer.end().map(|()| value)).map_err(|_| explain::<T>(text, name))
 }
 
 /// Parses once more, this time keeping track of where in the document the parser is. Only done when parsing has
@@ -77,8 +80,8 @@ pub(super) fn parse_as<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Re
 #[cold]
 fn explain<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Error {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let (place, inner) = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-        Err(error) => (Some(error.path().to_string()).filter(|path| path != "."), Some(error.into_inner())),
+    let (place, inner) = match serde_path_to_error::deserialize::<_, T>(Objects(&mut deserializer)) {
+        Err(error) => (place(&error.path().to_string()), Some(error.into_inner())),
         // The value is fine, so it is what follows it.
         Ok(_) => (None, deserializer.end().err()),
     };
@@ -99,6 +102,12 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a [u8], name: &str) -> Error {
         Some(line) => error.with_hint(line),
         None => error,
     }
+}
+
+/// A place in the document in words, if it is one: what could not be read as the name of a field is none.
+fn place(path: &str) -> Option<String> {
+    let path = path.strip_suffix('?').map_or(path, |above| above.trim_end_matches('.'));
+    (!matches!(path, "" | ".")).then(|| path.to_owned())
 }
 
 /// The line that an error is about, up to where reading stopped.
@@ -151,6 +160,13 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_ends_within_an_object_names_that_and_no_field_of_it() {
+        assert!(message("{").starts_with("load `config.json`: EOF"));
+        assert!(message(r#"{"root":{"path":"/x","rea"#).starts_with("load `config.json`: root: EOF"));
+        assert!(message(r#"{"mounts":[{1:2}]}"#).starts_with("load `config.json`: mounts[0]: key must be"));
+    }
+
+    #[test]
     fn what_is_no_json_is_told_from_what_has_a_wrong_value() {
         let error = |text: &str| parse(text.as_bytes(), "config.json").unwrap_err();
         let wrong = error("{\n  \"ociVersion\": \"1\",\n  \"root\": {\"path\": 7}\n}");
@@ -198,6 +214,21 @@ mod tests {
         assert!(message(r#"{"blockIO":{"weight":70000}}"#).contains("blockIO.weight: invalid value"));
         let resources = parse_resources(br#"{"pids":{"limit":7},"devices":null}"#, "r.json").unwrap();
         assert_eq!(resources.pids.unwrap().limit, 7);
+    }
+
+    #[test]
+    fn an_array_is_no_object_at_any_depth() {
+        let message = |text: &str| parse(text.as_bytes(), "config.json").unwrap_err().to_string();
+        assert!(message(r#"["1.0.0"]"#).starts_with("load `config.json`: invalid type: sequence"));
+        for (text, place) in [
+            (r#"{"ociVersion":"1.0.0","process":{"user":[1000]}}"#, "process.user"),
+            (r#"{"ociVersion":"1.0.0","process":{"rlimits":[["RLIMIT_CORE",1,1]]}}"#, "process.rlimits[0]"),
+            (r#"{"ociVersion":"1.0.0","linux":{"resources":{"unified":{},"memory":[]}}}"#, "memory"),
+            (r#"{"ociVersion":"1.0.0","linux":{"resources":{"rdma":{"mlx":[1]}}}}"#, "rdma.mlx"),
+        ] {
+            let message = message(text);
+            assert!(message.contains(&format!("{place}: invalid type: sequence")), "{message}");
+        }
     }
 
     #[test]

@@ -105,7 +105,7 @@ pub struct Capabilities<'a> {
 }
 
 /// One entry of `process.rlimits`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct Rlimit<'a> {
     /// `RLIMIT_NOFILE` and the like.
     #[serde(borrow, rename = "type")]

@@ -170,6 +170,6 @@ mod tests {
         assert!(
             message(r#"{"defaultAction":"x","syscalls":[{"names":["a"]}]}"#).contains("syscalls[0]: missing")
         );
-        assert!(message("[").starts_with("load `p.json`: EOF"));
+        assert!(message("{").starts_with("load `p.json`: EOF"));
     }
 }

@@ -347,9 +347,14 @@ impl StateDirectory {
     }
 }
 
-/// Removes what is in a directory, directories included; links are removed, not followed.
+/// Removes what is in a directory, directories included; links are removed, not followed. Somebody else may be removing it
+/// at the same time.
 fn remove_content(directory: &OwnedFd) -> core::result::Result<(), Errno> {
-    let names: Vec<_> = Dir::read_from(directory)?
+    let listed = match Dir::read_from(directory) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    let names: Vec<_> = listed
         .filter_map(|entry| entry.ok().map(|entry| entry.file_name().to_owned()))
         .filter(|name| !matches!(name.to_bytes(), b"." | b".."))
         .collect();
@@ -359,13 +364,19 @@ fn remove_content(directory: &OwnedFd) -> core::result::Result<(), Errno> {
             Err(Errno::ISDIR | Errno::PERM) => {}
             Err(errno) => return Err(errno),
         }
-        let below = openat(directory, &name, DIRECTORY, Mode::empty())?;
+        let below = match openat(directory, &name, DIRECTORY, Mode::empty()) {
+            Err(Errno::NOENT) => continue,
+            other => other?,
+        };
         // What somebody has mounted here is not this runtime's to empty.
         if fstat(&below)?.st_dev != fstat(directory)?.st_dev {
             return Err(Errno::XDEV);
         }
         remove_content(&below)?;
-        unlinkat(directory, &name, AtFlags::REMOVEDIR)?;
+        match unlinkat(directory, &name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
     }
     Ok(())
 }
@@ -391,6 +402,21 @@ mod tests {
         assert_eq!(root.containers().unwrap(), std::slice::from_ref(&id));
         directory.remove().unwrap();
         assert!(root.open(&id).unwrap_err().to_string().contains("`web` does not exist"));
+        std::fs::remove_dir_all(root.path().parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn two_can_remove_a_container_at_the_same_time() {
+        let (root, id) = (root("two"), ContainerId::new("web").unwrap());
+        for _ in 0..100 {
+            let one = root.create(&id).unwrap();
+            let other = root.open(&id).unwrap();
+            std::fs::create_dir_all(root.path().join("web/notify/below")).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| one.remove().unwrap());
+                scope.spawn(|| other.remove().unwrap());
+            });
+        }
         std::fs::remove_dir_all(root.path().parent().unwrap()).unwrap();
     }
 
