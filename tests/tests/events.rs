@@ -296,7 +296,15 @@ fn a_failure_to_write_is_told() {
 fn a_container_without_a_cgroup_has_none() {
     let crun = runtime!().with("--cgroup-manager=disabled");
     let container = crun.start(&sleeper().unset("/linux/resources"));
-    container.cmd(["events", "--stats", "ID"]).error_with(["the container is not using cgroups"]);
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let telling = crun.with(&format!("--log={}", log.path().display())).with("--log-format=json");
+    // The same error whoever is asked.
+    for command in [&["events", "--stats"][..], &["pause"], &["ps"], &["update", "--pids-limit=5"]] {
+        let output = telling.cmd([command, &[container.id()]].concat());
+        assert_eq!(output.error(), "the container is not using cgroups", "{command:?}");
+    }
+    let text = fs::read_to_string(&log).unwrap();
+    assert_eq!(text.matches("\"code\":\"wrong-state\"").count(), 4, "{text}");
 }
 
 #[test]
