@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kit::bundle::Bundle;
 use kit::container::Container;
@@ -282,51 +282,26 @@ fn calls(crun: &Crun, args: &[&str]) -> Option<usize> {
 
 #[test]
 fn listing_takes_the_same_few_calls_for_each_container_and_state_as_many_as_for_one() {
-    let crun = kit::runtime!();
-    let first = crun.create(&sleeper());
-    let Some(state_of_one) = calls(&crun, &["state", first.id()]) else {
-        return skipped("strace cannot be run here");
-    };
-    let list_of_one = calls(&crun, &["list"]).unwrap();
-    let others: Vec<_> = (0..20).map(|_| crun.create(&sleeper())).collect();
-    let list_of_all = calls(&crun, &["list"]).unwrap();
-    let state_of_all = calls(&crun, &["state", first.id()]).unwrap();
-    let for_each = (list_of_all - list_of_one) / others.len();
-    assert!(for_each <= 20, "{for_each} calls for each container");
-    assert!(state_of_all <= state_of_one + 2, "{state_of_all} calls with others, {state_of_one} without");
-}
-
-#[test]
-fn a_list_of_many_containers_does_not_take_long() {
     for (layout, crun) in Crun::on_every_layout() {
         let original = crun.create(&sleeper());
-        let time = |args: &[&str]| {
-            let once = || {
-                let start = Instant::now();
-                assert_eq!(crun.cmd(args).code, 0, "{layout}");
-                start.elapsed()
-            };
-            (0..5).map(|_| once()).min().unwrap()
+        let Some(state_of_one) = calls(&crun, &["state", original.id()]) else {
+            return skipped("strace cannot be run here");
         };
-        let state_of_one = time(&["state", original.id()]);
+        let list_of_one = calls(&crun, &["list"]).unwrap();
         // Many names for one container: to a list they are as many containers.
         let dir = crun.state_dir();
-        for number in 0..999 {
-            let copy = dir.join(format!("copy{number}"));
-            fs::create_dir(&copy).unwrap();
+        let copies: Vec<_> = (0..999).map(|number| dir.join(format!("copy{number}"))).collect();
+        for copy in &copies {
+            fs::create_dir(copy).unwrap();
             for name in ["status", "config.json"] {
                 fs::copy(dir.join(original.id()).join(name), copy.join(name)).unwrap();
             }
         }
-        let (list, state) = (time(&["list"]), time(&["state", original.id()]));
-        // Generous: the machine is busy with other tests, and may be an emulated one.
-        assert!(list < (state_of_one * 100).max(Duration::from_millis(1500)), "{layout}: {list:?}");
-        assert!(
-            state < state_of_one * 3 + Duration::from_millis(100),
-            "{layout}: {state:?}, not {state_of_one:?}"
-        );
-        for number in 0..999 {
-            fs::remove_dir_all(dir.join(format!("copy{number}"))).unwrap();
-        }
+        let list_of_all = calls(&crun, &["list"]).unwrap();
+        let state_of_all = calls(&crun, &["state", original.id()]).unwrap();
+        let for_each = (list_of_all - list_of_one) / copies.len();
+        assert!(for_each <= 20, "{layout}: {for_each} calls for each container");
+        assert!(state_of_all <= state_of_one + 2, "{layout}: {state_of_all} calls, not {state_of_one}");
+        copies.iter().for_each(|copy| fs::remove_dir_all(copy).unwrap());
     }
 }

@@ -68,7 +68,13 @@ fn a_name_that_is_taken_says_what_has_it() {
     let container = crun.start(&sleeper());
     let hint = container.cmd(["create", "-b", "BUNDLE", "ID"]).hint();
     let id = container.id();
-    assert!(hint.starts_with(&format!("it is running: `crun delete --force {id}` removes it")), "{hint}");
+    let root = crun.state_dir();
+    let command = format!("`crun --root {} delete --force {id}`", root.display());
+    assert!(hint.starts_with(&format!("it is running: {command} removes it")), "{hint}");
+    // What is said is true.
+    let words = command.trim_matches('`').split(' ').skip(3).collect::<Vec<_>>();
+    assert_eq!(crun.cmd(words).ok(), "");
+    container.deleted();
 }
 
 #[test]
@@ -77,7 +83,7 @@ fn what_a_container_is_in_the_way_of_is_said_with_what_helps() {
     let container = crun.start(&sleeper());
     assert!(container.cmd(["delete", "ID"]).hint().contains("delete --force"));
     assert_eq!(container.cmd(["pause", "ID"]).ok(), "");
-    assert!(container.cmd(["exec", "ID", "true"]).hint().contains("crun resume"));
+    assert!(container.cmd(["exec", "ID", "true"]).hint().contains(" resume "));
     assert_eq!(container.cmd(["resume", "ID"]).ok(), "");
 }
 

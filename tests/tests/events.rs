@@ -3,8 +3,9 @@
 #![cfg(test)]
 #![forbid(unsafe_code)]
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,21 @@ fn has(container: &Container, controller: &str) -> bool {
 
 fn watch(container: &Container, crun: &Crun, interval: &str) -> Running {
     crun.spawn(crun.command(container.args(["events", "--interval", interval, "ID"])))
+}
+
+/// Waits until it waits itself, which it does with descriptors open for what it waits for: from then on nothing escapes it.
+fn wait_watching(watching: &Running) {
+    let proc = PathBuf::from(format!("/proc/{}", watching.runtime()));
+    let has_pidfd = || {
+        let mut open = fs::read_dir(proc.join("fd")).ok()?.flatten();
+        open.any(|fd| fs::read_link(fd.path()).is_ok_and(|file| file.ends_with("anon_inode:[pidfd]")))
+            .then_some(())
+    };
+    wait_for("`events` to wait", || {
+        has_pidfd()?;
+        let stat = fs::read_to_string(proc.join("stat")).ok()?;
+        stat.contains(") S ").then_some(())
+    });
 }
 
 #[test]
@@ -172,7 +188,7 @@ fn the_end_is_not_kept_waiting_by_a_long_interval() {
     for (layout, crun) in Crun::on_every_layout() {
         let container = crun.start(&sleeper());
         let watching = watch(&container, &crun, "1h");
-        std::thread::sleep(Duration::from_millis(100));
+        wait_watching(&watching);
         container.delete();
         assert_eq!(watching.wait().ok(), "", "{layout}");
     }
@@ -207,7 +223,7 @@ fn each_process_that_is_killed_for_want_of_memory_is_told() {
         let script = "until [ -e /dev/shm/go ]; do sleep 0.02; done; tail /dev/zero; tail /dev/zero; echo done; exec sleep 99";
         let container = crun.start(&Bundle::new().set("/linux/resources", limit).sh(script));
         let watching = watch(&container, &crun, "1h");
-        std::thread::sleep(Duration::from_millis(300));
+        wait_watching(&watching);
         assert_eq!(container.cmd(["exec", "ID", "touch", "/dev/shm/go"]).ok(), "", "{layout}");
         container.wait_output("done");
         let line = format!("{{\"type\":\"oom\",\"id\":\"{}\"}}\n", container.id());
@@ -227,7 +243,7 @@ fn the_kill_that_ends_the_container_is_told_too() {
         let script = "until [ -e /dev/shm/go ]; do sleep 0.02; done; exec tail /dev/zero";
         let container = crun.start(&Bundle::new().set("/linux/resources", limit).sh(script));
         let watching = watch(&container, &crun, "1h");
-        std::thread::sleep(Duration::from_millis(300));
+        wait_watching(&watching);
         assert_eq!(container.cmd(["exec", "ID", "touch", "/dev/shm/go"]).ok(), "", "{layout}");
         let told = watching.wait().ok();
         assert_eq!(told, format!("{{\"type\":\"oom\",\"id\":\"{}\"}}\n", container.id()), "{layout}");
@@ -280,7 +296,15 @@ fn a_failure_to_write_is_told() {
 fn a_container_without_a_cgroup_has_none() {
     let crun = runtime!().with("--cgroup-manager=disabled");
     let container = crun.start(&sleeper().unset("/linux/resources"));
-    container.cmd(["events", "--stats", "ID"]).error_with(["the container is not using cgroups"]);
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let telling = crun.with(&format!("--log={}", log.path().display())).with("--log-format=json");
+    // The same error whoever is asked.
+    for command in [&["events", "--stats"][..], &["pause"], &["ps"], &["update", "--pids-limit=5"]] {
+        let output = telling.cmd([command, &[container.id()]].concat());
+        assert_eq!(output.error(), "the container is not using cgroups", "{command:?}");
+    }
+    let text = fs::read_to_string(&log).unwrap();
+    assert_eq!(text.matches("\"code\":\"wrong-state\"").count(), 4, "{text}");
 }
 
 #[test]

@@ -252,7 +252,5 @@ fn a_process_nobody_reaps_does_not_keep_its_container_from_being_deleted() {
     // kernel does not let go of the container's first process.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     let _ = container.cmd(["exec", "-d", "ID", "sleep", "77"]).ok();
-    let before = std::time::Instant::now();
-    let _ = container.cmd(["delete", "--force", "ID"]).ok();
-    assert!(before.elapsed() < std::time::Duration::from_secs(5), "{:?}", before.elapsed());
+    assert_eq!(container.cmd(["delete", "--force", "ID"]).ok(), "");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kit::bundle::Bundle;
 use kit::container::Container;
-use kit::crun::{Crun, wait_for};
+use kit::crun::{Crun, signal, wait_for};
 use kit::{runtime, runtime_on_v2};
 
 fn sleeper() -> Bundle {
@@ -64,17 +64,14 @@ fn who_waits_for_a_paused_container_ends_on_a_signal_and_so_does_the_process() {
     for (layout, crun) in Crun::on_every_layout() {
         let container = paused(&crun);
         for options in [&["--ignore-paused"] as &[&str], &["--ignore-paused", "--detach"]] {
-            let impatient = crun.clone().through([
-                "timeout",
-                "--foreground",
-                "--preserve-status",
-                "--signal",
-                "TERM",
-                "0.5",
-            ]);
-            let output = impatient.cmd([&["exec"], options, &[container.id(), "sleep", "98"]].concat());
+            let args = [&["exec"], options, &[container.id(), "sleep", "98"]].concat();
+            let waiting = crun.spawn(crun.command(args));
+            let runtime = waiting.runtime();
+            let children = format!("/proc/{runtime}/task/{runtime}/children");
+            wait_for("the process", || (!fs::read_to_string(&children).ok()?.is_empty()).then_some(()));
+            signal(runtime, 15);
             let words = "given up on signal 15 before the program was started";
-            assert_eq!(output.error(), words, "{layout}");
+            assert_eq!(waiting.wait().error(), words, "{layout}");
         }
         assert_eq!(container.cmd(["resume", "ID"]).ok(), "", "{layout}");
         wait_for("the end of the processes", || (count(&container) == 1).then_some(()));

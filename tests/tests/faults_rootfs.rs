@@ -303,8 +303,9 @@ fn nothing_is_wrong_with_being_interrupted_all_the_time() {
     let crun = runtime!();
     let bundle = bundle();
     let _ = bundle.save();
-    let mut interruptions = 0;
-    for _ in 0..10 {
+    let (mut rounds, mut interruptions) = (0, 0);
+    while rounds < 10 || interruptions < 200 {
+        rounds += 1;
         for (rung, crun) in outer_rungs(&crun) {
             let container = crun.container(&bundle);
             let running = crun.spawn(crun.command(container.args(["run", "-b", "BUNDLE", "ID"])));
@@ -314,5 +315,4 @@ fn nothing_is_wrong_with_being_interrupted_all_the_time() {
             container.deleted();
         }
     }
-    assert!(interruptions > 200, "{interruptions}");
 }

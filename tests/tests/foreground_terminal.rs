@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{PipeWriter, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use kit::container::Container;
 use kit::crun::{Crun, signal, wait_for};
 use kit::runtime;
 use kit::terminal::Terminal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::json;
 
 fn with_terminal(script: &str) -> Bundle {
@@ -137,14 +138,13 @@ fn keys_reach_the_processes_at_the_terminal_and_their_jobs_are_controlled() {
     let mut child = terminal.start(&command(&container));
     terminal.wait_shown("# ");
     assert!(terminal.is_raw());
-    terminal.enter("trap 'echo int''errupted' INT; sleep 98\n");
-    terminal.wait_shown("sleep 98\n");
-    std::thread::sleep(Duration::from_millis(200));
+    // What is shown is not what was typed, but what a program in the foreground says.
+    terminal.enter("trap 'echo int''errupted' INT; sh -c 'echo o''ne; exec sleep 98'\n");
+    terminal.wait_shown("one\n");
     terminal.enter("\x03");
     terminal.wait_shown("interrupted");
-    terminal.enter("sleep 97\n");
-    terminal.wait_shown("sleep 97\n");
-    std::thread::sleep(Duration::from_millis(200));
+    terminal.enter("sh -c 'echo an''other; exec sleep 97'\n");
+    terminal.wait_shown("another\n");
     terminal.enter("\x1a");
     terminal.wait_shown("Stopped");
     terminal.enter("exit 3\n");
@@ -236,12 +236,13 @@ fn a_signal_is_forwarded_also_while_the_callers_terminal_is_stopped() {
     let container = crun.container(&with_terminal(script));
     let terminal = Terminal::unread();
     let mut child = terminal.start(&command(&container));
-    // The terminal takes nothing more when this is so, and the runtime waits without being busy.
+    // The traps are set when there is output. The terminal takes nothing more when the runtime waits without being busy.
     let pid = child.id();
+    wait_for("output", || terminal.has_unread().then_some(()));
     wait_for("the output to come to a stop", || {
         let before = cpu_time(pid);
         std::thread::sleep(Duration::from_millis(500));
-        (cpu_time(pid) == before && terminal.is_raw()).then_some(())
+        (cpu_time(pid) == before).then_some(())
     });
     signal(pid, 15);
     let state = || container.cmd(["state", "ID"]);
@@ -252,12 +253,21 @@ fn a_signal_is_forwarded_also_while_the_callers_terminal_is_stopped() {
     assert!(!terminal.is_raw());
 }
 
+/// Whether something can be written there.
+fn takes_more(output: &PipeWriter) -> bool {
+    poll(&mut [PollFd::new(output, PollFlags::OUT)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0
+}
+
 #[test]
 fn who_takes_no_more_output_of_a_process_that_has_ended_is_not_waited_for_after_a_signal() {
     let crun = runtime!();
-    let container = crun.container(&with_terminal("head -c 300000 /dev/zero & sleep 0.5; exit 3"));
+    let script = "head -c 300000 /dev/zero & until [ -e /dev/shm/go ]; do sleep 0.1; done; exit 3";
+    let container = crun.container(&with_terminal(script));
     let (reader, writer) = std::io::pipe().unwrap();
-    let mut child = command(&container).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let output = writer.try_clone().unwrap();
+    let mut child = command(&container).stdout(output).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for("the pipe to be full", || (!takes_more(&writer)).then_some(()));
+    assert_eq!(container.cmd(["exec", "ID", "touch", "/dev/shm/go"]).ok(), "");
     let state = || container.cmd(["state", "ID"]);
     wait_for("the container to stop", || state().stdout.contains("\"stopped\"").then_some(()));
     assert!(child.try_wait().unwrap().is_none(), "what is in the way of the output was not waited for");

@@ -3,12 +3,9 @@
 #![cfg(test)]
 #![forbid(unsafe_code)]
 
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
 use kit::bundle::Bundle;
 use kit::container::Container;
-use kit::crun::Crun;
+use kit::crun::{Crun, wait_for};
 use kit::runtime;
 use serde_json::json;
 
@@ -34,11 +31,7 @@ fn exec_has_a_keyring_of_its_own_that_goes_with_it() {
     let exec = || of_container(&container, &container.cmd(["exec", "ID", "cat", "/proc/keys"]).ok());
     assert_eq!(exec(), 2);
     // The kernel takes a keyring that nobody holds any more away in its own time.
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while exec() != 2 {
-        assert!(Instant::now() < deadline, "the keyrings of exec stay");
-        sleep(Duration::from_millis(200));
-    }
+    wait_for("the keyrings of exec to go", || (exec() == 2).then_some(()));
     let others = running(&crun, &["--no-new-keyring"]);
     let text = others.cmd(["exec", "ID", "cat", "/proc/keys"]).ok();
     assert_eq!(of_container(&others, &text), 1);

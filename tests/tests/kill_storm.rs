@@ -39,32 +39,41 @@ impl Random {
     }
 }
 
-/// How often the runtime was killed before it was done, and how often it was done first.
-#[derive(Debug, Default)]
+/// How often the runtime was killed before it was done, and how often it was done first; and how long it takes.
+#[derive(Debug)]
 struct Score {
     killed: u32,
     too_late: u32,
+    usual: Duration,
 }
 
-/// Kills `crun ARGS` somewhere between its start and a little after its usual end.
-fn shoot<const N: usize>(
-    crun: &Crun,
-    container: &Container,
-    args: [&str; N],
-    usual: Duration,
-    random: &mut Random,
-    score: &mut Score,
-) {
-    let moment = Duration::from_nanos(random.below(usual.as_nanos() * 12 / 10 + 1));
-    let mut running = crun.spawn(crun.command(container.args(args)));
-    let start = Instant::now();
-    while start.elapsed() < moment {
-        std::hint::spin_loop();
+impl Score {
+    fn new(usual: Duration) -> Self {
+        Self { killed: 0, too_late: 0, usual }
     }
-    if running.kill() {
-        score.killed += 1;
-    } else {
-        score.too_late += 1;
+
+    /// Kills `crun ARGS` somewhere between its start and a little after its usual end. What is usual changes with what else
+    /// the machine does: each shot corrects it, so that most hit.
+    fn shoot<const N: usize>(
+        &mut self,
+        crun: &Crun,
+        container: &Container,
+        args: [&str; N],
+        random: &mut Random,
+    ) {
+        let moment = Duration::from_nanos(random.below(self.usual.as_nanos() * 12 / 10 + 1));
+        let mut running = crun.spawn(crun.command(container.args(args)));
+        let start = Instant::now();
+        while start.elapsed() < moment {
+            std::hint::spin_loop();
+        }
+        if running.kill() {
+            self.killed += 1;
+            self.usual = self.usual * 11 / 10;
+        } else {
+            self.too_late += 1;
+            self.usual = self.usual * 6 / 10;
+        }
     }
 }
 
@@ -90,12 +99,12 @@ fn time(mut prepare: impl FnMut(), mut run: impl FnMut(), mut after: impl FnMut(
 /// Shoots at a command that makes a container.
 fn storm<const N: usize>(crun: &Crun, seed: u64, shots: u32, args: [&str; N]) {
     let mut random = Random::new(seed);
-    let mut score = Score::default();
     let bundle = Bundle::new().sh("sleep 30 & sleep 0.002");
     let container = crun.container(&bundle);
-    let usual = time(|| (), || assert_eq!(container.cmd(args).ok(), ""), || clean(&container));
+    let mut score =
+        Score::new(time(|| (), || assert_eq!(container.cmd(args).ok(), ""), || clean(&container)));
     for _ in 0..shots {
-        shoot(crun, &container, args, usual, &mut random, &mut score);
+        score.shoot(crun, &container, args, &mut random);
         clean(&container);
     }
     assert!(score.killed >= shots / 4, "too few shots hit: {score:?}");
@@ -121,16 +130,16 @@ fn a_half_made_container_that_no_cgroup_leads_to_ends_with_its_maker() {
 #[test]
 fn start_killed_at_any_moment_can_be_cleaned_up() {
     let crun = runtime!();
-    let (mut random, mut score) = (Random::new(3), Score::default());
+    let mut random = Random::new(3);
     let bundle = Bundle::new().sh("sleep 30");
     let container = crun.container(&bundle);
     let create = || assert_eq!(container.cmd(["create", "-b", "BUNDLE", "ID"]).ok(), "");
-    let usual = time(create, || container.start(), || clean(&container));
+    let mut score = Score::new(time(create, || container.start(), || clean(&container)));
     // A start is so short that most shots come too late on a busy machine.
     while score.killed < 5 {
         assert!(score.too_late < 200, "too few shots hit: {score:?}");
         create();
-        shoot(&crun, &container, ["start", "ID"], usual, &mut random, &mut score);
+        score.shoot(&crun, &container, ["start", "ID"], &mut random);
         clean(&container);
     }
 }
@@ -138,15 +147,15 @@ fn start_killed_at_any_moment_can_be_cleaned_up() {
 #[test]
 fn delete_killed_at_any_moment_can_be_repeated() {
     let crun = runtime!();
-    let (mut random, mut score) = (Random::new(4), Score::default());
+    let mut random = Random::new(4);
     let bundle = Bundle::new().sh("sleep 30 & sleep 31; true");
     let container = crun.container(&bundle);
     let make = || assert_eq!(container.cmd(["run", "--detach", "-b", "BUNDLE", "ID"]).ok(), "");
     let delete = || assert_eq!(container.cmd(["delete", "--force", "ID"]).ok(), "");
-    let usual = time(make, delete, || container.assert_nothing_left());
+    let mut score = Score::new(time(make, delete, || container.assert_nothing_left()));
     for _ in 0..50 {
         make();
-        shoot(&crun, &container, ["delete", "--force", "ID"], usual, &mut random, &mut score);
+        score.shoot(&crun, &container, ["delete", "--force", "ID"], &mut random);
         clean(&container);
     }
     assert!(score.killed >= 12, "too few shots hit: {score:?}");

@@ -125,7 +125,8 @@ fn a_second_start_fails_because_the_fifo_is_gone() {
     let container = crun.create(&sleeper());
     container.start();
     container.wait_output("up");
-    container.cmd(["start", "ID"]).error_with([container.id(), "exec.fifo`: No such file or directory"]);
+    let words = [container.id(), "exec.fifo`: No such file or directory", "it was started before"];
+    container.cmd(["start", "ID"]).error_with(words);
     assert_eq!(container.status(), "running");
 }
 

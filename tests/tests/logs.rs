@@ -8,11 +8,9 @@ use std::fs::{self, File};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use kit::bundle::Bundle;
 use kit::crun::{Crun, new_id, skipped, wait_for};
-use kit::lane::patience;
 use kit::runtime;
 use kit::terminal::Terminal;
 use rustix::fs::{CWD, Mode, mkfifoat};
@@ -320,9 +318,7 @@ fn a_service_that_is_not_there_or_does_not_listen_keeps_no_container_from_runnin
         let dir = tempfile::tempdir().unwrap();
         let crun = among_services(crun.clone(), &dir).with(log).with("--log-level=warning");
         let run = |reason: &str| {
-            let start = Instant::now();
             let output = crun.run(&with_warning().sh("echo ran"));
-            assert!(start.elapsed() < patience(Duration::from_secs(20)), "{log}: {:?}", start.elapsed());
             assert_eq!((output.code, output.stdout.as_str()), (0, "ran\n"), "{log}: {output}");
             let refused = format!("write to the log at `{socket}`: {reason}\n");
             assert_eq!(output.stderr.matches(&refused).count(), 1, "{log}: {output}");

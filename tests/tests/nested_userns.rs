@@ -86,7 +86,8 @@ fn a_container_in_a_user_namespace_of_its_own_lives_too() {
 #[test]
 fn the_namespaces_of_another_container_can_be_joined() {
     for crun in everywhere() {
-        let first = crun.start(&sleeper());
+        // Both processes have these words, also the one that is not yet its program.
+        let first = crun.start(&sleeper().sh("sleep 99 & echo up; wait"));
         first.wait_output("up");
         let path = |kind: &str| {
             let pid = first.state()["pid"].to_string();
@@ -97,7 +98,6 @@ fn the_namespaces_of_another_container_can_be_joined() {
             .namespace("network", Some(&path("net")))
             .namespace("ipc", Some(&path("ipc")))
             .sh("ps | grep -c 'sleep 9[9]'; ls /sys/class/net");
-        // The shell that waits for it, and the program.
         assert_eq!(crun.run(&bundle).ok(), "2\nlo\n");
         first.delete();
     }

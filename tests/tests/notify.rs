@@ -146,9 +146,12 @@ fn a_signal_ends_a_detached_run_that_waits() {
     let manager = Manager::new();
     let crun = manager.tells(runtime!());
     let container = crun.container(&bundle("exec sleep 99"));
-    let running = crun.spawn(crun.command(container.args(["run", "-d", "-b", "BUNDLE", "ID"])));
-    container.wait_program("sleep");
-    std::thread::sleep(Duration::from_millis(200));
+    // The last that is done before the wait.
+    let dir = tempfile::tempdir().unwrap();
+    let pid_file = format!("--pid-file={}", dir.path().join("pid").display());
+    let args = container.args(["run", "-d", "-b", "BUNDLE", &pid_file, "ID"]);
+    let running = crun.spawn(crun.command(args));
+    wait_for("the pid file", || dir.path().join("pid").exists().then_some(()));
     signal(running.pid(), 15);
     running.wait().error_with(["given up on signal 15 while waiting for the container to be ready"]);
     container.deleted();

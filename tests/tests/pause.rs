@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kit::bundle::Bundle;
 use kit::container::Container;
@@ -168,6 +168,11 @@ struct Stuck {
     place: TempDir,
 }
 
+/// Whether a process waits in the kernel, where no signal reaches it.
+fn is_stuck(pid: &String) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") D "))
+}
+
 impl Stuck {
     /// `None` where there is no such file system.
     fn new(view: &View) -> Option<Self> {
@@ -181,7 +186,7 @@ impl Stuck {
         let mut stuck = Self { keeper, place };
         let up = wait_for("the process that is stuck", || match stuck.keeper.try_wait().unwrap() {
             Some(_) => Some(false),
-            None => (stuck.pids().len() == 2).then_some(true),
+            None => (stuck.pids().len() == 2 && stuck.pids().iter().all(is_stuck)).then_some(true),
         });
         if !up {
             skipped("there is no fuse here");
@@ -231,9 +236,7 @@ fn what_cannot_be_frozen_in_time_goes_on() {
             if layout == "version 1" { ("freezer.state", "THAWED\n") } else { ("cgroup.freeze", "0\n") };
         let cgroup = cgroups.find(|dir| dir.join(file).exists()).unwrap();
         stuck.put_into(&cgroup);
-        let start = Instant::now();
         container.cmd(["pause", "ID"]).error_with(["cannot freeze", container.id(), "within 10 s"]);
-        assert!(start.elapsed() < Duration::from_secs(20), "{layout}");
         assert_eq!(container.status(), "running", "{layout}");
         assert_eq!(fs::read_to_string(cgroup.join(file)).unwrap(), thawed);
         assert_goes_on(&container);

@@ -17,8 +17,18 @@ fn family() -> Bundle {
 fn started(crun: &Crun) -> Container {
     let container = crun.start(&family());
     container.wait_output("up");
-    wait_for("three processes", || (pids(&container).len() == 3).then_some(()));
+    wait_for("the shell and its programs", || {
+        let lines: Vec<_> = pids(&container).iter().map(|pid| cmdline(&container, *pid)).collect();
+        let programs = lines.iter().filter(|line| line.starts_with("sleep\0")).count();
+        (lines.len() == 3 && programs == 2).then_some(())
+    });
     container
+}
+
+/// The command line of a process by its pid in the caller's namespace; within an exec there is none.
+fn cmdline(container: &Container, pid: u64) -> String {
+    let path = container.proc().with_file_name(pid.to_string()).join("cmdline");
+    fs::read_to_string(path).unwrap_or_default()
 }
 
 fn pids(container: &Container) -> Vec<u64> {
@@ -49,11 +59,7 @@ fn pids_are_those_of_the_callers_namespace() {
     let crun = runtime_on_v2!();
     let container = started(&crun);
     for pid in pids(&container) {
-        let path = container.proc().with_file_name(pid.to_string()).join("cmdline");
-        // Within an exec a process has no command line.
-        let cmdline = wait_for("a command line", || {
-            fs::read_to_string(&path).ok().filter(|cmdline| !cmdline.is_empty())
-        });
+        let cmdline = cmdline(&container, pid);
         assert!(cmdline.starts_with("sleep\0") || cmdline.starts_with("sh\0"), "{pid}: {cmdline:?}");
     }
 }

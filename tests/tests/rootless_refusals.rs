@@ -132,6 +132,30 @@ fn a_state_directory_that_cannot_be_made_is_explained() {
 }
 
 #[test]
+fn a_state_directory_of_the_users_own_is_not_called_closed_and_what_failed_is_not_advised() {
+    let crun = runtime_of_user!();
+    let script = format!(
+        "mount -t tmpfs -o ro,mode=700,uid={UID},gid={UID} none /mnt && \
+         exec setpriv --reuid {UID} --regid {UID} --clear-groups \"$@\""
+    );
+    let read_only = runtime!()
+        .program(&crun.state_dir().parent().unwrap().join("crun"))
+        .through(["unshare", "--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
+        .with("--root=/mnt/state");
+    let bundle = bundle();
+    let path = bundle.save().to_str().unwrap();
+    let output = read_only.cmd(["run", "--bundle", path, "x"]);
+    assert!(!output.stderr.contains("is closed to"), "{output}");
+    output.error_with(["/mnt/state", "Read-only file system", "is read-only"]);
+    let usual = format!("/run/user/{UID}");
+    if fs::metadata(&usual).is_ok() {
+        return skipped(format!("there is a {usual}"));
+    }
+    let hint = crun.with(&format!("--root={usual}/crun")).cmd(["run", "--bundle", path, "x"]).hint();
+    assert!(hint.starts_with(&format!("a login makes `{usual}`")), "{hint}");
+}
+
+#[test]
 fn the_state_is_below_the_runtime_directory_and_the_users_alone() {
     let crun = runtime_of_user!();
     let bundle = bundle().sh("sleep 99; true");

@@ -47,17 +47,17 @@ impl Victim {
     }
 }
 
-/// Writes to the file that descriptor 5 is open on, in every way a shell has, until the file's process is gone and for
-/// a while after: a program that runs cannot be written (ETXTBSY), one that has ended can.
+/// Writes to the file that descriptor 5 is open on, in every way a shell has, until no process runs it any more and
+/// a few times after: a program that runs cannot be written (ETXTBSY), one that has ended can.
 const WRITE: &str = r#"
 attack() { # PID
   echo "held $(readlink /proc/self/fd/5)"
   i=0
-  while [ $i -lt 60 ]; do
+  while [ $i -lt 20 ]; do
     { echo evil >>/proc/self/fd/5; } 2>/tmp/err && echo wrote
     { echo evil 1<>/proc/self/fd/5; } 2>/dev/null && echo wrote
     { echo evil >>/proc/$1/exe; } 2>/dev/null && echo wrote
-    i=$((i + 1)); [ -d /proc/$1 ] && sleep 0.05
+    if [ /proc/$1/exe -ef /proc/self/fd/5 ]; then sleep 0.05; else i=$((i + 1)); fi
   done
   cat /tmp/err
   echo finished
@@ -115,7 +115,7 @@ fn the_attack_of_these_tests_does_overwrite_an_ordinary_program() {
     let first = attacker(&crun, HUNT);
     first.wait_output("up");
     let pid = first.proc().join("ns/pid");
-    let bundle = Bundle::new().writable().namespace("pid", pid.to_str()).args(["/opt/sleep", "6"]);
+    let bundle = Bundle::new().writable().namespace("pid", pid.to_str()).args(["/opt/sleep", "2"]);
     let program = bundle.rootfs().join("opt/sleep");
     fs::create_dir(bundle.rootfs().join("opt")).unwrap();
     fs::copy(bundle.rootfs().join("bin/busybox"), &program).unwrap();

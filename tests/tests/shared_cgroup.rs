@@ -95,7 +95,7 @@ fn without_pid_namespaces_too_and_the_last_one_deleted_ends_what_all_have_left()
         }
         let directories = directories(&second, &path);
         let processes = || fs::read_to_string(directories[0].join("cgroup.procs")).unwrap().lines().count();
-        assert_eq!(processes(), 6);
+        wait_for("all processes", || (processes() == 6).then_some(()));
         assert_eq!(first.cmd(["delete", "--force", "ID"]).ok(), "");
         assert_eq!(second.status(), "running");
         wait_for("the end of the first container's first process", || (processes() == 5).then_some(()));

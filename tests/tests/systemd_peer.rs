@@ -6,7 +6,6 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use kit::bundle::Bundle;
 use kit::crun::{Crun, skipped, wait_for};
@@ -17,10 +16,15 @@ use serde_json::{Value, json};
 fn everywhere(test: impl Fn(Crun)) {
     for crun in [Crun::new(), Crun::on_v2()] {
         match crun {
-            Ok(crun) => test(crun.with("--systemd-cgroup").env("CRUN_SYSTEMD_TIMEOUT", "0.5")),
+            Ok(crun) => test(crun.with("--systemd-cgroup").env("CRUN_SYSTEMD_TIMEOUT", "60")),
             Err(reason) => return skipped(reason),
         }
     }
+}
+
+/// The same runtime, which does not wait for long.
+fn impatient(crun: &Crun) -> Crun {
+    crun.clone().env("CRUN_SYSTEMD_TIMEOUT", "0.5")
 }
 
 const UNIT: &str = "error `start` systemd unit";
@@ -82,11 +86,10 @@ fn unit_of(call: &Call) -> String {
 #[test]
 fn one_that_never_answers_is_not_waited_for_without_end() {
     everywhere(|crun| {
-        let start = Instant::now();
+        let crun = impatient(&crun);
         let expected = format!("{UNIT} `UNIT`: no answer within 0.5 s");
         assert_eq!(error_when(&crun, |_, _| ()), expected);
         assert_eq!(error_when(&crun, |talk, call| talk.reply(call, &[JOB])), expected);
-        assert!(start.elapsed() < Duration::from_secs(45));
     });
 }
 
@@ -96,7 +99,8 @@ fn one_that_lets_nobody_in_is_not_waited_for_without_end() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("bus");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        let crun = crun.env("DBUS_SYSTEM_BUS_ADDRESS", &format!("unix:path={}", socket.display()));
+        let crun =
+            impatient(&crun).env("DBUS_SYSTEM_BUS_ADDRESS", &format!("unix:path={}", socket.display()));
         let output = crun.run(&Bundle::new());
         assert!(output.stderr.contains("no answer within 0.5 s"), "{output}");
     });

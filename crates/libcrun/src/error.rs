@@ -222,7 +222,6 @@ mod tests {
             (words::container_not_running("x"), "container `x` is not running"),
             (words::exec_not_running("x"), "the container `x` is not running"),
             (words::events_not_running("x"), "container with id x is not running"),
-            (words::no_cgroups(), "the container is not using cgroups"),
             (words::exec_paused("x"), "the container `x` is paused"),
             (
                 words::terminal_without_socket("create"),

@@ -55,7 +55,7 @@ pub enum Event {
 /// When it does not run or has no cgroup, or a file of its cgroup cannot be read.
 pub fn statistics(root: &StateRoot, id: &ContainerId) -> Result<Statistics> {
     let container = open(root, id)?;
-    let cgroup = container.cgroup()?.ok_or_else(words::no_cgroups)?;
+    let cgroup = container.cgroup()?.ok_or_else(words::no_cgroup)?;
     collect(&container, &cgroup)
 }
 
@@ -72,7 +72,7 @@ pub fn watch(
     mut tell: impl FnMut(Event) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     let container = open(root, id)?;
-    let cgroup = container.cgroup()?.ok_or_else(words::no_cgroups)?;
+    let cgroup = container.cgroup()?.ok_or_else(words::no_cgroup)?;
     let mut watcher =
         Watcher { first: container.open_process().ok(), watch: cgroup.watch()?, looks: 0, reader };
     let mut next = Instant::now() + interval;

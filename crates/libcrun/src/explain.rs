@@ -70,6 +70,8 @@ pub struct Probe {
     pub name: &'static str,
     /// What it stands in the way of.
     pub concern: Concern,
+    /// What the kernel says of it, where it is the kernel that refuses.
+    errnos: &'static [Errno],
     look: fn(&Machine) -> Option<Obstacle>,
 }
 
@@ -100,12 +102,18 @@ pub fn obstacles(concern: Concern, machine: &Machine) -> impl Iterator<Item = Ob
     PROBES.iter().filter(move |probe| probe.concern == concern).filter_map(|probe| probe.look(machine))
 }
 
+/// What stands in the way of something done in user namespaces to which the kernel has said this. What it says otherwise is
+/// no cause, even if it would be in the way as well.
+fn forbids_user_namespaces(errno: Errno, machine: &Machine) -> Option<Obstacle> {
+    let leads_to_it =
+        |probe: &&Probe| probe.concern == Concern::UserNamespace && probe.errnos.contains(&errno);
+    PROBES.iter().filter(leads_to_it).find_map(|probe| probe.look(machine))
+}
+
 /// The error for ids that could not be mapped, with what stands in the way of all that is done in user namespaces.
 pub(crate) fn ids_not_mapped(error: Error) -> Error {
-    if !matches!(error.errno(), Some(Errno::PERM | Errno::ACCESS)) {
-        return error;
-    }
-    match obstacles(Concern::UserNamespace, &Machine::this()).next() {
+    let Some(errno @ (Errno::PERM | Errno::ACCESS)) = error.errno() else { return error };
+    match forbids_user_namespaces(errno, &Machine::this()) {
         Some(obstacle) => obstacle.stands_behind(error).with_code(Code::UserNamespaceForbidden),
         None => error,
     }

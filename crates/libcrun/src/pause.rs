@@ -28,5 +28,5 @@ fn freezer(root: &StateRoot, id: &ContainerId) -> Result<Cgroup> {
     if !container.is_alive()? {
         return Err(words::exec_not_running(id.as_str()));
     }
-    container.freezer()?.ok_or_else(words::no_cgroups)
+    container.freezer()?.ok_or_else(words::no_cgroup)
 }

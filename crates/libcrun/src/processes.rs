@@ -13,5 +13,5 @@ use crate::state::StateRoot;
 /// When there is no such container, or it has no cgroup by which its processes could be told.
 pub fn processes(root: &StateRoot, id: &ContainerId) -> Result<Vec<Pid>> {
     let cgroup = Container::open(root, id)?.cgroup_for_processes()?;
-    Ok(cgroup.ok_or_else(words::no_cgroups)?.processes()?)
+    Ok(cgroup.ok_or_else(words::no_cgroup)?.processes()?)
 }

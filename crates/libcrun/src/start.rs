@@ -80,6 +80,9 @@ fn release(container: &Container, manager: Option<&Path>) -> Result<Option<Proxy
     let fifo = match container.directory.open_fifo() {
         // Nobody is at the other end: the process has ended since.
         Err(Errno::NXIO) => return Err(words::container_not_running(id)),
+        Err(errno @ Errno::NOENT) => {
+            return Err(Error::os(Code::WrongState, path(), errno).with_hint("it was started before"));
+        }
         other => other.context(Code::WrongState, path)?,
     };
     // Of two starts at the same time the one that removes the FIFO is the one that starts.

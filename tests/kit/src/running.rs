@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::crun::PATIENCE;
+use crate::crun::{PATIENCE, wait_for};
 use crate::golden;
 use crate::lane::patience;
 
@@ -54,6 +54,19 @@ impl Running {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The pid of the runtime also where others have to start it, once they have.
+    #[must_use]
+    pub fn runtime(&self) -> u32 {
+        let read = |pid: u32, file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
+        wait_for("the runtime", || {
+            let mut pid = self.pid();
+            while read(pid, "comm")? != "crun\n" {
+                pid = read(pid, &format!("task/{pid}/children"))?.split(' ').next()?.parse().ok()?;
+            }
+            Some(pid)
+        })
     }
 
     /// What was written to standard output so far.

@@ -144,22 +144,30 @@ impl Terminal {
         wait_for(&format!("`{text}` at the terminal, where there is: {}", self.shown()), look);
     }
 
-    /// How many bytes were shown, and the last of them, once there have been no more for a moment.
+    /// How many bytes were shown, and the last of them, once all is that was written up to now. Nobody else may be writing.
+    ///
+    /// # Panics
+    /// When it is a container's.
+    #[must_use]
+    pub fn settled(&self) -> (usize, Vec<u8>) {
+        const LAST: &[u8] = b"\x1fthat was all\x1f";
+        assert_eq!(rustix::io::write(self.slave.as_ref().unwrap(), LAST), Ok(LAST.len()));
+        wait_for("all that was written", || {
+            let mut shown = self.shown.lock().unwrap();
+            let length = shown.strip_suffix(LAST)?.len();
+            shown.truncate(length);
+            Some((length, shown[length.saturating_sub(20)..].to_vec()))
+        })
+    }
+
+    /// Whether something was written that nobody has read.
     ///
     /// # Panics
     /// Never.
     #[must_use]
-    pub fn settled(&self) -> (usize, Vec<u8>) {
-        let mut before = usize::MAX;
-        loop {
-            let shown = self.shown.lock().unwrap();
-            if shown.len() == before {
-                return (before, shown[before.saturating_sub(20)..].to_vec());
-            }
-            before = shown.len();
-            drop(shown);
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
+    pub fn has_unread(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&self.master, PollFlags::IN)], Some(&now)).unwrap() > 0
     }
 
     /// Makes it larger or smaller.

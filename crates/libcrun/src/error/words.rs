@@ -38,11 +38,6 @@ pub(crate) fn events_not_running(id: &str) -> Error {
     not_running(id, format!("container with id {id} is not running"))
 }
 
-/// Said by all that is done to a container's cgroup.
-pub(crate) fn no_cgroups() -> Error {
-    Error::new(Code::Cgroup, "the container is not using cgroups")
-}
-
 /// Said by `exec`.
 pub(crate) fn exec_paused(id: &str) -> Error {
     Error::new(Code::ContainerPaused, format!("the container `{id}` is paused"))

@@ -48,7 +48,7 @@ impl<'c> Home<'c> {
     /// not all, `[CONTROLLER[,CONTROLLER...]:]PATH`. What is asked for is what is done.
     pub(crate) fn choose(&mut self, wanted: &[String]) -> Result<()> {
         for text in wanted {
-            select(self.cgroup.as_mut().ok_or_else(words::no_cgroups)?, text)?;
+            select(self.cgroup.as_mut().ok_or_else(words::no_cgroup)?, text)?;
             self.next = Next::Nowhere;
         }
         Ok(())

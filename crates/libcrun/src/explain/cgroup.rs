@@ -14,7 +14,8 @@ pub(super) fn failed(error: Error, path: &Path) -> Error {
     let (code, hint) = match error.errno() {
         Some(Errno::BUSY) if path.file_name().is_some_and(|name| name == "cgroup.subtree_control") => {
             let directory = path.parent().unwrap_or(path);
-            (Code::Cgroup, holders(directory).map(|who| format!("{who}, and beside processes the kernel gives no controllers on: move them to a cgroup below")))
+            // Those in cgroups below are where they should be.
+            (Code::Cgroup, in_words_of(vec![directory.to_owned()], |_| Vec::new()).map(|who| format!("{who}, and beside processes the kernel gives no controllers on: move them to a cgroup below")))
         }
         Some(Errno::BUSY | Errno::NOTEMPTY) => (Code::CgroupBusy, holders(path)),
         Some(Errno::AGAIN) => (Code::Cgroup, too_many(path)),
@@ -31,14 +32,18 @@ pub(super) fn failed(error: Error, path: &Path) -> Error {
 
 /// Which processes are in a cgroup and below it.
 fn holders(directory: &Path) -> Option<String> {
+    in_words_of(vec![directory.to_owned()], below)
+}
+
+/// The processes in these cgroups, and in the `others` that each leads to.
+fn in_words_of(mut left: Vec<PathBuf>, others: fn(&Path) -> Vec<PathBuf>) -> Option<String> {
     let (mut who, mut all) = (Vec::new(), 0);
-    let mut left = vec![directory.to_owned()];
     while let Some(directory) = left.pop() {
         let list = std::fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
         all += list.lines().count();
         let room = NAMED - who.len();
         who.extend(list.lines().take(room).map(|pid| in_words(pid, &directory)));
-        left.extend(below(&directory));
+        left.extend(others(&directory));
     }
     let more = match all.checked_sub(who.len()) {
         Some(more @ 1..) => format!(" and {more} more"),
@@ -99,6 +104,17 @@ mod tests {
         let top = std::env::temp_dir().join(format!("crun-cgroup-{name}-{}", std::process::id()));
         std::fs::create_dir_all(top.join("a/b")).unwrap();
         top
+    }
+
+    #[test]
+    fn who_is_below_is_not_in_the_way_of_controllers() {
+        let top = play("beside");
+        std::fs::write(top.join("a/cgroup.procs"), "1\n").unwrap();
+        std::fs::write(top.join("a/b/cgroup.procs"), "2\n").unwrap();
+        let file = top.join("a/cgroup.subtree_control");
+        let hint = failed(Error::os(Code::Cgroup, "write", Errno::BUSY), &file).hint().unwrap().to_owned();
+        assert!(hint.contains("process 1 ") && !hint.contains("process 2 "), "{hint}");
+        std::fs::remove_dir_all(top).unwrap();
     }
 
     #[test]

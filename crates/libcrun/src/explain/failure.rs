@@ -11,7 +11,7 @@ use sys::clone::Namespaces;
 use sys::mount::MountAttr;
 
 use super::path::{closed_to, denied, lets_in};
-use super::{Concern, Machine, Obstacle, limits, obstacles};
+use super::{Machine, Obstacle, forbids_user_namespaces, limits};
 use crate::channel::{Failure, Step};
 use crate::error::{Code, Error, words};
 use crate::plan::{MountOperation, MountSource, Plan, ProcessPlan};
@@ -28,22 +28,25 @@ pub(crate) fn process_not_made(
         Errno::PERM | Errno::ACCESS | Errno::NOSPC | Errno::USERS | Errno::INVAL | Errno::NOSYS => {}
         _ => return error,
     }
-    if let Some(found) = obstacles(Concern::UserNamespace, &Machine::this()).next() {
+    if let Some(found) = forbids_user_namespaces(errno, &Machine::this()) {
         return found.stands_behind(error).with_code(Code::UserNamespaceForbidden);
     }
     match errno {
         Errno::PERM if !namespaces.contains(Namespaces::USER) => error
             .because("only root may make namespaces without a user namespace")
             .with_hint("add one to linux.namespaces with uidMappings and gidMappings, as `crun spec --rootless` does"),
-        Errno::NOSPC | Errno::USERS => error
-            .because(
-                "a limit on namespaces is reached (the sysctls `user.max_*_namespaces`, or 32 user namespaces in each \
-                 other)",
-            )
-            .with_code(Code::NamespaceLimit),
+        Errno::NOSPC | Errno::USERS => too_many_namespaces(error),
         Errno::NOSYS => error.because("clone3(2) is needed (Linux 5.3)").with_code(Code::Unsupported),
         _ => error,
     }
+}
+
+fn too_many_namespaces(error: Error) -> Error {
+    error
+        .because(
+            "a limit on namespaces is reached (the sysctls `user.max_*_namespaces`, or 32 user namespaces in each other)",
+        )
+        .with_code(Code::NamespaceLimit)
 }
 
 /// The error for a process for which there is no room: in its cgroup, or in those that this one is in.
@@ -78,14 +81,19 @@ pub(crate) fn start_failed(error: Error, plan: &Plan, failure: Failure) -> Error
         (Step::Exec, _) => super::program_failed(error, &plan.rootfs.path),
         (Step::MountSource, Errno::ACCESS) => behind(closed_source(plan, failure), Code::PathDenied),
         (_, Errno::ACCESS) if is_in_rootfs(failure.step) => behind(closed_rootfs(plan), Code::PathDenied),
-        (step, Errno::PERM | Errno::ACCESS | Errno::NOSPC)
+        (step, errno @ (Errno::PERM | Errno::ACCESS))
             if needs_rights(step) && plan.namespaces.creates(Namespaces::USER) =>
         {
-            behind(obstacles(Concern::UserNamespace, &Machine::this()).next(), Code::UserNamespaceForbidden)
+            behind(forbids_user_namespaces(errno, &Machine::this()), Code::UserNamespaceForbidden)
         }
-        (Step::MountAttach | Step::AttachRoot | Step::NewNamespaces, Errno::NOSPC) => {
-            no_room_for_a_mount(error)
+        (Step::NewNamespaces | Step::CgroupNamespace | Step::MountNamespace, Errno::NOSPC) => {
+            let forbidden = forbids_user_namespaces(failure.errno, &Machine::this());
+            forbidden.map_or_else(
+                || too_many_namespaces(error.clone()),
+                |obstacle| obstacle.stands_behind(error.clone()).with_code(Code::UserNamespaceForbidden),
+            )
         }
+        (Step::MountAttach | Step::AttachRoot, Errno::NOSPC) => no_room_for_a_mount(error),
         _ => process_failed(error, &plan.process, failure),
     }
 }

@@ -16,8 +16,26 @@ use crate::state::StateRoot;
 #[must_use]
 pub fn diagnose(error: Error, root: &StateRoot) -> Error {
     if error.hint().is_some() {
+        return of_root(error, root);
+    }
+    of_root(found_out(error, root), root)
+}
+
+/// The same error, in whose hint each command for a container leads to where that is.
+fn of_root(error: Error, root: &StateRoot) -> Error {
+    if root.path() == StateRoot::default_path() {
         return error;
     }
+    let Some(hint) = error.hint() else { return error };
+    let shown = root.path().display();
+    let commands = ["delete", "resume", "state"];
+    let hint = commands.iter().fold(hint.to_owned(), |hint, command| {
+        hint.replace(&format!("`crun {command} "), &format!("`crun --root {shown} {command} "))
+    });
+    error.with_hint(hint)
+}
+
+fn found_out(error: Error, root: &StateRoot) -> Error {
     let hint = match (error.code(), error.object()) {
         (Code::ContainerNotFound, Some(Object::Container(id))) => containers::not_found(root.path(), id),
         (Code::ContainerExists, Some(Object::Container(id))) => containers::exists(root.path(), id),
@@ -196,6 +214,14 @@ mod tests {
         assert_eq!(diagnose(error.clone(), &StateRoot::new("/".into())), error);
         let error = Error::new(Code::Hook, "x");
         assert_eq!(diagnose(error.clone(), &StateRoot::new("/".into())), error);
+    }
+
+    #[test]
+    fn a_command_that_helps_names_the_root_unless_it_is_the_usual_one() {
+        let error = crate::error::words::not_deletable("web");
+        let said = |root| diagnose(error.clone(), &StateRoot::new(root)).hint().unwrap().to_owned();
+        assert_eq!(said("/srv/state".into()), "`crun --root /srv/state delete --force web` ends it first");
+        assert_eq!(said(StateRoot::default_path()), "`crun delete --force web` ends it first");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{Concern, Machine, Obstacle, Probe};
 use crate::host::users;
 
 const fn probe(name: &'static str, look: fn(&Machine) -> Option<Obstacle>) -> Probe {
-    Probe { name, concern: Concern::Ids, look }
+    Probe { name, concern: Concern::Ids, errnos: &[], look }
 }
 
 /// The two programs.

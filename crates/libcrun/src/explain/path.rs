@@ -22,12 +22,17 @@ pub(crate) fn closed(error: Error, path: &Path) -> Error {
 /// An error about a directory with the state of containers, with whose that is.
 pub(crate) fn state_root_closed(error: Error, path: &Path) -> Error {
     let user = geteuid();
-    if user.is_root() || !matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)) {
+    if user.is_root() || !matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM)) {
         return error;
     }
     let Some(closed) = path.ancestors().find_map(|path| closed_to(path, user.as_raw())) else { return error };
-    let remedy =
-        format!("set XDG_RUNTIME_DIR to a directory of your own, such as /run/user/{user}, or give `--root`");
+    let usual = format!("/run/user/{user}");
+    let remedy = match path.starts_with(&usual) {
+        true => {
+            format!("a login makes `{usual}`; give a directory of your own by `--root` where there is none")
+        }
+        false => format!("set XDG_RUNTIME_DIR to a directory of your own, such as {usual}, or give `--root`"),
+    };
     Obstacle::new(closed, remedy).stands_behind(error).with_code(Code::PathDenied)
 }
 

@@ -2,21 +2,29 @@
 //! `namespaces(7)`).
 
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+use rustix::io::Errno;
 
 use super::{Concern, Machine, Obstacle, Probe};
 
-const fn probe(name: &'static str, look: fn(&Machine) -> Option<Obstacle>) -> Probe {
-    Probe { name, concern: Concern::UserNamespace, look }
+/// What the kernel says to who may not.
+const REFUSED: &[Errno] = &[Errno::PERM, Errno::ACCESS];
+
+const fn probe(
+    name: &'static str,
+    errnos: &'static [Errno],
+    look: fn(&Machine) -> Option<Obstacle>,
+) -> Probe {
+    Probe { name, concern: Concern::UserNamespace, errnos, look }
 }
 
 /// A kernel without them.
-pub(super) const BUILT_IN: Probe = probe("CONFIG_USER_NS", |machine| {
+pub(super) const BUILT_IN: Probe = probe("CONFIG_USER_NS", &[Errno::INVAL], |machine| {
     let is_missing = std::fs::symlink_metadata(machine.file("/proc/self/ns/user")).is_err();
     is_missing.then(|| Obstacle::new("this kernel has no user namespaces", "use one with CONFIG_USER_NS"))
 });
 
 /// Limits that allow none. Enterprise distributions start with one; in a container or a user namespace there may be another.
-pub(super) const LIMITS: Probe = probe("user.max_*_namespaces", |machine| {
+pub(super) const LIMITS: Probe = probe("user.max_*_namespaces", &[Errno::NOSPC, Errno::USERS], |machine| {
     let kinds = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
     let name = |kind: &str| format!("user.max_{kind}_namespaces");
     let is_zero = |kind: &str| {
@@ -28,7 +36,7 @@ pub(super) const LIMITS: Probe = probe("user.max_*_namespaces", |machine| {
 });
 
 /// Debian's own switch.
-pub(super) const UNPRIVILEGED: Probe = probe("kernel.unprivileged_userns_clone", |machine| {
+pub(super) const UNPRIVILEGED: Probe = probe("kernel.unprivileged_userns_clone", REFUSED, |machine| {
     let name = "kernel.unprivileged_userns_clone";
     let is_off = machine.text("/proc/sys/kernel/unprivileged_userns_clone").is_some_and(|text| text == "0");
     let remedy = format!("set it to 1 (`sysctl -w {name}=1`, and in /etc/sysctl.d)");
@@ -36,25 +44,29 @@ pub(super) const UNPRIVILEGED: Probe = probe("kernel.unprivileged_userns_clone",
 });
 
 /// Ubuntu's: user namespaces can be made, but whoever has no profile has no rights in them.
-pub(super) const APPARMOR: Probe = probe("kernel.apparmor_restrict_unprivileged_userns", |machine| {
-    let name = "kernel.apparmor_restrict_unprivileged_userns";
-    let is_on = machine
-        .text("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-        .is_some_and(|text| text != "0");
-    let labels = ["/proc/self/attr/apparmor/current", "/proc/self/attr/current"];
-    let label = labels.iter().find_map(|path| machine.text(path)).unwrap_or_default();
-    let is_without_profile = label.is_empty() || label == "unconfined";
-    let remedy = "give the runtime, or what starts it, an AppArmor profile with the rule `userns,`, or set the sysctl to 0";
-    (is_on && is_without_profile).then(|| {
-        Obstacle::new(
-            format!("the sysctl `{name}` gives no rights in them to programs without a profile"),
-            remedy,
-        )
-    })
-});
+pub(super) const APPARMOR: Probe = probe(
+    "kernel.apparmor_restrict_unprivileged_userns",
+    REFUSED,
+    |machine| {
+        let name = "kernel.apparmor_restrict_unprivileged_userns";
+        let is_on = machine
+            .text("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+            .is_some_and(|text| text != "0");
+        let labels = ["/proc/self/attr/apparmor/current", "/proc/self/attr/current"];
+        let label = labels.iter().find_map(|path| machine.text(path)).unwrap_or_default();
+        let is_without_profile = label.is_empty() || label == "unconfined";
+        let remedy = "give the runtime, or what starts it, an AppArmor profile with the rule `userns,`, or set the sysctl to 0";
+        (is_on && is_without_profile).then(|| {
+            Obstacle::new(
+                format!("the sysctl `{name}` gives no rights in them to programs without a profile"),
+                remedy,
+            )
+        })
+    },
+);
 
 /// Who has no id in a user namespace may make none in it.
-pub(super) const OWN_ID: Probe = probe("uid_map", |machine| {
+pub(super) const OWN_ID: Probe = probe("uid_map", REFUSED, |machine| {
     let map = machine.text("/proc/self/uid_map")?;
     let is_mapped = map.lines().any(|line| {
         let mut numbers = line.split_whitespace().map(|number| number.parse::<u32>().ok());
@@ -74,7 +86,7 @@ pub(super) const OWN_ID: Probe = probe("uid_map", |machine| {
 });
 
 /// In a chroot nobody may make one.
-pub(super) const CHROOT: Probe = probe("chroot", |machine| {
+pub(super) const CHROOT: Probe = probe("chroot", REFUSED, |machine| {
     let root = statx(CWD, machine.file("/"), AtFlags::empty(), StatxFlags::empty()).ok()?;
     let (known, is) = (root.stx_attributes_mask, root.stx_attributes);
     let is_chroot = known.contains(StatxAttributes::MOUNT_ROOT) && !is.contains(StatxAttributes::MOUNT_ROOT);
@@ -86,8 +98,8 @@ pub(super) const CHROOT: Probe = probe("chroot", |machine| {
     })
 });
 
-/// A filter around this process, as Docker has by default.
-pub(super) const SECCOMP: Probe = probe("seccomp", |machine| {
+/// A filter around this process, as Docker has by default. It may say of clone3(2) that there is none.
+pub(super) const SECCOMP: Probe = probe("seccomp", &[Errno::PERM, Errno::ACCESS, Errno::NOSYS], |machine| {
     let is_filtered = machine.status("Seccomp").is_some_and(|mode| mode == "2");
     is_filtered.then(|| {
         Obstacle::new(
@@ -100,8 +112,10 @@ pub(super) const SECCOMP: Probe = probe("seccomp", |machine| {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::super::machine::tests::Play;
-    use super::super::{Concern, obstacles};
+    use super::super::{Concern, forbids_user_namespaces, obstacles};
 
     fn found(play: &Play) -> Vec<String> {
         // The directory that plays the machine is no mount, as in a chroot.
@@ -132,6 +146,20 @@ mod tests {
         let play = Play::new("none");
         play.remove("proc/self/ns/user");
         assert_eq!(found(&play), ["this kernel has no user namespaces"]);
+    }
+
+    #[test]
+    fn what_would_be_in_the_way_is_no_cause_of_another_error() {
+        let said = |play: &Play, errno| {
+            forbids_user_namespaces(errno, &play.machine).map(|obstacle| obstacle.found).unwrap_or_default()
+        };
+        let play = Play::new("cause");
+        play.write("proc/self/status", "Seccomp:\t2\n");
+        assert_eq!(said(&play, Errno::NOSPC), "", "a limit that is reached, and a filter");
+        assert!(said(&play, Errno::NOSYS).contains("seccomp filter"));
+        play.write("proc/sys/user/max_user_namespaces", "0\n");
+        assert!(said(&play, Errno::NOSPC).contains("user.max_user_namespaces"));
+        assert!(!said(&play, Errno::PERM).contains("user.max_user_namespaces"));
     }
 
     #[test]
