@@ -114,7 +114,7 @@ fn what_cannot_be_executed_is_told_of_at_once_also_detached() {
         ("/no/such", "executable file `/no/such` not found: No such file or directory"),
         ("/etc/passwd", "the path `/etc/passwd` exists but it is not executable: Operation not permitted"),
         ("/", "the path `/` is not a regular file: Operation not permitted"),
-        ("", "executable path not specified"),
+        ("", "executable file `` not found in $PATH: No such file or directory"),
     ] {
         let file = tempfile::tempdir().unwrap();
         let pid_file = file.path().join("pid");

@@ -73,7 +73,7 @@ const IMPOSSIBLE: [(&str, &str); 12] = [
     ("{}", "executable path not specified"),
     (r#"{"args":[]}"#, "executable path not specified"),
     (r#"{"args":null,"cwd":"/"}"#, "executable path not specified"),
-    (r#"{"args":[""]}"#, "executable path not specified"),
+    (r#"{"args":[""]}"#, "executable file `` not found in $PATH: No such file or directory"),
     (r#"{"process":{"args":["true"]}}"#, "executable path not specified"),
     (r#"{"args":["true"],"cwd":"etc"}"#, "process.cwd: `etc` is not an absolute path"),
     (r#"{"args":["true"],"cwd":"/no/such"}"#, "chdir to `/no/such`: No such file or directory"),

@@ -231,6 +231,21 @@ fn a_destination_through_a_file_or_a_circle_of_links_is_named() {
 }
 
 #[test]
+fn a_file_is_not_mounted_on_a_directory_nor_a_directory_on_a_file() {
+    let crun = runtime!();
+    for (destination, kind, source) in [
+        ("/etc", "bind", "/proc/version"),
+        ("/etc/os-release", "bind", "/proc/sys"),
+        ("/etc/os-release", "tmpfs", "tmpfs"),
+    ] {
+        let options = if kind == "bind" { &["bind"][..] } else { &[] };
+        let mount = json!({"destination": destination, "type": kind, "source": source, "options": options});
+        let bundle = Bundle::new().edit(|config| config["mounts"].as_array_mut().unwrap().push(mount));
+        crun.run(&bundle).error_with([&format!("mounts[7]: {destination}"), "Not a directory"]);
+    }
+}
+
+#[test]
 fn a_failed_start_leaves_the_root_filesystem_as_it_was() {
     let crun = runtime!();
     let bundle = Bundle::new()

@@ -39,6 +39,16 @@ fn the_environment_is_the_configured_one_and_home() {
 }
 
 #[test]
+fn of_several_values_of_a_variable_the_last_one_counts() {
+    let crun = runtime!();
+    let env = ["PATH=/nowhere", "A=1", "PATH=/bin", "A=2"];
+    let bundle = Bundle::new().set("/process/env", json!(env)).sh("env | grep -e ^A -e ^PATH | sort");
+    assert_eq!(crun.run(&bundle).ok(), "A=2\nPATH=/bin\n");
+    let bundle = bundle.set("/process/env", json!(["PATH=/bin", "PATH=/nowhere"]));
+    crun.run(&bundle).error_with(["executable file `sh` not found in $PATH"]);
+}
+
+#[test]
 fn home_is_that_of_the_user_unless_it_is_configured() {
     let crun = runtime!();
     let bundle = Bundle::new().sh("echo $HOME");

@@ -390,6 +390,31 @@ fn limits_are_the_units_and_survive_a_reload_and_are_updated_in_both_places() {
 }
 
 #[test]
+fn limits_are_seen_from_within_the_container_as_they_are() {
+    let crun = runtime_on_systemd!();
+    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let (one, other, file) = if controllers.contains("memory") {
+        let limit = |bytes: u64| json!({"memory": {"limit": bytes}});
+        (limit(64 << 20), limit(128 << 20), "memory.max")
+    } else if controllers.contains("hugetlb") {
+        let limit = |bytes: u64| json!({"hugepageLimits": [{"pageSize": "2MB", "limit": bytes}]});
+        (limit(64 << 20), limit(128 << 20), "hugetlb.2MB.max")
+    } else {
+        return skipped("no controller of memory in the v2 tree");
+    };
+    let (bundle, _) = in_slice(sleeper().set("/linux/resources", one));
+    let container = crun.start(&bundle);
+    let seen = || container.cmd(["exec", "ID", "cat", &format!("/sys/fs/cgroup/{file}")]).ok();
+    assert_eq!(seen(), "67108864\n");
+    let dir = tempfile::tempdir().unwrap();
+    let resources = dir.path().join("resources.json");
+    fs::write(&resources, other.to_string()).unwrap();
+    assert_eq!(container.cmd(["update", "--resources", resources.to_str().unwrap(), "ID"]).ok(), "");
+    assert_eq!(seen(), "134217728\n");
+    container.delete();
+}
+
+#[test]
 fn a_limit_that_cannot_be_had_fails_the_start_and_leaves_no_unit() {
     let crun = runtime_on_systemd!();
     let (bundle, unit) = in_slice(sleeper().set("/linux/resources/unified", json!({"nosuch.max": "1"})));

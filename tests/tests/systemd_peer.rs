@@ -31,6 +31,15 @@ const UNIT: &str = "error `start` systemd unit";
 
 /// What the runtime says when the peer `answers` the call for the unit like this.
 fn error_when(crun: &Crun, answers: impl Fn(&mut Talk, &Call) + Send + Sync + 'static) -> String {
+    error_of(crun, Bundle::new, answers)
+}
+
+/// The same for such a bundle.
+fn error_of(
+    crun: &Crun,
+    bundle: impl Fn() -> Bundle,
+    answers: impl Fn(&mut Talk, &Call) + Send + Sync + 'static,
+) -> String {
     let peer = Peer::new(move |talk| {
         while let Some(call) = talk.hear() {
             if call.is("StartTransientUnit") {
@@ -43,7 +52,7 @@ fn error_when(crun: &Crun, answers: impl Fn(&mut Talk, &Call) + Send + Sync + 's
     let crun = crun.clone().env("DBUS_SYSTEM_BUS_ADDRESS", &peer.address());
     let mut said = String::new();
     for command in [&["run"][..], &["run", "--detach"], &["create"]] {
-        let bundle = Bundle::new();
+        let bundle = bundle();
         let container = crun.container(&bundle);
         let args = [command, &["--bundle", bundle.save().to_str().unwrap(), container.id()]].concat();
         let output = crun.cmd(args);
@@ -74,6 +83,20 @@ fn a_job_that_fails_is_told_with_its_result() {
             talk.job_removed(&unit, "failed");
         });
         assert_eq!(said, format!("{UNIT} `UNIT`: got `failed`"));
+    });
+}
+
+#[test]
+fn what_the_process_could_not_do_is_told_and_not_that_it_is_gone_from_its_unit() {
+    everywhere(|crun| {
+        let bundle = || Bundle::new().set("/linux/sysctl", json!({"kernel.shmmax": "abc"}));
+        let said = error_of(&crun, bundle, |talk, call| {
+            // Until then the process has failed; what has ended is in no unit.
+            std::thread::sleep(Duration::from_millis(100));
+            talk.reply(call, &[JOB]);
+            talk.job_removed(&unit_of(call), "done");
+        });
+        assert_eq!(said, "set the sysctl `kernel.shmmax` to `abc`: Invalid argument");
     });
 }
 

@@ -40,6 +40,16 @@ fn the_default_bundle_runs_with_filesystems_of_its_own() {
 }
 
 #[test]
+fn where_the_sysfs_of_the_host_is_read_only_the_containers_is_still_its_own() {
+    let crun = runtime_on_v2!();
+    // As in a container that runs containers.
+    let crun = crun.after("mount -o remount,bind,ro /sys");
+    assert_eq!(crun.run(&mapped().sh("ls /sys/class/net")).ok(), "lo\n");
+    let mounts = mountinfo::parse(&crun.run(&mapped().args(["cat", "/proc/self/mountinfo"])).ok());
+    assert!(mountinfo::at(&mounts, "/sys").has("ro"), "{mounts:?}");
+}
+
+#[test]
 fn with_the_hosts_network_the_hosts_sysfs_is_shown_and_none_of_it_can_be_written() {
     let crun = runtime!();
     let bundle = mapped().namespace("network", None).args(["cat", "/proc/self/mountinfo"]);

@@ -17,6 +17,7 @@ use crate::files::{open_below, write_value};
 use crate::make::make_levels;
 use crate::path::{CgroupPath, goes_up};
 use crate::remove::{self, Leftovers, WhenBusy};
+use crate::resources::{IfMissing, Write};
 
 /// The cgroup below.
 #[derive(Debug)]
@@ -132,15 +133,44 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Writes a value that the one below can do without.
-    pub(crate) fn write_below(&self, file: &str, value: &str) {
-        if let Some(member) = self.unified().filter(|member| member.child.get().is_some()) {
-            let _ = write_value(member.home(), file, value.as_bytes());
+    /// Gives the one below the same limits, if there is one. What holds are those of this one; but what looks at its own
+    /// cgroup, as runtimes of languages do to know how much memory and how many CPUs they have, sees the one below. One
+    /// that cannot be had there is no reason to fail.
+    ///
+    /// # Errors
+    /// As [`Self::hand_on_controllers`].
+    pub fn apply_below(&self, writes: &[Write]) -> Result<()> {
+        if self.unified().is_none_or(|member| member.child.get().is_none()) {
+            return Ok(());
         }
+        // This one may have got a controller for its limits only after it has handed on those it had.
+        if self.apply_as_below(writes) {
+            self.hand_on_controllers()?;
+            self.apply_as_below(writes);
+        }
+        Ok(())
+    }
+
+    /// The same for the one below, opened by itself. Returns whether files are missing.
+    pub fn apply_as_below(&self, writes: &[Write]) -> bool {
+        let members = writes.iter().filter_map(|write| Some((self.unified_for(write)?, write)));
+        members.fold(false, |missing, (member, write)| is_missing(member, write) || missing)
+    }
+
+    fn unified_for(&self, write: &Write) -> Option<&Member> {
+        self.member_for(write.controller).filter(|member| member.hierarchy.unified)
     }
 
     fn unified_mut(&mut self) -> Option<&mut Member> {
         self.members.iter_mut().find(|member| member.hierarchy.unified)
+    }
+}
+
+/// Writes a value, or the one that does the same, where the processes are. Returns whether there is no file for it.
+fn is_missing(member: &Member, write: &Write) -> bool {
+    match (write_value(member.home(), &write.file, write.value.as_bytes()), &write.if_missing) {
+        (Err(Errno::NOENT), IfMissing::Instead(other)) => is_missing(member, other),
+        (written, _) => written == Err(Errno::NOENT),
     }
 }
 

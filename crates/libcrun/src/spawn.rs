@@ -223,6 +223,11 @@ impl Spawned {
         self.failure.get()
     }
 
+    /// Whether that is something else than that nobody listens to it any more.
+    pub(crate) fn has_failed_by_itself(&self) -> bool {
+        self.failure().is_some_and(|failure| failure.errno != Errno::PIPE)
+    }
+
     /// The runtime's end of its terminal; it is handed over before the process is ready.
     pub(crate) fn take_terminal(&self) -> Option<OwnedFd> {
         self.terminal.take()

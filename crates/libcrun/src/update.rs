@@ -1,5 +1,7 @@
 //! Other limits for a container that runs.
 
+use std::cell::Cell;
+
 use cgroups::resources::Write;
 use cgroups::systemd::MissingProperties;
 use cgroups::{Cgroup, CgroupPath, Layout, Resources, systemd};
@@ -28,10 +30,20 @@ pub fn update(root: &StateRoot, id: &ContainerId, resources: &Resources) -> Resu
         cgroups::update(&layout, &path, resources, None)?;
         return Ok(warnings(&layout, &path, resources));
     };
-    let path = systemd::unit_path(&path, unit).unwrap_or(path);
+    let own = path;
+    let path = systemd::unit_path(&own, unit).unwrap_or_else(|| own.clone());
     let cache = MissingProperties::below(root.path());
-    let tell = |writes: &[Write]| systemd::update_unit(unit, Host::new().is_rootless(), writes, &cache);
+    let told = Cell::new(Vec::new());
+    let tell = |writes: &[Write]| {
+        told.set(writes.to_vec());
+        systemd::update_unit(unit, Host::new().is_rootless(), writes, &cache)
+    };
     cgroups::update(&layout, &path, resources, Some(&tell))?;
+    if own != path
+        && let Ok(below) = Cgroup::open(&layout, &own)
+    {
+        below.apply_as_below(&told.take());
+    }
     Ok(warnings(&layout, &path, resources))
 }
 

@@ -7,7 +7,6 @@ use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::path::CgroupPath;
-use crate::resources::Write;
 
 /// The path of a unit's cgroup, given that of one in it.
 #[must_use]
@@ -58,16 +57,6 @@ fn unit_in(list: &str, unit: &str) -> Option<CgroupPath> {
         matches!(names, "" | "name=systemd").then(|| CgroupPath::new(Some(path), ""))
     });
     paths.filter_map(|path| unit_path(&path, unit)).next()
-}
-
-impl Cgroup {
-    /// Gives the processes of a cgroup below the same burst, which is not inherited. Without a quota of its own there it only
-    /// says so, and is no reason to fail.
-    pub fn apply_burst_below(&self, writes: &[Write]) {
-        if let Some(write) = writes.iter().rfind(|write| write.file == "cpu.max.burst") {
-            self.write_below(&write.file, &write.value);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub(super) fn attend(
         // Where the child has failed already, what it has to say is the cause, and that it is gone only the effect.
         spawned.give_up();
         return match spawned.make_ready(&[], starting.cgroup.get(), describe) {
-            Err(cause) if cause.code() != Code::System => Err(cause),
+            Err(cause) if cause.code() != Code::System || spawned.has_failed_by_itself() => Err(cause),
             _ => Err(error),
         };
     }

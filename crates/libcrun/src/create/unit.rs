@@ -70,8 +70,7 @@ impl Starting {
         self.timeline.measure("limits", || {
             cgroup.hand_on_controllers()?;
             cgroup.apply(&planned.writes)?;
-            cgroup.apply_burst_below(&planned.writes);
-            Ok(())
+            Ok(cgroup.apply_below(&planned.writes)?)
         })?;
         Ok(Some(unit.container_path(cgroup.path())))
     }

@@ -5,7 +5,7 @@ pub(super) mod copy_up;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, fstat, openat, symlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat, symlinkat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mount::{MoveMountFlags, fsconfig_create, fsconfig_set_string, move_mount};
 use sys::mount::{MountAttr, MountChange, Reach, set_attributes};
@@ -437,7 +437,16 @@ fn inherit(context: BorrowedFd<'_>, filesystem: &Filesystem, directory: Borrowed
 /// Attaches a detached mount at an open place.
 pub(super) fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(mount, c"", place, c"", flags)
+    move_mount(mount, c"", place, c"", flags).map_err(|errno| match errno {
+        Errno::INVAL if differ_in_kind(mount, place) => Errno::NOTDIR,
+        errno => errno,
+    })
+}
+
+/// Whether one is a directory and the other is not: mount(2) says that, move_mount(2) only that something is wrong.
+fn differ_in_kind(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> bool {
+    let is_directory = |file| fstat(file).map(|stat| FileType::from_raw_mode(stat.st_mode).is_dir());
+    matches!((is_directory(mount), is_directory(place)), (Ok(mount), Ok(place)) if mount != place)
 }
 
 /// Attaches a detached mount at the root of the calling process' mount namespace, over what is there.

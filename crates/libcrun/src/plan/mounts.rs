@@ -490,6 +490,8 @@ impl MountSource {
     /// Leaves read-only out of what the mount is made with; whether it was in.
     fn take_read_only(&mut self) -> bool {
         let attributes = match self {
+            // Nothing can be made in one, and a user namespace gets none that could be written where the host's cannot.
+            Self::Filesystem(filesystem) if filesystem.kind.as_c_str() == c"sysfs" => return false,
             Self::Filesystem(filesystem) if filesystem.maker == Maker::Init => &mut filesystem.attributes,
             Self::Bind(bind) => {
                 let of_mount = bind.changes.iter_mut().find(|(_, reach)| *reach == Reach::Mount);

@@ -1,8 +1,10 @@
 //! What is executed, as whom and with which rights; shared by the container's first process and `exec`.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 
 use rustix::fs::Mode;
+use rustix::io::Errno;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use sys::exec::StringArray;
 
@@ -10,7 +12,7 @@ use super::{
     Affinity, FilterPlan, IoPriority, Labels, MemoryPolicy, Named, Scheduler, TerminalPlan, invalid, named,
 };
 use crate::capabilities::Sets;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, words};
 use crate::host::Host;
 use crate::rlimits;
 use crate::spec::{Linux, Process};
@@ -67,7 +69,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32, host: &Host) -> Result<ProcessPlan> {
     let args = process.args.as_deref().unwrap_or_default();
     let name = args.first().ok_or_else(|| Error::new(Code::Executable, "executable path not specified"))?;
-    let env = process.env.as_deref().unwrap_or_default();
+    let env = last_of_each(process.env.as_deref().unwrap_or_default());
     let cwd = process.cwd.as_deref().filter(|cwd| !cwd.is_empty()).unwrap_or("/");
     if !cwd.starts_with('/') {
         return Err(invalid(format!("process.cwd: `{cwd}` is not an absolute path")));
@@ -82,7 +84,7 @@ pub(crate) fn process_plan(process: &Process<'_>, preserve_fds: u32, host: &Host
     Ok(ProcessPlan {
         name: name.to_string(),
         argv: StringArray::new(args).map_err(|_| invalid("process.args: a string holds a NUL byte"))?,
-        candidates: candidates(name, env)?,
+        candidates: candidates(name, &env)?,
         env: env.iter().map(|variable| variable.as_bytes().to_vec()).collect(),
         cwd: CString::new(cwd).map_err(nul("process.cwd"))?,
         uid: Uid::from_raw(assignable(user.uid, "process.user.uid")?),
@@ -126,17 +128,28 @@ impl ProcessPlan {
     }
 }
 
+/// The environment with the last value of each variable: engines put what somebody asks for behind what the image has,
+/// and getenv(3) finds the first.
+fn last_of_each<S: AsRef<str>>(env: &[S]) -> Vec<&str> {
+    let mut seen = BTreeSet::new();
+    let name = |variable: &'_ str| variable.split_once('=').map_or(variable.len(), |(name, _)| name.len());
+    let last =
+        env.iter().rev().map(AsRef::as_ref).filter(|variable| seen.insert(&variable[..name(variable)]));
+    let mut env: Vec<_> = last.collect();
+    env.reverse();
+    env
+}
+
 /// The paths at which the program is looked for: itself when it holds a slash, otherwise below each directory of the
 /// container's PATH.
 fn candidates<S: AsRef<str>>(name: &str, env: &[S]) -> Result<Vec<CString>> {
     if name.is_empty() {
-        return Err(Error::new(Code::Executable, "executable path not specified"));
+        return Err(words::executable_not_found(name, Errno::NOENT));
     }
     let path = |text: String| CString::new(text).map_err(|_| invalid("process.args[0]: holds a NUL byte"));
     if name.contains('/') {
         return Ok(vec![path(name.to_owned())?]);
     }
-    // As in getenv(3) the first of several wins.
     let search = env.iter().find_map(|variable| variable.as_ref().strip_prefix("PATH="));
     search
         .unwrap_or(DEFAULT_PATH)
@@ -155,6 +168,12 @@ mod tests {
     fn a_name_is_looked_for_below_each_directory_of_the_containers_path() {
         let found = candidates("sh", &["A=b", "PATH=/x::/y"]).unwrap();
         assert_eq!(found, [c"/x/sh".to_owned(), c"./sh".to_owned(), c"/y/sh".to_owned()]);
+    }
+
+    #[test]
+    fn of_several_values_of_a_variable_the_last_one_counts() {
+        let env = last_of_each(&["A=1", "PATH=/x", "B", "A=2", "AB=", "PATH=/y", "=", "B=3"]);
+        assert_eq!(env, ["A=2", "AB=", "PATH=/y", "=", "B=3"]);
     }
 
     #[test]

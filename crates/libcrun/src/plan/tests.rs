@@ -79,11 +79,25 @@ fn namespaces_are_joined_user_first_and_mount_last() {
 
 #[test]
 fn a_read_only_mount_with_something_below_becomes_read_only_at_the_end() {
+    let plan = plan(|config| {
+        let mount =
+            |destination, options| json!({"destination": destination, "type": "tmpfs", "options": options});
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.extend([mount("/new", json!(["ro"])), mount("/new/below", json!([]))]);
+    });
+    let new = mount(&plan, "/new");
+    assert_eq!(new.deferred.set, MountAttr::RDONLY);
+    let MountSource::Filesystem(Filesystem { attributes, .. }) = &new.source else { panic!("a filesystem") };
+    assert!(!attributes.contains(MountAttr::RDONLY));
+}
+
+#[test]
+fn a_read_only_filesystem_of_the_kernels_is_so_from_the_beginning() {
     let plan = plan(|_| ());
     let sys = mount(&plan, "/sys");
-    assert_eq!(sys.deferred.set, MountAttr::RDONLY);
+    assert!(sys.deferred.is_empty());
     let MountSource::Filesystem(Filesystem { attributes, .. }) = &sys.source else { panic!("a filesystem") };
-    assert!(!attributes.contains(MountAttr::RDONLY));
+    assert!(attributes.contains(MountAttr::RDONLY));
     let cgroup = mount(&plan, "/sys/fs/cgroup");
     let MountSource::Filesystem(Filesystem { kind, attributes, .. }) = &cgroup.source else {
         panic!("a filesystem")
