@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kit::bundle::Bundle;
 use kit::crun::{Crun, skipped, wait_for};
