@@ -3,6 +3,8 @@
 #![cfg(test)]
 #![forbid(unsafe_code)]
 
+use std::time::Duration;
+
 use kit::bundle::Bundle;
 use kit::container::Container;
 use kit::crun::{Crun, wait_for};
@@ -30,8 +32,11 @@ fn exec_has_a_keyring_of_its_own_that_goes_with_it() {
     let container = running(&crun, &[]);
     let exec = || of_container(&container, &container.cmd(["exec", "ID", "cat", "/proc/keys"]).ok());
     assert_eq!(exec(), 2);
-    // The kernel takes a keyring that nobody holds any more away in its own time.
-    wait_for("the keyrings of exec to go", || (exec() == 2).then_some(()));
+    // The kernel takes a keyring that nobody holds any more away in its own time, and whoever looks makes another one.
+    wait_for("the keyrings of exec to go", || {
+        std::thread::sleep(Duration::from_millis(200));
+        (exec() == 2).then_some(())
+    });
     let others = running(&crun, &["--no-new-keyring"]);
     let text = others.cmd(["exec", "ID", "cat", "/proc/keys"]).ok();
     assert_eq!(of_container(&others, &text), 1);
