@@ -95,7 +95,11 @@ impl Spawned {
             return Ok(());
         }
         let death = foreground::died_early(self.child());
-        let message = format!("the container's process {} before its program was started", death.how);
+        let mut message = format!("the container's process {} before its program was started", death.how);
+        if self.deadline.get().is_some() {
+            // Without it such a call fails, that which would tell of a failure included.
+            message += ": its seccomp agent answers for calls that take part in the start, and may be gone";
+        }
         Err(explain(Error::new(Code::System, message), death.was_killed, cgroup))
     }
 
