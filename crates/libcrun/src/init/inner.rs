@@ -55,9 +55,9 @@ pub(crate) fn open_no_follow(root: BorrowedFd<'_>, path: &InnerPath) -> Result<O
 /// Opens the regular file at `path` for reading. A device of the image is not even opened, for which some are enough to do
 /// something: nothing restricts this process to the container's.
 pub(crate) fn open_to_read(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
-    let found = match openat2(root, path, PATH_ONLY, Mode::empty(), IN_ROOT) {
-        Err(Errno::NOSYS | Errno::PERM) => Walk::new(root).run(path, Last::Follow, &mut Made::none())?.file,
-        other => other?,
+    let found = match resolve(root, path, OFlags::empty(), IN_ROOT) {
+        Some(found) => found?,
+        None => Walk::new(root).run(path, Last::Follow, &mut Made::none())?.file,
     };
     match FileType::from_raw_mode(fstat(&found)?.st_mode) {
         FileType::RegularFile => {}

@@ -31,6 +31,9 @@ pub(super) enum Located {
     Unknown(usize),
 }
 
+/// How often a look-up is begun that is disturbed.
+const ATTEMPTS: usize = 32;
+
 const PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 impl Examined<'_> {
@@ -81,17 +84,20 @@ impl Examined<'_> {
 }
 
 /// Whether there are symbolic links on the way.
-fn has_links(root: &Path, path: impl rustix::path::Arg) -> bool {
+fn has_links(root: &Path, path: impl rustix::path::Arg + Copy) -> bool {
     look_up(root, path, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS).err() == Some(Errno::LOOP)
 }
 
-fn in_tree(root: &Path, path: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
+fn in_tree(root: &Path, path: impl rustix::path::Arg + Copy) -> Result<OwnedFd, Errno> {
     look_up(root, path, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
 }
 
-fn look_up(root: &Path, path: impl rustix::path::Arg, how: ResolveFlags) -> Result<OwnedFd, Errno> {
+fn look_up(root: &Path, path: impl rustix::path::Arg + Copy, how: ResolveFlags) -> Result<OwnedFd, Errno> {
     let root = openat(CWD, root, PATH | OFlags::DIRECTORY, Mode::empty())?;
-    openat2(root, path, PATH, Mode::empty(), how)
+    let look = || openat2(&root, path, PATH, Mode::empty(), how);
+    // A rename somewhere keeps the kernel from being sure that no `..` left the root.
+    let is_sure = |found: &Result<_, _>| !matches!(found, Err(Errno::AGAIN));
+    std::iter::repeat_with(look).take(ATTEMPTS).find(is_sure).unwrap_or_else(look)
 }
 
 /// The beginning of a file; nothing where it cannot be read.

@@ -303,3 +303,25 @@ fn making_never_leaves_the_root_of_a_random_tree() {
         assert_eq!(std::fs::read_dir(&tree.base).unwrap().count(), 2, "round {round}");
     }
 }
+
+#[test]
+fn a_file_is_found_whatever_is_renamed_meanwhile() {
+    let tree = Tree::new("renames");
+    std::fs::create_dir(tree.path("storm")).unwrap();
+    std::fs::write(tree.path("storm/file"), "").unwrap();
+    tree.link(&format!("{}file", "../storm/".repeat(200)), "storm/link");
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let [one, other] = ["one", "other"].map(|name| tree.base.join(name));
+            std::fs::create_dir(&one).unwrap();
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                std::fs::rename(&one, &other).unwrap();
+                std::fs::rename(&other, &one).unwrap();
+            }
+        });
+        let found = (0..5000).try_for_each(|_| open_to_read(tree.root.as_fd(), c"storm/link").map(drop));
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(found, Ok(()));
+    });
+}
