@@ -5,10 +5,10 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use kit::bundle::Bundle;
+use kit::bystander::Bystander;
 use kit::container::Container;
 use kit::crun::wait_for;
 use kit::running::Output;
@@ -150,16 +150,14 @@ fn a_process_that_got_the_pid_of_one_that_ended_is_not_taken_for_it() {
     container.wait();
     // A start time is told in ticks of 10 ms: a process of the same tick is one that no pid can come back to so soon.
     std::thread::sleep(Duration::from_millis(20));
-    let mut bystander = Command::new("sleep").arg("99").spawn().unwrap();
+    let mut bystander = Bystander::asleep();
     with_foreign_process(&container, |status| status["pid"] = json!(bystander.id()));
     assert_eq!(container.status(), "stopped");
     container.cmd(["kill", "ID", "KILL"]).error_with(["No such process"]);
     container.cmd(["exec", "ID", "true"]).error_with(["is not running"]);
     let _ = container.cmd(["kill", "--all", "ID", "KILL"]);
     container.delete();
-    assert!(bystander.try_wait().unwrap().is_none(), "a process that is not the container's was killed");
-    bystander.kill().unwrap();
-    bystander.wait().unwrap();
+    assert!(bystander.is_alive(), "a process that is not the container's was killed");
 }
 
 #[test]

@@ -6,11 +6,12 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cgroups::devices::{DeviceKind, DeviceRule, MKNOD, READ, Rule, WRITE, decide, rules};
 use cgroups::{Cgroup, CgroupPath, Layout, Leftovers};
+use kit::bystander::Bystander;
 use kit::crun::{helper, new_id, skipped};
 use rustix::process::Pid;
 
@@ -38,7 +39,7 @@ fn letter(kind: DeviceKind) -> char {
 
 /// A process that opens and makes what it is told to.
 struct Opener {
-    process: Child,
+    process: Bystander,
     ask: ChildStdin,
     answers: BufReader<ChildStdout>,
     _directory: tempfile::TempDir,
@@ -54,7 +55,7 @@ impl Opener {
         command.arg(helper("opens")).arg(directory.path());
         let devices = requests().into_iter().filter(|(.., access)| *access == MKNOD);
         command.args(devices.map(|(kind, major, minor, _)| format!("{}:{major}:{minor}", letter(kind))));
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut process = Bystander::new(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
         let (ask, answers) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
         let mut opener = Self { process, ask, answers: BufReader::new(answers), _directory: directory };
         assert_eq!(opener.answer(), "ready");
@@ -82,13 +83,6 @@ impl Opener {
 
     fn pid(&self) -> Pid {
         Pid::from_raw(self.process.id().cast_signed()).unwrap()
-    }
-}
-
-impl Drop for Opener {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
     }
 }
 

@@ -6,10 +6,10 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use kit::bundle::Bundle;
+use kit::bystander::Bystander;
 use kit::crun::{Crun, new_id, skipped};
 use kit::{golden, runtime, runtime_on_v2};
 use libcrun::{Code, Error, StateRoot, explain};
@@ -288,15 +288,14 @@ fn a_socket_that_nobody_listens_on_says_so() {
 #[test]
 fn who_holds_a_cgroup_is_named() {
     let Ok(cgroup) = kit::owned::cgroup("crun-hints-") else { return skipped("no cgroup v2") };
-    let mut holder = Command::new("sleep").arg("60").spawn().unwrap();
+    let holder = Bystander::asleep();
     fs::write(cgroup.join("cgroup.procs"), holder.id().to_string()).unwrap();
     let errno = rustix::fs::rmdir(&cgroup).unwrap_err();
     let error = Error::os(Code::Cgroup, "remove the cgroup", errno).about(cgroup.as_path());
     let error = explain::diagnose(error, &StateRoot::new("/nowhere".into()));
     assert_eq!(error.hint().unwrap(), format!("in it are process {} (sleep)", holder.id()));
     assert_eq!(error.code(), Code::CgroupBusy);
-    holder.kill().unwrap();
-    holder.wait().unwrap();
+    drop(holder);
     while fs::remove_dir(&cgroup).is_err() {
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -238,9 +238,7 @@ fn a_file_is_not_mounted_on_a_directory_nor_a_directory_on_a_file() {
         ("/etc/os-release", "bind", "/proc/sys"),
         ("/etc/os-release", "tmpfs", "tmpfs"),
     ] {
-        let options = if kind == "bind" { &["bind"][..] } else { &[] };
-        let mount = json!({"destination": destination, "type": kind, "source": source, "options": options});
-        let bundle = Bundle::new().edit(|config| config["mounts"].as_array_mut().unwrap().push(mount));
+        let bundle = Bundle::new().mount(destination, kind, source, []);
         crun.run(&bundle).error_with([&format!("mounts[7]: {destination}"), "Not a directory"]);
     }
 }

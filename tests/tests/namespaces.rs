@@ -7,9 +7,10 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use kit::bundle::Bundle;
+use kit::bystander::Bystander;
 use kit::{runtime, runtime_on_v2};
 use serde_json::json;
 
@@ -79,14 +80,14 @@ fn a_namespace_with_a_path_is_joined() {
 }
 
 /// A process with a mount namespace of its own.
-struct Neighbour(Child);
+struct Neighbour(Bystander);
 
 impl Neighbour {
     fn new() -> Self {
         let script = ["--mount", "sh", "-c", "echo; exec sleep 99"];
-        let mut child = Command::new("unshare").args(script).stdout(Stdio::piped()).spawn().unwrap();
-        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
-        Self(child)
+        let mut process = Bystander::new(Command::new("unshare").args(script).stdout(Stdio::piped()));
+        process.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        Self(process)
     }
 
     fn proc(&self, name: &str) -> PathBuf {
@@ -95,13 +96,6 @@ impl Neighbour {
 
     fn mounts(&self) -> String {
         fs::read_to_string(self.proc("mountinfo")).unwrap()
-    }
-}
-
-impl Drop for Neighbour {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
     }
 }
 

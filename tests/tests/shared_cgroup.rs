@@ -5,9 +5,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
 
 use kit::bundle::Bundle;
+use kit::bystander::Bystander;
 use kit::container::Container;
 use kit::crun::{Crun, new_id, skipped, wait_for};
 use kit::runtime;
@@ -40,27 +40,12 @@ fn assert_gone(directories: &[PathBuf]) {
 }
 
 /// A process of the test's own, in the directories of a container's cgroup.
-struct Stranger(Child);
-
-impl Stranger {
-    fn new(directories: &[PathBuf]) -> Self {
-        let child = Command::new("sleep").arg("99").spawn().unwrap();
-        for directory in directories {
-            fs::write(directory.join("cgroup.procs"), child.id().to_string()).unwrap();
-        }
-        Self(child)
+fn stranger(directories: &[PathBuf]) -> Bystander {
+    let stranger = Bystander::asleep();
+    for directory in directories {
+        fs::write(directory.join("cgroup.procs"), stranger.id().to_string()).unwrap();
     }
-
-    fn is_alive(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_none()
-    }
-}
-
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
+    stranger
 }
 
 #[test]
@@ -157,7 +142,7 @@ fn a_process_that_is_not_the_containers_survives_its_deletion() {
     let crun = runtime!();
     let container = crun.start(&Bundle::new().args(["sleep", "99"]));
     let directories = directories(&container, container.id());
-    let mut stranger = Stranger::new(&directories);
+    let mut stranger = stranger(&directories);
     assert_eq!(container.cmd(["kill", "--all", "ID", "KILL"]).ok(), "");
     container.wait();
     assert_eq!(container.cmd(["delete", "ID"]).ok(), "");

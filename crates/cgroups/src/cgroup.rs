@@ -207,8 +207,8 @@ impl Cgroup {
         self.remove_levels(leftovers, |_| 1)
     }
 
-    /// Removes what [`Cgroup::create`] made, including the parents it had to make, unless others are in it by now; `leftovers` is asked
-    /// about those in the cgroup itself, if it was made.
+    /// Removes what [`Cgroup::create`] made, including the parents it had to make, unless others are in it by now;
+    /// `leftovers` is asked about those in the cgroup itself, if it was made.
     ///
     /// # Errors
     /// Names the first directory that could not be removed; the others are removed all the same.

@@ -144,21 +144,24 @@ impl Cgroup {
             return Ok(());
         }
         // This one may have got a controller for its limits only after it has handed on those it had.
-        if self.apply_as_below(writes) {
+        if !self.apply_if_possible(writes) {
             self.hand_on_controllers()?;
-            self.apply_as_below(writes);
+            self.apply_if_possible(writes);
         }
         Ok(())
     }
 
-    /// The same for the one below, opened by itself. Returns whether files are missing.
-    pub fn apply_as_below(&self, writes: &[Write]) -> bool {
-        let members = writes.iter().filter_map(|write| Some((self.unified_for(write)?, write)));
-        members.fold(false, |missing, (member, write)| is_missing(member, write) || missing)
-    }
-
-    fn unified_for(&self, write: &Write) -> Option<&Member> {
-        self.member_for(write.controller).filter(|member| member.hierarchy.unified)
+    /// Applies limits of version 2 where the processes are, as far as they can be had there. Returns whether there is a file
+    /// for each.
+    pub fn apply_if_possible(&self, writes: &[Write]) -> bool {
+        let mut has_all = true;
+        for write in writes {
+            if let Some(member) = self.member_for(write.controller).filter(|member| member.hierarchy.unified)
+            {
+                has_all &= write_at_home(member, write);
+            }
+        }
+        has_all
     }
 
     fn unified_mut(&mut self) -> Option<&mut Member> {
@@ -166,11 +169,12 @@ impl Cgroup {
     }
 }
 
-/// Writes a value, or the one that does the same, where the processes are. Returns whether there is no file for it.
-fn is_missing(member: &Member, write: &Write) -> bool {
+/// Writes a value, or the one that does the same, where the processes are. Returns whether there is a file for it, taken or
+/// not.
+fn write_at_home(member: &Member, write: &Write) -> bool {
     match (write_value(member.home(), &write.file, write.value.as_bytes()), &write.if_missing) {
-        (Err(Errno::NOENT), IfMissing::Instead(other)) => is_missing(member, other),
-        (written, _) => written == Err(Errno::NOENT),
+        (Err(Errno::NOENT), IfMissing::Instead(other)) => write_at_home(member, other),
+        (written, _) => written != Err(Errno::NOENT),
     }
 }
 

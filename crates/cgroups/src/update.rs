@@ -16,7 +16,8 @@ pub type Manager<'m> = dyn Fn(&[Write]) -> Result<()> + 'm;
 /// Changes the limits of the cgroup at `path`, all of them or none. What `resources` does not speak of stays as it is;
 /// its device rules only take away (see [`Cgroup::tighten_devices`]).
 ///
-/// A cgroup that somebody else manages has a `manager`, which is told the writes once the kernel has taken them.
+/// A cgroup that somebody else manages has a `manager`, which is told the writes once the kernel has taken them. Returns
+/// what was written.
 ///
 /// # Errors
 /// When limits contradict each other or cannot be had on this host; names the file and the value that were refused.
@@ -26,13 +27,13 @@ pub fn update(
     path: &CgroupPath,
     resources: &Resources,
     manager: Option<&Manager<'_>>,
-) -> Result<()> {
+) -> Result<Vec<Write>> {
     let mut writes = resources.changes(layout)?;
     let rules = devices::rules(&resources.devices)?;
     let mut controllers: Vec<&str> = writes.iter().map(|write| write.controller).collect();
     controllers.extend((!rules.is_empty()).then_some("devices"));
     if controllers.is_empty() {
-        return Ok(());
+        return Ok(writes);
     }
     let cgroup = Cgroup::open(&needed(layout, &controllers), path)?;
     if let Some(cpu) = &resources.cpu {
@@ -51,7 +52,10 @@ pub fn update(
         }
         cgroup.tighten_devices(&rules)
     };
-    rest().map_err(|error| exchange.take_back(error))
+    match rest() {
+        Ok(()) => Ok(writes),
+        Err(error) => Err(exchange.take_back(error)),
+    }
 }
 
 /// Only the hierarchies that have these controllers.

@@ -3,7 +3,7 @@
 mod check;
 pub(crate) mod create;
 mod events;
-pub(crate) mod exec;
+mod exec;
 mod explain;
 mod inspect;
 mod mounts;

@@ -28,6 +28,9 @@ const UNKNOWN_COMMAND: c_int = 3;
 /// What the commands find among the global options when systemd manages the cgroups, runc's way.
 pub(crate) const SYSTEMD_SCOPE: &str = "systemd-scope";
 
+/// What `exec` finds among its options, runc's way: its program has the limits of the container's process.
+pub(crate) const LIMITS_OF_CONTAINER: &str = "limits-of-container";
+
 /// Whether the program was called as runc, by whatever path.
 pub(crate) fn is_asked_for(args: &[OsString]) -> bool {
     args.first().and_then(|name| Path::new(name).file_name()) == Some(OsStr::new("runc"))

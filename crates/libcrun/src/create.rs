@@ -46,9 +46,9 @@ use attend::attend;
 use given::Given;
 
 /// What a start has made so far. Dropped before [`Starting::keep`], it takes everything back, last things first.
-struct Starting {
-    root: StateRoot,
-    id: ContainerId,
+struct Starting<'r> {
+    root: &'r StateRoot,
+    id: &'r ContainerId,
     directory: StateDirectory,
     /// Known from the beginning, or once systemd has made it.
     cgroup: OnceCell<Cgroup>,
@@ -66,9 +66,9 @@ struct Starting {
     timeline: Timeline,
 }
 
-impl Starting {
+impl<'r> Starting<'r> {
     fn new(
-        (root, id): (&StateRoot, &ContainerId),
+        (root, id): (&'r StateRoot, &'r ContainerId),
         directory: StateDirectory,
         plan: &Plan,
         terminal: Option<Terminal>,
@@ -76,8 +76,8 @@ impl Starting {
         timeline: &Timeline,
     ) -> Self {
         Self {
-            root: root.clone(),
-            id: id.clone(),
+            root,
+            id,
             directory,
             cgroup: OnceCell::new(),
             unit: RefCell::new(None),
@@ -109,7 +109,7 @@ impl Starting {
     }
 }
 
-impl Drop for Starting {
+impl Drop for Starting<'_> {
     fn drop(&mut self) {
         if self.kept {
             return;
@@ -224,13 +224,13 @@ impl Kind {
 }
 
 /// The pipeline: spec → host → plan → prepare → spawn → init, and the state in between.
-fn begin(
-    root: &StateRoot,
-    id: &ContainerId,
+fn begin<'r>(
+    root: &'r StateRoot,
+    id: &'r ContainerId,
     options: &CreateOptions,
     kind: Kind,
     tell: &mut Tell<'_>,
-) -> Result<Starting> {
+) -> Result<Starting<'r>> {
     let timeline = &options.timeline;
     let given = timeline.measure("read the configuration", || Given::read(options))?;
     let (bundle, spec) = (given.bundle.as_path(), timeline.measure("parse", || given.spec())?);
@@ -253,9 +253,8 @@ fn begin(
     })?;
     let without_cgroup = Request { cgroup_manager: CgroupManager::Disabled, ..request };
     let refused = timeline.measure("make the cgroup", || {
-        starting.begin_cgroup_anywhere(&mut plan, root, &host, || {
-            Plan::without_filter(&spec, &without_cgroup, &host)
-        })
+        starting
+            .begin_cgroup_anywhere(&mut plan, &host, || Plan::without_filter(&spec, &without_cgroup, &host))
     })?;
     refused.as_ref().map(warning::no_cgroup).into_iter().for_each(&mut *tell);
     let fifo = if kind == Kind::Create { Some(starting.directory.create_fifo()?) } else { None };
@@ -271,7 +270,7 @@ fn begin(
         timeline,
     };
     let fifo = fifo.as_ref().map(AsFd::as_fd);
-    make_process(&mut starting, &plan, root, options, (fifo, &beside), |starting| {
+    make_process(&mut starting, &plan, options, (fifo, &beside), |starting| {
         attend(starting, &plan, bundle, kind, options.pid_file.as_deref())
     })?;
     starting.warnings(&spec).for_each(tell);
@@ -284,12 +283,11 @@ fn begin(
 /// Acquires what the plan names, makes the container's process and sees it on its way by `attend`; once more where the
 /// newest way into a mount namespace turns out not to be one for this container.
 fn make_process(
-    starting: &mut Starting,
+    starting: &mut Starting<'_>,
     plan: &Plan,
-    root: &StateRoot,
     options: &CreateOptions,
     (fifo, beside): (Option<BorrowedFd<'_>>, &Beside<'_>),
-    attend: impl Fn(&Starting) -> Result<()>,
+    attend: impl Fn(&Starting<'_>) -> Result<()>,
 ) -> Result<()> {
     let mut rung = match &plan.hooks {
         // They look at the container's mounts from where the host's are still in sight.
@@ -305,7 +303,7 @@ fn make_process(
                 true => timeline.measure("view of the executable", protect)?,
                 false => None,
             };
-            Prepared::new(plan, cgroup, root, rung, executable_view, beside)
+            Prepared::new(plan, cgroup, starting.root, rung, executable_view, beside)
         })?;
         starting.spawned = Some(spawn::spawn(&prepared, cgroup, fifo)?);
         let attended = timeline.measure("attend to init", || attend(starting));
@@ -320,6 +318,6 @@ fn make_process(
         if let Some(spawned) = starting.spawned.take() {
             spawned.end();
         }
-        starting.begin_unit_again(plan, root)?;
+        starting.begin_unit_again(plan)?;
     }
 }

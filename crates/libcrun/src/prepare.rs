@@ -154,7 +154,7 @@ impl<'p> Prepared<'p> {
         match (&self.root, failure.step, failure.errno) {
             (PreparedRoot::Trees(_), Step::MountNamespace, _) => Some(Rung::CopiedNamespace),
             (PreparedRoot::Trees(trees), Step::MountAttach, Errno::LOOP)
-                if !trees.clones_binds_inside && self.plan.namespaces.creates(Namespaces::MOUNT) =>
+                if !trees.clones_binds_inside && !self.plan.namespaces.shares_mounts() =>
             {
                 Some(Rung::ClonesInside)
             }
@@ -208,13 +208,13 @@ fn prepare_root(
     rung: Rung,
 ) -> Result<PreparedRoot> {
     let takes_trees = || !plan.is_rootless || may_clone(root_path.as_fd());
-    let joined = plan.namespaces.joins(Namespaces::MOUNT).is_some();
-    let root = if rung == Rung::Newest && !joined && sys::mount::can_open_namespace() && takes_trees() {
+    let is_shared = plan.namespaces.shares_mounts();
+    let root = if rung == Rung::Newest && !is_shared && sys::mount::can_open_namespace() && takes_trees() {
         RootTree::Namespace(root_path)
     } else {
         match timeline.look("clone of the rootfs", || clone_root(plan, root_path.as_fd())) {
             // There is only the way of detached mounts: none other brings a mount of the host there.
-            Err(errno @ (Errno::NOSYS | Errno::PERM)) if joined => {
+            Err(errno @ (Errno::NOSYS | Errno::PERM)) if is_shared => {
                 let needs = "mounts in a mount namespace that is joined take open_tree(2) (Linux 5.12)";
                 return Err(Error::os(Code::Unsupported, needs, errno));
             }

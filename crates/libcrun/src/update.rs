@@ -1,7 +1,5 @@
 //! Other limits for a container that runs.
 
-use std::cell::Cell;
-
 use cgroups::resources::Write;
 use cgroups::systemd::MissingProperties;
 use cgroups::{Cgroup, CgroupPath, Layout, Resources, systemd};
@@ -33,16 +31,12 @@ pub fn update(root: &StateRoot, id: &ContainerId, resources: &Resources) -> Resu
     let own = path;
     let path = systemd::unit_path(&own, unit).unwrap_or_else(|| own.clone());
     let cache = MissingProperties::below(root.path());
-    let told = Cell::new(Vec::new());
-    let tell = |writes: &[Write]| {
-        told.set(writes.to_vec());
-        systemd::update_unit(unit, Host::new().is_rootless(), writes, &cache)
-    };
-    cgroups::update(&layout, &path, resources, Some(&tell))?;
+    let tell = |writes: &[Write]| systemd::update_unit(unit, Host::new().is_rootless(), writes, &cache);
+    let written = cgroups::update(&layout, &path, resources, Some(&tell))?;
     if own != path
         && let Ok(below) = Cgroup::open(&layout, &own)
     {
-        below.apply_as_below(&told.take());
+        below.apply_if_possible(&written);
     }
     Ok(warnings(&layout, &path, resources))
 }

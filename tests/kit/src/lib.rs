@@ -17,6 +17,7 @@
 //! | [`mapped_root`] | a user namespace of an ordinary user, for a runtime that is root only there |
 //! | [`mountinfo`] | what is mounted in a container, in parts |
 //! | [`seccomp_agent`] | who answers for system calls of a container |
+//! | [`bystander`] | a process of the test's own, which ends with it |
 //! | [`outside`] | a directory of the host that no container may reach |
 //! | [`cpu`] | how much processor time a container gets |
 //! | [`loop_device`] | a block device made of a file |
@@ -31,6 +32,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bundle;
+pub mod bystander;
 pub mod console;
 pub mod container;
 pub mod cpu;

@@ -6,10 +6,8 @@ use libcrun::{Code, Error, ExecOptions, Result};
 
 use super::create::ensure_protectable;
 use super::{Context, seccomp_receiver};
+use crate::runc;
 use crate::trace::traced;
-
-/// An option that nobody can type: under the name of runc a program has the limits of the container's process.
-pub(crate) const LIMITS_OF_CONTAINER: &str = "limits-of-container";
 
 pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
     ensure_protectable(context)?;
@@ -32,7 +30,7 @@ pub(super) fn exec(context: &Context<'_>) -> Result<i32> {
             .collect::<Result<_>>()?,
         capabilities: values("cap"),
         no_new_privileges: context.has("no-new-privs"),
-        limits_of_container: context.has(LIMITS_OF_CONTAINER),
+        limits_of_container: context.has(runc::LIMITS_OF_CONTAINER),
         terminal: context.value("tty").is_some_and(|value| !matches!(value, "false" | "no")),
         apparmor_profile: context.value("apparmor").map(str::to_owned),
         selinux_label: context.value("process-label").map(str::to_owned),

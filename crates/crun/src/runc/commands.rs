@@ -13,7 +13,7 @@ use super::parse::{Answer, Parsed};
 use super::shapes::State;
 use super::table::Command;
 use super::words::{self, Asked};
-use super::{EXEC_FAILURE, FAILURE, SYSTEMD_SCOPE, help, process, shapes};
+use super::{EXEC_FAILURE, FAILURE, LIMITS_OF_CONTAINER, SYSTEMD_SCOPE, help, process, shapes};
 use crate::commands::{self, Context, print};
 use crate::log::Log;
 
@@ -76,7 +76,7 @@ fn execute(command: &Command, invocation: &mut Invocation) -> Result<i32> {
         invocation.options.push("process", process::path(file));
     }
     if command.name == "exec" {
-        invocation.options.push(commands::exec::LIMITS_OF_CONTAINER, String::new());
+        invocation.options.push(LIMITS_OF_CONTAINER, String::new());
     }
     if command.name == "ps" && invocation.positionals.len() == 1 {
         invocation.positionals.push("-ef".to_owned());

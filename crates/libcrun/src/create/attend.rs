@@ -20,7 +20,7 @@ use crate::timeline::of_container;
 /// From the clone to the exec (or to the FIFO): does the parent's part while the child does its own, and makes sure
 /// that the child gets there.
 pub(super) fn attend(
-    starting: &Starting,
+    starting: &Starting<'_>,
     plan: &Plan,
     bundle: &Path,
     kind: Kind,
@@ -72,7 +72,7 @@ pub(super) fn attend(
 
 /// The parent's part: everything about the process that is done from outside.
 fn attend_outside(
-    starting: &Starting,
+    starting: &Starting<'_>,
     plan: &Plan,
     spawned: &Spawned,
     bundle: &Path,
@@ -117,7 +117,7 @@ fn attend_outside(
     starting.receivers.send(spawned.child().pidfd.as_fd())
 }
 
-impl Starting {
+impl Starting<'_> {
     /// Adds to the timeline what init did, which has come as far as `attended` says.
     pub(super) fn tell(&self, plan: &Plan, attended: &Result<()>) {
         let Some(spawned) = &self.spawned else { return };

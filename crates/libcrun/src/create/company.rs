@@ -34,7 +34,7 @@ pub(super) fn receiver_paths<'a>(
     [(annotated, pidfd_receiver::ANNOTATED), (options.pidfd_socket.as_deref(), pidfd_receiver::FIRST)]
 }
 
-impl Starting {
+impl Starting<'_> {
     /// Opens what hooks need. Returns where the process says what becomes of its start, if that has to be known.
     pub(super) fn begin_hooks(&mut self, plan: &Plan, kind: Kind) -> Result<Option<OwnedFd>> {
         let Some(hooks) = &plan.hooks else { return Ok(None) };

@@ -7,21 +7,19 @@ use super::Starting;
 use crate::error::{Code, Error, Result};
 use crate::host::Host;
 use crate::plan::Plan;
-use crate::state::StateRoot;
 
-impl Starting {
+impl Starting<'_> {
     /// Makes the cgroup where it was planned, or else, if the configuration does not say where it has to be, beside that of
     /// this process. In a user namespace, where often neither can be had, the container does without, as `planned_without`
     /// has it; but not one that systemd was to make on v2, which any user can have. Returns why it has to do without.
     pub(super) fn begin_cgroup_anywhere(
         &mut self,
         plan: &mut Plan,
-        root: &StateRoot,
         host: &Host,
         planned_without: impl FnOnce() -> Result<Plan>,
     ) -> Result<Option<Error>> {
         let Some(cgroup) = &mut plan.cgroup else { return Ok(None) };
-        let Err(error) = self.begin_cgroup(cgroup, root) else { return Ok(None) };
+        let Err(error) = self.begin_cgroup(cgroup) else { return Ok(None) };
         if cgroup.is_configured {
             return Err(error);
         }
@@ -31,7 +29,7 @@ impl Starting {
             && beside != cgroup.path
             && let planned = std::mem::replace(&mut cgroup.path, beside)
         {
-            if self.begin_cgroup(cgroup, root).is_ok() {
+            if self.begin_cgroup(cgroup).is_ok() {
                 return Ok(None);
             }
             cgroup.path = planned;

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::notify::Proxy;
 use crate::warning::Tell;
 
-impl Starting {
+impl Starting<'_> {
     /// Removes a container whose process has ended.
     pub(super) fn remove(&self, tell: &mut Tell<'_>) -> Result<()> {
         let (timeline, cgroup) = (&self.timeline, self.cgroup.get());
@@ -16,7 +16,7 @@ impl Starting {
         let removed = timeline.measure("remove the cgroup", || match &self.unit_name {
             Some(unit) => remove_unit(unit, cgroup),
             None => cgroup
-                .map_or(Ok(()), |cgroup| remove_cgroup(&self.root, &self.id, cgroup, has_own_pids).map(drop)),
+                .map_or(Ok(()), |cgroup| remove_cgroup(self.root, self.id, cgroup, has_own_pids).map(drop)),
         });
         self.proxy.iter().filter_map(Proxy::failure).for_each(&mut *tell);
         timeline.look("poststop hooks", || self.run_poststop()).into_iter().for_each(tell);
@@ -51,7 +51,7 @@ impl Starting {
     fn leftovers(&self, cgroup: &Cgroup) -> Leftovers {
         match &self.spawned {
             Some(spawned) if spawned.was_let_go() => {
-                leftovers(&self.root, &self.id, cgroup, self.has_own_pid_namespace)
+                leftovers(self.root, self.id, cgroup, self.has_own_pid_namespace)
             }
             _ => Leftovers::Leave,
         }

@@ -10,13 +10,12 @@ use rustix::process::Pid;
 use super::Starting;
 use crate::error::Result;
 use crate::plan::{CgroupPlan, Plan};
-use crate::state::StateRoot;
 
-impl Starting {
+impl Starting<'_> {
     /// Makes the cgroup, or connects to who is to make it.
-    pub(super) fn begin_cgroup(&mut self, plan: &CgroupPlan, root: &StateRoot) -> Result<()> {
+    pub(super) fn begin_cgroup(&mut self, plan: &CgroupPlan) -> Result<()> {
         if let Some(unit) = &plan.unit {
-            let cache = MissingProperties::below(root.path());
+            let cache = MissingProperties::below(self.root.path());
             *self.unit.get_mut() = Some(UnitStart::connect(Rc::clone(unit), cache)?);
             if plan.layout.is_unified() {
                 return Ok(());
@@ -34,13 +33,13 @@ impl Starting {
     }
 
     /// Has the unit of a process that did not come far ended, and connects for that of the next.
-    pub(super) fn begin_unit_again(&mut self, plan: &Plan, root: &StateRoot) -> Result<()> {
+    pub(super) fn begin_unit_again(&mut self, plan: &Plan) -> Result<()> {
         let Some(cgroup) = plan.cgroup.as_ref().filter(|cgroup| cgroup.unit.is_some()) else { return Ok(()) };
         if let Some(cgroup) = self.cgroup.take() {
             drop(cgroup.undo(&|| Leftovers::Leave));
         }
         drop(self.unit.take());
-        self.begin_cgroup(cgroup, root)
+        self.begin_cgroup(cgroup)
     }
 
     /// Asks systemd for the unit, and does not wait for it.

@@ -15,9 +15,9 @@ pub(super) fn failed(error: Error, path: &Path) -> Error {
         Some(Errno::BUSY) if path.file_name().is_some_and(|name| name == "cgroup.subtree_control") => {
             let directory = path.parent().unwrap_or(path);
             // Those in cgroups below are where they should be.
-            (Code::Cgroup, in_words_of(vec![directory.to_owned()], |_| Vec::new()).map(|who| format!("{who}, and beside processes the kernel gives no controllers on: move them to a cgroup below")))
+            (Code::Cgroup, holders(directory, |_| Vec::new()).map(|who| format!("{who}, and beside processes the kernel gives no controllers on: move them to a cgroup below")))
         }
-        Some(Errno::BUSY | Errno::NOTEMPTY) => (Code::CgroupBusy, holders(path)),
+        Some(Errno::BUSY | Errno::NOTEMPTY) => (Code::CgroupBusy, holders(path, below)),
         Some(Errno::AGAIN) => (Code::Cgroup, too_many(path)),
         Some(Errno::NOSPC) => (Code::Cgroup, empty_cpuset(path)),
         Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => (Code::CgroupDenied, None),
@@ -30,14 +30,10 @@ pub(super) fn failed(error: Error, path: &Path) -> Error {
     }
 }
 
-/// Which processes are in a cgroup and below it.
-fn holders(directory: &Path) -> Option<String> {
-    in_words_of(vec![directory.to_owned()], below)
-}
-
-/// The processes in these cgroups, and in the `others` that each leads to.
-fn in_words_of(mut left: Vec<PathBuf>, others: fn(&Path) -> Vec<PathBuf>) -> Option<String> {
+/// Which processes are in a cgroup, and in the `others` to which each leads.
+fn holders(directory: &Path, others: fn(&Path) -> Vec<PathBuf>) -> Option<String> {
     let (mut who, mut all) = (Vec::new(), 0);
+    let mut left = vec![directory.to_owned()];
     while let Some(directory) = left.pop() {
         let list = std::fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
         all += list.lines().count();
@@ -122,9 +118,9 @@ mod tests {
         let top = play("holders");
         let own = std::process::id();
         std::fs::write(top.join("a/cgroup.procs"), "").unwrap();
-        assert_eq!(holders(&top.join("a")), None);
+        assert_eq!(holders(&top.join("a"), below), None);
         std::fs::write(top.join("a/b/cgroup.procs"), format!("{own}\n0\n{own}\n{own}\n{own}\n1\n")).unwrap();
-        let said = holders(&top.join("a")).unwrap();
+        let said = holders(&top.join("a"), below).unwrap();
         assert!(said.starts_with(&format!("in it are process {own} (")), "{said}");
         assert!(said.contains("process 0 in `") && said.ends_with(" and 2 more"), "{said}");
         std::fs::remove_dir_all(top).unwrap();

@@ -87,11 +87,10 @@ pub(crate) fn start_failed(error: Error, plan: &Plan, failure: Failure) -> Error
             behind(forbids_user_namespaces(errno, &Machine::this()), Code::UserNamespaceForbidden)
         }
         (Step::NewNamespaces | Step::CgroupNamespace | Step::MountNamespace, Errno::NOSPC) => {
-            let forbidden = forbids_user_namespaces(failure.errno, &Machine::this());
-            forbidden.map_or_else(
-                || too_many_namespaces(error.clone()),
-                |obstacle| obstacle.stands_behind(error.clone()).with_code(Code::UserNamespaceForbidden),
-            )
+            match forbids_user_namespaces(failure.errno, &Machine::this()) {
+                None => too_many_namespaces(error),
+                obstacle => behind(obstacle, Code::UserNamespaceForbidden),
+            }
         }
         (Step::MountAttach | Step::AttachRoot, Errno::NOSPC) => no_room_for_a_mount(error),
         _ => process_failed(error, &plan.process, failure),

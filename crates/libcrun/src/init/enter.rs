@@ -68,7 +68,7 @@ impl Init<'_> {
             let change = MountChange { set: MountAttr::RDONLY, ..MountChange::default() };
             set_attributes(root, change, Reach::Mount).at(Step::ReadOnlyRoot)?;
         }
-        if self.sees_no_host || self.shares_mounts() {
+        if self.sees_no_host || self.plan().namespaces.shares_mounts() {
             // It is the root already, unless something has been mounted over it; or others keep theirs.
             fchdir(root).and_then(|()| chroot(c".")).at(Step::Pivot)?;
         } else {
@@ -83,14 +83,9 @@ impl Init<'_> {
         }
     }
 
-    /// Whether others are in the mount namespace, whose root stays what it is.
-    fn shares_mounts(&self) -> bool {
-        self.plan().namespaces.joins(Namespaces::MOUNT).is_some()
-    }
-
     /// After a failure: takes the root, with all that is mounted in it, out of the mount namespace that others are in.
     pub(super) fn leave_shared_mounts(&self) {
-        if self.shares_mounts()
+        if self.plan().namespaces.shares_mounts()
             && self.root_is_in_place
             && let PreparedRoot::Trees(Trees { root: RootTree::Clone(tree), .. }) = &self.prepared.root
         {
@@ -103,7 +98,7 @@ impl Init<'_> {
     fn attach_root(&mut self, tree: BorrowedFd<'_>) -> Result<(), Errno> {
         let rootfs = &self.prepared.plan.rootfs;
         let is_looked_at = self.prepared.process.hooks.is_some_and(|hooks| hooks.plan.see_both_sides());
-        let place = match is_looked_at || self.shares_mounts() {
+        let place = match is_looked_at || self.plan().namespaces.shares_mounts() {
             true => openat(CWD, rootfs.c_path.as_c_str(), DIRECTORY, Mode::empty()).map(Some),
             false => Ok(None),
         };
@@ -114,7 +109,7 @@ impl Init<'_> {
                 mounts::attach(tree, place.as_fd())
             }
             // Root of a user namespace need not be let as far as that.
-            Err(Errno::ACCESS) if !self.shares_mounts() => mounts::attach_over_root(tree),
+            Err(Errno::ACCESS) if !self.plan().namespaces.shares_mounts() => mounts::attach_over_root(tree),
             Ok(None) => mounts::attach_over_root(tree),
             Err(errno) => Err(errno),
         }

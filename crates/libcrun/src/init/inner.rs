@@ -164,7 +164,7 @@ pub(crate) fn make_file(parent: BorrowedFd<'_>, name: &CStr, made: &mut Made) ->
 }
 
 /// What the kernel finds at `path`; nothing when it cannot be asked this way.
-fn resolve(
+pub(crate) fn resolve(
     root: BorrowedFd<'_>,
     path: &CStr,
     flags: OFlags,

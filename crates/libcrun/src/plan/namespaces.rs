@@ -93,6 +93,11 @@ impl NamespacePlan {
         self.join.iter().find(|join| join.kind == kind)
     }
 
+    /// Whether others are in the container's mount namespace, whose root and mounts stay what they are.
+    pub(crate) fn shares_mounts(&self) -> bool {
+        self.joins(Namespaces::MOUNT).is_some()
+    }
+
     /// Whether the container does not share this namespace with the runtime.
     pub(crate) fn contains(&self, kind: Namespaces) -> bool {
         self.creates(kind) || self.joins(kind).is_some()

@@ -131,13 +131,14 @@ impl ProcessPlan {
 /// The environment with the last value of each variable: engines put what somebody asks for behind what the image has,
 /// and getenv(3) finds the first.
 fn last_of_each<S: AsRef<str>>(env: &[S]) -> Vec<&str> {
-    let mut seen = BTreeSet::new();
-    let name = |variable: &'_ str| variable.split_once('=').map_or(variable.len(), |(name, _)| name.len());
-    let last =
-        env.iter().rev().map(AsRef::as_ref).filter(|variable| seen.insert(&variable[..name(variable)]));
-    let mut env: Vec<_> = last.collect();
-    env.reverse();
-    env
+    let (mut names, mut last) = (BTreeSet::new(), Vec::with_capacity(env.len()));
+    for variable in env.iter().rev().map(AsRef::as_ref) {
+        if names.insert(variable.split_once('=').map_or(variable, |(name, _)| name)) {
+            last.push(variable);
+        }
+    }
+    last.reverse();
+    last
 }
 
 /// The paths at which the program is looked for: itself when it holds a slash, otherwise below each directory of the

@@ -1,14 +1,16 @@
 //! A bundle, what was made of it, and the machine it is for.
 
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat};
 use rustix::io::Errno;
 
 use super::super::subject::Subject;
+use crate::init::inner;
 use crate::plan::{InnerPath, MountSource, Plan};
 use crate::spec::Spec;
 
@@ -30,9 +32,6 @@ pub(super) enum Located {
     /// To something that is not there before the container is; the number is that of the mount.
     Unknown(usize),
 }
-
-/// How often a look-up is begun that is disturbed.
-const ATTEMPTS: usize = 32;
 
 const PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
@@ -56,7 +55,7 @@ impl Examined<'_> {
                 let rest = all.strip_prefix(&mount.destination.to_string()).unwrap_or_default();
                 match rest.trim_start_matches('/') {
                     "" => openat(CWD, source, PATH, Mode::empty()),
-                    rest => in_tree(source, rest),
+                    rest => CString::new(rest).or(Err(Errno::INVAL)).and_then(|rest| in_tree(source, &rest)),
                 }
                 // A link in there may lead to what is not below the source.
                 .or(Err(Errno::NOSYS))
@@ -84,20 +83,17 @@ impl Examined<'_> {
 }
 
 /// Whether there are symbolic links on the way.
-fn has_links(root: &Path, path: impl rustix::path::Arg + Copy) -> bool {
+fn has_links(root: &Path, path: &CStr) -> bool {
     look_up(root, path, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS).err() == Some(Errno::LOOP)
 }
 
-fn in_tree(root: &Path, path: impl rustix::path::Arg + Copy) -> Result<OwnedFd, Errno> {
+fn in_tree(root: &Path, path: &CStr) -> Result<OwnedFd, Errno> {
     look_up(root, path, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
 }
 
-fn look_up(root: &Path, path: impl rustix::path::Arg + Copy, how: ResolveFlags) -> Result<OwnedFd, Errno> {
+fn look_up(root: &Path, path: &CStr, how: ResolveFlags) -> Result<OwnedFd, Errno> {
     let root = openat(CWD, root, PATH | OFlags::DIRECTORY, Mode::empty())?;
-    let look = || openat2(&root, path, PATH, Mode::empty(), how);
-    // A rename somewhere keeps the kernel from being sure that no `..` left the root.
-    let is_sure = |found: &Result<_, _>| !matches!(found, Err(Errno::AGAIN));
-    std::iter::repeat_with(look).take(ATTEMPTS).find(is_sure).unwrap_or_else(look)
+    inner::resolve(root.as_fd(), path, OFlags::empty(), how).unwrap_or(Err(Errno::NOSYS))
 }
 
 /// The beginning of a file; nothing where it cannot be read.

@@ -14,11 +14,6 @@ pub(super) fn is_cloned_inside(view: &View<'_>) -> bool {
     view.plan.rootfs.own_mounts && view.host.effective_uid() != 0
 }
 
-/// Whether the container's mounts are made in a mount namespace that others are in.
-fn shares_mounts(view: &View<'_>) -> bool {
-    view.plan.namespaces.joins(Namespaces::MOUNT).is_some()
-}
-
 /// Whether hooks look at the container's mounts from where the host's are in sight.
 fn sees_both_sides(view: &View<'_>) -> bool {
     view.plan.hooks.as_ref().is_some_and(|hooks| hooks.see_both_sides())
@@ -99,7 +94,7 @@ pub(super) fn attach(view: &View<'_>, sheet: &mut Sheet) {
     let path = words::path(&rootfs.path);
     let over_host = "attach a clone of the tree over the root of a copy of the host's mount namespace";
     let by_path = "the same by mount(2), before Linux 5.12";
-    if shares_mounts(view) {
+    if view.plan.namespaces.shares_mounts() {
         sheet.add(SUBJECT, format!("attach a clone of the tree at {path}")).said("path", path);
         return;
     }
@@ -212,14 +207,16 @@ pub(super) fn make_read_only(view: &View<'_>, sheet: &mut Sheet) {
 
 pub(super) fn enter(view: &View<'_>, sheet: &mut Sheet) {
     let rootfs = &view.plan.rootfs;
-    let (call, what) = match (rootfs.own_mounts && !shares_mounts(view), view.plan.pivot) {
+    let (call, what) = match (rootfs.own_mounts && !view.plan.namespaces.shares_mounts(), view.plan.pivot) {
         (false, _) => ("chroot", "change the root directory, by chroot(2)"),
         (true, true) => ("pivot_root", "enter the root by pivot_root(2), and unmount the host's"),
         (true, false) => ("chroot", "unmount /proc and /sys, and enter the root by chroot(2)"),
     };
     let is_alone = "chroot(2), in a mount namespace of the tree alone";
-    let may_be_alone =
-        rootfs.own_mounts && !shares_mounts(view) && !is_cloned_inside(view) && !sees_both_sides(view);
+    let may_be_alone = rootfs.own_mounts
+        && !view.plan.namespaces.shares_mounts()
+        && !is_cloned_inside(view)
+        && !sees_both_sides(view);
     sheet.add(SUBJECT, what).said("call", call).or_if(may_be_alone, is_alone);
     if rootfs.own_mounts && matches!(rootfs.propagation.0, Propagation::Shared | Propagation::Unbindable) {
         let propagation = words::propagation(rootfs.propagation);
